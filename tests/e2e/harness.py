@@ -89,7 +89,7 @@ def wait_until(condition, timeout=None, what='the condition'):
 
 def equal(got, want, what=''):
     if got != want:
-        raise Unexpected(f'{what + ": " if what else ""}{want!r} expected, not {got!r}')
+        raise Unexpected(f'{what}{": " if what else ""}{want!r} expected, not {got!r}')
 
 
 # ---- Brokers
