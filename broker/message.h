@@ -53,6 +53,12 @@ static inline struct message *message_take(struct message *m, uint32_t reference
     return m;
 }
 
+/* Its interval has passed: delivery must not begin any more [MQTT-3.3.2-5]. */
+static inline bool message_expired(const struct message *m, uint64_t now_ms)
+{
+    return m->has_expiry && m->expires_ms < now_ms;
+}
+
 void message_put(struct message *m); /* NULL is fine */
 
 size_t message_bytes(const struct message *m); /* what it costs */
