@@ -26,9 +26,10 @@ struct io;
  * From io_attach() until closed() was called (or io_detach() succeeded) it must stay where it is.
  */
 struct io_socket {
-    int fd;              /* -1 before attach and after closed/detach */
-    uint8_t flags;       /* io's own */
-    uint8_t generation;  /* io's own */
+    struct io_socket *next, *previous; /* the io's list of what is attached */
+    struct io_send *send;              /* what is left of the send under way; NULL: none */
+    int fd;                            /* -1 before attach and after closed/detach */
+    uint16_t flags;
     uint16_t kernel_ops; /* submitted, and not yet completed for good */
 };
 
