@@ -3,9 +3,9 @@
  * log: one line to stderr for each thing that an operator must know; callable where nothing may
  * block.
  *
- *   log_event(LOG_WARNING, "connection_refused", LOG_TEXT("reason", "limit"), LOG_NUMBER("limit", n),
- *             LOG_BYTES("client_id", client_id));
- *   ts=2026-11-23T23:59:59.123456Z level=warning msg=connection_refused reason=limit limit=5 …
+ *   log_event(LOG_WARNING, "connection_refused", LOG_TEXT("reason", "limit"), LOG_NUMBER("limit",
+ * n), LOG_BYTES("client_id", client_id)); ts=2026-11-23T23:59:59.123456Z level=warning
+ * msg=connection_refused reason=limit limit=5 …
  *
  *   any thread ── log_event() ──▶ ring of LOG_RING_RECORDS records ──▶ log thread ──▶ descriptor
  *
@@ -15,8 +15,8 @@
  *   ring, and, only when the log thread had gone to sleep for want of work, one futex wake.
  * Memory: one ring, allocated by log_start().
  * At the bound: ring full: the record is dropped and counted, and the log thread says how many
- *   (msg=log_dropped). More than LOG_BURST lines in a second from one place on one thread: suppressed
- *   and counted, and that place's next line ends with suppressed=…. A text longer than
+ *   (msg=log_dropped). More than LOG_BURST lines in a second from one place on one thread:
+ * suppressed and counted, and that place's next line ends with suppressed=…. A text longer than
  *   LOG_TEXT_BYTES_MAX is cut and ends with "…".
  * Not kept: lines of the last LOG_POLL_MS before a crash.
  */
@@ -53,7 +53,7 @@ struct log_conf {
     int fd; /* borrowed; written to by the log thread */
     enum log_level level;
     enum log_format format;
-    uint32_t ring_records;   /* a power of two; 0: LOG_RING_RECORDS */
+    uint32_t ring_records;    /* a power of two, 2 or more; 0: LOG_RING_RECORDS */
     uint64_t (*now_ns)(void); /* nanoseconds since 1970; NULL: the system's. For tests. */
 };
 
@@ -77,13 +77,16 @@ void log_counts(struct log_counts *counts);
 
 /* ---- fields; `name` must be a string literal of [a-z0-9_] */
 
-#define LOG_TEXT(name, text)    log_field_text((name), (text))   /* NULL is written as "" */
-#define LOG_BYTES(name, bytes)  log_field_bytes((name), (bytes)) /* struct bytes, hostile or not */
-#define LOG_BOOL(name, truth)   log_field_bool((name), (truth))
-#define LOG_ERRNO(name, number) log_field_errno((name), (number)) /* as text: "Connection refused" */
+#define LOG_TEXT(name, text)   log_field_text((name), (text))   /* NULL is written as "" */
+#define LOG_BYTES(name, bytes) log_field_bytes((name), (bytes)) /* struct bytes, hostile or not */
+#define LOG_BOOL(name, truth)  log_field_bool((name), (truth))
+#define LOG_ERRNO(name, number)                                                                    \
+    log_field_errno((name), (number)) /* as text: "Connection refused" */
 #define LOG_NUMBER(name, number)                                                                   \
-    _Generic((number), unsigned long: log_field_unsigned, unsigned long long: log_field_unsigned,  \
-             default: log_field_signed)((name), (number))
+    _Generic((number), unsigned long                                                               \
+             : log_field_unsigned, unsigned long long                                              \
+             : log_field_unsigned, default                                                         \
+             : log_field_signed)((name), (number))
 
 /*
  * Logs one event. `level` is one of LOG_ERROR …; `event` a string literal of [a-z0-9_], which is
