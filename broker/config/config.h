@@ -4,9 +4,9 @@
  *
  *   defaults (tbl/key.h)  <  file (YAML)  <  environment (DUNLIN_A__B)  <  command line
  *
- * Each source is read into settings (settings.h: key, text, origin); what wins is made one document,
- * which libcyaml loads into the struct. docs/configuration.md describes the keys for operators;
- * tbl/key.h is where a key is added, with its field here.
+ * Each source is read into settings (settings.h: key, text, origin); what wins is made one
+ * document, which libcyaml loads into the struct. docs/configuration.md describes the keys for
+ * operators; tbl/key.h is where a key is added, with its field here.
  *
  * Owner: the main thread. Once shards see it, nobody changes it: a reload loads another one.
  * Memory: a few allocations, all of them the struct's; nothing is read lazily.
@@ -72,10 +72,10 @@ struct config_limits {
     uint32_t topic_levels_max;
     uint32_t sessions_max;
     uint32_t retained_messages_max;
-    uint64_t output_bytes_max;   /* per connection, not yet taken by the kernel */
-    uint64_t message_memory_max; /* 0: a quarter of usable_memory() */
-    uint32_t message_stall_s;    /* a publisher whose message finds no memory waits that long */
-    uint32_t keep_alive_max_s;   /* 0: no maximum; <= 65535 */
+    uint64_t output_bytes_max;     /* per connection, not yet taken by the kernel */
+    uint64_t message_memory_max;   /* 0: a quarter of usable_memory() */
+    uint32_t message_stall_s;      /* a publisher whose message finds no memory waits that long */
+    uint32_t keep_alive_max_s;     /* 0: no maximum; <= 65535 */
     uint32_t session_expiry_max_s; /* 4294967295: none */
     uint32_t topic_alias_maximum;  /* 0..65535, in each direction */
 };
@@ -119,7 +119,8 @@ struct config_sources {
     const struct options *options; /* the command line; NULL: none. Its --config is not looked at */
 };
 
-/* CONFIG_OK: *out is the caller's. Otherwise *out is left alone and *error has at least one line. */
+/* CONFIG_OK: *out is the caller's. Otherwise *out is left alone and *error has at least one line.
+ */
 NODISCARD enum config_err config_load(struct config **out, const struct config_sources *sources,
                                       struct config_error *error);
 void config_destroy(struct config *c); /* NULL is fine */
@@ -127,8 +128,9 @@ void config_destroy(struct config *c); /* NULL is fine */
 /* Writes every key with its value and, as a comment, its origin: YAML that loads to the same. */
 void config_dump(const struct config *c, FILE *out);
 
-/* One key that differs: "limits.connections_max", "listeners". The texts are borrowed for the call;
- * for a list they are the URLs, separated by spaces. */
+/* One key that differs: "limits.connections_max"; "listeners.*.url" for any change of that list,
+ * whose texts are then all URLs, separated by spaces. The texts are plain (sizes in bytes) and
+ * borrowed for the call. */
 typedef void config_changed_fn(void *context, const char *path, bool reloadable, const char *before,
                                const char *after);
 

@@ -6,7 +6,7 @@
  * would be right. A load goes on after a mistake, so that all are told at once.
  *
  * Owner: the caller, on its stack or in a struct; = {0} is empty.
- * At the bound: further lines are counted, not kept; config_error_text() ends with how many.
+ * At the bound: further lines are counted, not kept; the last line then says how many.
  */
 #pragma once
 

@@ -26,8 +26,8 @@ enum options_action {
 
 /* One flag that sets a key; they take effect in the order of the command line. */
 struct options_setting {
-    const char *flag;  /* "--listen", "--data", "--log-level", "--set" */
-    const char *path;  /* the key, path_len bytes; for --listen the list, to which it is added */
+    const char *flag; /* "--listen", "--data", "--log-level", "--set" */
+    const char *path; /* the key, path_len bytes; for --listen the list, to which it is added */
     size_t path_len;
     const char *value;
 };
