@@ -1,0 +1,331 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the end-to-end tests are written with: @test, and the broker that a test gets as `b`.
+
+    SET = {'limits.receive_maximum': 5}         # the configuration of this module's broker
+
+    @test                                       # holds for any broker
+    @test(only='dunlin')                        # what the standard leaves open, or our own limits
+    @test(mosquitto='drops it')                 # what Mosquitto 2.0.11 does against the standard
+    @test(full=True)                            # slow: left out of --suite quick
+    @test(each=[(V311,), (V5,)])                # one test for each row, as test(b, *row)
+    def the_claim(b): ...
+
+A module has one broker for all of its tests (`b.another(…)` starts a further one, for a test that
+needs other settings or ends it), so each test uses topics and client ids of its own. What a test
+opens through `b` is closed when it ends. Nothing here sleeps for something to happen, except
+`pass_time`, for what the standard counts in seconds.
+"""
+import ctypes
+import errno
+import os
+import re
+import signal
+import socket
+import subprocess
+import time
+
+import raw
+from raw import Client, Unexpected
+
+COMPLAINTS = re.compile(r'ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|'
+                        r'Assertion .* failed')
+PR_SET_PDEATHSIG = 1
+LIBC = ctypes.CDLL(None)
+
+# Our settings that Mosquitto has under another name. A test that needs any other runs for us only.
+MOSQUITTO_SETTINGS = {
+    'limits.keep_alive_max_s': 'max_keepalive',
+    'limits.packet_bytes_max': 'max_packet_size',
+    'limits.receive_maximum': 'max_inflight_messages',
+    'limits.inflight_max': 'max_inflight_messages',
+    'limits.session_queue_messages_max': 'max_queued_messages',
+    'limits.connections_max': 'max_connections',
+}
+
+
+# ---- Tests
+
+class Case:
+    """One test of a module."""
+
+    def __init__(self, function, row=None, only=None, mosquitto=None, full=False, timeout=40):
+        self.name = function.__name__
+        if row is not None:
+            self.name += '[' + ','.join(str(part) for part in row) + ']'
+        self.run = lambda b: function(b, *(row or ()))
+        self.ours_alone = only == 'dunlin' or mosquitto is not None
+        self.full, self.timeout = full, timeout
+
+
+CASES = []  # of the module that is being loaded, in the order of the file
+
+
+def test(function=None, *, each=None, **how):
+    """See the top of this file. timeout: seconds, times --slow."""
+    if function is None:
+        return lambda f: test(f, each=each, **how)
+    for row in each or [None]:
+        CASES.append(Case(function, row, **how))
+    return function
+
+
+def pass_time(seconds):
+    """Lets time go by for what counts in seconds: an expiry, a delay, a keep alive. Not for
+    waiting until something has happened."""
+    time.sleep(seconds)
+
+
+def wait_until(condition, timeout=None, what='the condition'):
+    """Returns what `condition()` gives as soon as it is true."""
+    end = time.monotonic() + (Client.timeout if timeout is None else timeout)
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise Unexpected(f'{what} did not come about in time')
+        time.sleep(0.005)
+
+
+def equal(got, want, what=''):
+    if got != want:
+        raise Unexpected(f'{what}{": " if what else ""}{want!r} expected, not {got!r}')
+
+
+# ---- Brokers
+
+class Ports:
+    """Free ports below the ephemeral ones, which clients take while a broker is down. The search
+    begins elsewhere in each process."""
+
+    def __init__(self):
+        self.next = 5000 + os.getpid() * 61 % 25000
+
+    def take(self):
+        for _ in range(2000):
+            self.next = 5000 + (self.next - 5000 + 1) % 27000
+            with socket.socket() as s:
+                try:
+                    s.bind(('127.0.0.1', self.next))
+                    return self.next
+                except OSError as e:
+                    if e.errno != errno.EADDRINUSE:
+                        raise
+        raise RuntimeError('no free port')
+
+
+PORTS = Ports()
+
+
+class Launch:
+    """How brokers are started in this run."""
+    program = 'build/release/bin/dunlin'
+    kind = 'dunlin'       # or 'mosquitto'
+    slow = 1.0            # time-outs are that much longer
+    folder = 'build/e2e'  # for logs and configuration files
+
+
+class Broker:
+    """A broker process. Started by the constructor, and answering when that returns."""
+
+    def __init__(self, name, settings=None, arguments=(), environment=None):
+        """arguments: further ones of our own; environment: variables to add."""
+        self.name, self.settings = name, dict(settings or {})
+        self.arguments, self.environment = list(arguments), dict(environment or {})
+        self.open = []    # closed at the end of the test
+        self.log_path = os.path.join(Launch.folder, f'{name}.log')
+        self.port = PORTS.take()
+        self.address = ('127.0.0.1', self.port)
+        self.process = None
+        self.start()
+
+    # ---- The process
+
+    def command(self):
+        if Launch.kind == 'mosquitto':
+            path = os.path.join(Launch.folder, f'{self.name}.conf')
+            with open(path, 'w', encoding='utf-8') as f:
+                f.write(f'listener {self.port} 127.0.0.1\nallow_anonymous true\n'
+                        'set_tcp_nodelay true\nallow_zero_length_clientid true\n')
+                if 'limits.session_queue_messages_max' not in self.settings:
+                    f.write('max_queued_messages 0\n')
+                for key, value in self.settings.items():
+                    f.write(f'{MOSQUITTO_SETTINGS[key]} {value}\n')
+            return [Launch.program, '-c', path]
+        command = [Launch.program, '--listen', f'tcp://127.0.0.1:{self.port}']
+        for key, value in self.settings.items():
+            command += ['--set', f'{key}={value}']
+        return command + self.arguments
+
+    def start(self):
+        with open(self.log_path, 'ab') as log:
+            log.write(f'--- {self.command()}\n'.encode())
+            self.process = subprocess.Popen(
+                self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                env={**os.environ, **self.environment},
+                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        wait_until(self._answers, 20 * Launch.slow, f'an answer of {self.name}')
+
+    def _answers(self):
+        if self.process.poll() is not None:
+            raise Unexpected(f'the broker ended at once, with {self.process.returncode}\n'
+                             f'{self.log_tail()}')
+        try:
+            with Client(self.address, raw.V311) as c:
+                c.connect('e2e-answers')
+                c.disconnect()
+            return True
+        except ConnectionError:
+            return False
+
+    def alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait_end(self, timeout=None):
+        """The exit status, once the process has ended by itself."""
+        try:
+            return self.process.wait(15 * Launch.slow if timeout is None else timeout)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise Unexpected(f'the broker did not end in time\n{self.log_tail()}') from None
+
+    def stop(self):
+        """SIGTERM; it must end in time, with 0, and have complained of nothing."""
+        self.close_clients()
+        if self.process is None:
+            return
+        if self.process.poll() is None:
+            self.signal(signal.SIGTERM)
+        status = self.wait_end()
+        self.process = None
+        equal(status, 0, f'exit status of the broker\n{self.log_tail()}\n')
+        self.check_log()
+
+    def check_log(self):
+        log = self.log()
+        found = COMPLAINTS.search(log)
+        if found:
+            raise Unexpected(f'the broker said:\n{log[found.start():][:4000]}')
+
+    def kill(self):
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def log(self):
+        with open(self.log_path, encoding='utf-8', errors='replace') as f:
+            return f.read()
+
+    def log_tail(self):
+        return '\n'.join('    ' + line[:300] for line in self.log().splitlines()[-15:])
+
+    def status(self, field):
+        """A field of /proc/PID/status in KiB, as VmRSS."""
+        with open(f'/proc/{self.process.pid}/status', encoding='utf-8') as f:
+            return int(re.search(rf'^{field}:\s+(\d+)', f.read(), re.MULTILINE)[1])
+
+    def counters(self, last):
+        """Every counter, of now. The broker writes them into its log when asked; `last` is one that
+        the caller is interested in, waited for."""
+        size = os.path.getsize(self.log_path)
+        self.signal(signal.SIGUSR1)
+
+        def read():
+            with open(self.log_path, encoding='utf-8', errors='replace') as f:
+                f.seek(size)
+                found = re.findall(r'\bmsg=counter\b.*?\bname=(\S+).*?\bvalue=(\d+)\s*\n', f.read())
+            counters = {name.strip('"'): int(value) for name, value in found}
+            return counters if last in counters else None
+
+        return wait_until(read, what=f'the counter {last} in the log')
+
+    def counter(self, name):
+        return self.counters(name)[name]
+
+    def wait_counter(self, name, at_least):
+        """Waits until the counter has come to `at_least`, and returns it."""
+        return wait_until(lambda: (n := self.counter(name)) >= at_least and n,
+                          what=f'{name} >= {at_least}')
+
+    # ---- For the tests
+
+    def client(self, version=raw.V5, **how):
+        """A raw client, closed when the test ends."""
+        c = Client(self.address, version, **how)
+        self.open.append(c)
+        return c
+
+    def connected(self, client_id='', version=raw.V5, **connect):
+        """A raw client that has been accepted."""
+        c = self.client(version)
+        c.connect(client_id, **connect)
+        return c
+
+    def another(self, settings=None, arguments=(), environment=None):
+        """A further broker, stopped and checked when the test ends."""
+        other = Broker(f'{self.name}-{len(self.open)}-{PORTS.next}', settings, arguments,
+                       environment)
+        self.open.append(other)
+        return other
+
+    def run(self, *command, **how):
+        """A program, killed when the test ends if it still runs."""
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                   stderr=subprocess.STDOUT, text=True, **how)
+        self.open.append(_Program(process))
+        return process
+
+    def close_clients(self):
+        """Closes all that the test opened. The first failure of a further broker is raised."""
+        failure = None
+        while self.open:
+            opened = self.open.pop()
+            try:
+                opened.stop() if isinstance(opened, Broker) else opened.close()
+            except (Unexpected, OSError) as e:
+                failure = failure or e
+        if failure:
+            raise failure
+
+
+class _Program:
+    def __init__(self, process):
+        self.process = process
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+def lines_until(process, what, timeout=None):
+    """Reads a program's output up to the line that holds `what`; returns the lines."""
+    end = time.monotonic() + (Client.timeout if timeout is None else timeout)
+    lines = []
+    os.set_blocking(process.stdout.fileno(), True)
+    while time.monotonic() < end:
+        line = process.stdout.readline()  # the test's own time-out ends a program that hangs
+        if not line:
+            break
+        lines.append(line.rstrip('\n'))
+        if what in line:
+            return lines
+    raise Unexpected(f'{process.args[0]} did not say {what!r}:\n    ' + '\n    '.join(lines))
+
+
+def finish(process, timeout=None):
+    """Waits for a program; it must succeed. Returns its output."""
+    try:
+        out, _ = process.communicate(timeout=Client.timeout if timeout is None else timeout)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, _ = process.communicate()
+        raise Unexpected(f'{process.args} did not finish:\n{out}') from None
+    if process.returncode != 0:
+        raise Unexpected(f'{process.args} ended with {process.returncode}:\n{out}')
+    return out

@@ -1,0 +1,224 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""Runs the end-to-end tests: every module test_*.py beside this file, each with a broker of its own.
+
+    run.py --broker build/release/bin/dunlin [--only PATTERN] [--suite quick|full] [--jobs N]
+    run.py --peer mosquitto           # those that hold for any broker, to test the tests
+
+PATTERN is part of `module.test`. The last line is the count; the exit status is 1 on any failure.
+"""
+import argparse
+import concurrent.futures
+import contextlib
+import glob
+import importlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+sys.path.insert(0, HERE)
+
+import harness  # noqa: E402
+
+MODULE_TIMEOUT = 240  # seconds, times --slow
+PRINTING = threading.Lock()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--broker', help='the program to test')
+    parser.add_argument('--peer', choices=['mosquitto'], help='test that one instead')
+    parser.add_argument('--only', default='', metavar='PATTERN')
+    parser.add_argument('--suite', choices=['quick', 'full'], default='full')
+    parser.add_argument('--jobs', type=int, default=4,
+                        help='modules at a time; most of their time is waiting (default: 4)')
+    parser.add_argument('--slow', type=float, default=1.0, metavar='FACTOR',
+                        help='time-outs are that much longer (a broker under a sanitizer)')
+    parser.add_argument('--list', action='store_true', help='only print the names')
+    parser.add_argument('--module', help=argparse.SUPPRESS)  # one module, for the runner itself
+    args = parser.parse_args()
+    if args.peer:
+        args.broker = args.broker or '/usr/sbin/mosquitto'
+    if not args.broker and not args.list:
+        parser.error('--broker is missing')
+    return args
+
+
+# ---- One module, in a process of its own; says what happened in lines of JSON.
+
+def chosen(module, args):
+    """The cases to run, and the names of those that this broker has nothing to do with."""
+    harness.CASES.clear()
+    loaded = importlib.import_module(module)
+    run, skip = [], []
+    settings = getattr(loaded, 'SET', {})
+    for case in harness.CASES:
+        if args.only not in f'{module[5:]}.{case.name}' or (case.full and args.suite == 'quick'):
+            continue
+        foreign = args.peer and (case.ours_alone or
+                                 set(settings) - set(harness.MOSQUITTO_SETTINGS))
+        (skip if foreign else run).append(case)
+    return settings, run, [case.name for case in skip]
+
+
+class TooLong(harness.Unexpected):
+    pass
+
+
+@contextlib.contextmanager
+def time_limit(seconds):
+    def late(_signal, _frame):
+        raise TooLong(f'the test took more than {seconds:g} s')
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def say(name, result, seconds=0.0, why=''):
+    print(json.dumps({'name': name, 'result': result, 'seconds': seconds, 'why': why}), flush=True)
+
+
+def attempt(name, limit, *actions):
+    """Runs all the actions, and says whether each went well."""
+    begin, why = time.monotonic(), []
+    for action in actions:
+        try:
+            with time_limit(limit):
+                action()
+        except Exception as e:  # whatever it is, it is this test's failure
+            where = ''.join(traceback.format_tb(e.__traceback__)[-3:])
+            why.append(f'{where}{type(e).__name__}: {e}')
+    say(name, 'FAIL' if why else 'ok', time.monotonic() - begin, '\n'.join(why))
+    return not why
+
+
+def run_module(args):
+    module = args.module
+    harness.Launch.program = args.broker
+    harness.Launch.kind = args.peer or 'dunlin'
+    harness.Launch.slow = args.slow
+    harness.Launch.folder = folder(args)
+    harness.Client.timeout *= args.slow
+    harness.Client.lenient = bool(args.peer)
+
+    settings, cases, skipped = chosen(module, args)
+    for name in skipped:
+        say(name, 'skip')
+    broker, ended_badly = None, False
+    for case in cases:
+        try:
+            if broker is None:
+                broker = harness.Broker(module, settings)
+        except Exception as e:
+            say(case.name, 'FAIL', 0, f'the broker does not start: {e}')
+            continue
+        attempt(case.name, case.timeout * args.slow, lambda: case.run(broker),
+                broker.close_clients)
+        if not broker.alive():
+            status = broker.process.wait()
+            say(f'broker lives on after {case.name}', 'FAIL', 0,
+                f'it ended with {status}\n{broker.log_tail()}')
+            broker, ended_badly = None, True
+    if broker is not None and not ended_badly:
+        attempt('broker ends well', 60 * args.slow, broker.stop)
+    if broker is not None:
+        broker.kill()
+
+
+# ---- All modules
+
+def folder(args):
+    """For logs: beside the broker, if it is one of a build folder."""
+    build = os.path.dirname(os.path.dirname(os.path.abspath(args.broker)))
+    if args.peer or not os.path.exists(os.path.join(build, 'build.ninja')):
+        build = os.path.join(HERE, '..', '..', 'build', 'e2e-' + os.path.basename(args.broker))
+    path = os.path.join(build, 'e2e')
+    os.makedirs(path, exist_ok=True)
+    return path
+
+
+def show(module, said, counts):
+    with PRINTING:
+        counts[said['result']] = counts.get(said['result'], 0) + 1
+        if said['result'] == 'skip':
+            return
+        print(f'{module[5:]}.{said["name"]} ... {said["result"]} ({said["seconds"]:.2f} s)')
+        for line in said['why'].splitlines():
+            print(f'    {line}')
+        sys.stdout.flush()
+
+
+def supervise(module, args, counts):
+    """Runs a module in a process, and shows what it says."""
+    process = subprocess.Popen(
+        [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--module', module],
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(MODULE_TIMEOUT * args.slow, process.kill)
+    watchdog.start()
+    for line in process.stdout:
+        try:
+            show(module, json.loads(line), counts)
+        except ValueError:
+            print(line, end='')
+    watchdog.cancel()
+    if process.wait() != 0:
+        show(module, {'name': 'module', 'result': 'FAIL', 'seconds': 0,
+                      'why': f'its process ended with {process.returncode}'}, counts)
+
+
+def main():
+    args = arguments()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    if args.module:
+        run_module(args)
+        return 0
+    modules = sorted(os.path.basename(path)[:-3]
+                     for path in glob.glob(os.path.join(HERE, 'test_*.py')))
+    # The longest first, so that they do not run alone at the end.
+    modules.sort(key=lambda m: -getattr(importlib.import_module(m), 'SECONDS', 0))
+    picked = [m for m in modules if chosen_names(m, args)]
+    if args.list:
+        for module in picked:
+            for name in chosen_names(module, args):
+                print(f'{module[5:]}.{name}')
+        return 0
+
+    for path in glob.glob(os.path.join(folder(args), '*.log')):
+        os.unlink(path)
+    counts = {}
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        for done in [pool.submit(supervise, m, args, counts) for m in picked]:
+            done.result()
+    skipped = f', {counts["skip"]} skipped' if counts.get('skip') else ''
+    print(f'{counts.get("ok", 0)} passed, {counts.get("FAIL", 0)} failed{skipped}')
+    return 1 if counts.get('FAIL') or not counts.get('ok') else 0
+
+
+def chosen_names(module, args):
+    # A module fills harness.CASES when it is first imported only.
+    if module not in CASES_OF:
+        sys.modules.pop(module, None)
+        harness.CASES.clear()
+        importlib.import_module(module)
+        CASES_OF[module] = list(harness.CASES)
+    return [case.name for case in CASES_OF[module] if args.only in f'{module[5:]}.{case.name}'
+            and not (case.full and args.suite == 'quick')]
+
+
+CASES_OF = {}
+
+
+if __name__ == '__main__':
+    sys.exit(main())
