@@ -181,7 +181,7 @@ static bool start_shards(struct broker *b)
             log_event(LOG_ERROR, "thread_failed", LOG_ERRNO("error", error));
             return false;
         }
-        char name[16];
+        char name[32];
         snprintf(name, sizeof name, "shard-%u", i);
         pthread_setname_np(b->threads[i], name);
         b->started++;

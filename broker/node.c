@@ -122,18 +122,20 @@ static void end_sessions(struct shard *s)
     }
 }
 
-/* Mail that was under way is dealt with until there is none, so that what it carries is freed. */
+/* Mail that is under way is dealt with until there is none, so that what it carries is freed. */
 static void settle(struct node *node)
 {
     bool busy = true;
     while (busy) {
+        for (unsigned i = 0; i < node->shard_count; i++) {
+            shard_self = node->shards[i];
+            loop_work(shard_self);
+            shard_enter(shard_self); /* nobody is there to be woken */
+        }
         busy = false;
         for (unsigned i = 0; i < node->shard_count; i++) {
-            struct shard *s = node->shards[i];
-            shard_self = s;
+            const struct shard *s = node->shards[i];
             busy = busy || !post_is_empty(s) || s->due_first != NULL || shard_congested(s);
-            loop_work(s);
-            shard_enter(s); /* nobody is there to be woken */
         }
     }
 }

@@ -114,7 +114,7 @@ static void bad_input(struct conn *c, enum mqtt_err err, const struct mqtt_packe
               LOG_TEXT("peer", conn_address(c, address, sizeof address)),
               LOG_TEXT("reason", mqtt_reason_text(reason)));
     if (err == MQTT_ERR_VERSION) { /* [MQTT-3.1.2-2]: in the form that an older client reads too */
-        connect_refuse(c, packet->connect.version > MQTT_V5 ? MQTT_V5 : MQTT_V311, reason);
+        connect_refuse(c, packet->connect.version == MQTT_V5 ? MQTT_V5 : MQTT_V311, reason);
     } else if (err == MQTT_ERR_CLIENT_ID) {
         connect_refuse(c, MQTT_V31, reason);
     } else {

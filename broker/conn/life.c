@@ -138,13 +138,14 @@ void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len)
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
         return;
     }
-    *a = (struct arrival){.fd = io_detach(s->io, &c->socket),
+    *a = (struct arrival){.fd = c->socket.fd,
                           .listener = c->listener,
                           .port = c->port,
                           .address = c->address,
                           .connect_by_ms = c->timer.due_ms,
                           .len = len};
-    assert(a->fd >= 0); /* receiving one at a time before CONNECT: nothing is under way */
+    const int detached = io_detach(s->io, &c->socket);
+    assert(detached == 0); /* receiving one at a time before CONNECT: nothing is under way */
     memcpy(a->data, data, len);
     struct post_connection *p = post_reserve(s, to, POST_CONNECTION, sizeof *p);
     p->arrival = a;

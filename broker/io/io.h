@@ -100,8 +100,8 @@ void io_listen_stop(struct io *io, unsigned listener); /* a few accepted() may s
 
 void io_attach(struct io *io, struct io_socket *s, int fd); /* fd is io's from here on */
 
-/* Takes the descriptor out again, to be attached to another io. Only while nothing is under way:
- * -1 if something is. */
+/* Takes the descriptor (s->fd until then) out again, to be attached to another io: 0. Only while nothing
+ * is under way: -1 if something is. */
 int io_detach(struct io *io, struct io_socket *s);
 
 /* Exactly one received() or ended(); nothing is under way after it. */
