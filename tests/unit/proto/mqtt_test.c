@@ -141,7 +141,7 @@ Test(mqtt, samples_need_their_room)
 /* Over the standard's limit: counted, not written. */
 Test(mqtt, nothing_over_the_standards_limit)
 {
-    uint8_t out[1];
+    uint8_t out[1] = {0};
     size_t used;
     struct mqtt_packet packet = {.type = MQTT_SUBACK, .suback = {.packet_id = 1}};
     packet.suback.reasons = bytes_of(out, VARINT_MAX - 2 + 1);
