@@ -11,11 +11,10 @@ enum mqtt_err decode_ping(struct mqtt_packet *packet, struct frame *frame)
 /* Code and properties; either may be left out at the end (3.14.2.1, 3.15.2.1). */
 static enum mqtt_err reason_take(struct mqtt_disconnect *disconnect, struct frame *frame)
 {
-    disconnect->reason = MQTT_REASON_SUCCESS;
     property_decode_none(&disconnect->properties);
 
-    if (cursor_left(&frame->body) > 0 && !cursor_u8(&frame->body, &disconnect->reason)) {
-        return MQTT_ERR_MALFORMED;
+    if (!cursor_u8(&frame->body, &disconnect->reason)) {
+        disconnect->reason = MQTT_REASON_SUCCESS;
     }
     if (!mqtt_reason_allowed(disconnect->reason, frame->type, frame->from_server)) {
         return MQTT_ERR_PROTOCOL; /* [MQTT-3.14.2-1, 3.15.2-1] */

@@ -44,11 +44,8 @@ enum mqtt_err decode_publish(struct mqtt_packet *packet, struct frame *frame)
 /* Code and properties of an acknowledgement in 5.0; it may end before either (3.4.2.1). */
 static enum mqtt_err ack_reason_take(struct mqtt_ack *ack, struct frame *frame)
 {
-    if (cursor_left(&frame->body) == 0) {
-        return MQTT_OK;
-    }
     if (!cursor_u8(&frame->body, &ack->reason)) {
-        return MQTT_ERR_MALFORMED;
+        return MQTT_OK;
     }
     if (!mqtt_reason_allowed(ack->reason, frame->type, frame->from_server)) {
         return MQTT_ERR_PROTOCOL; /* [MQTT-3.4.2-1, 3.5.2-1, 3.6.2-1, 3.7.2-1] */

@@ -136,13 +136,10 @@ static enum mqtt_err value_check(const struct property *property)
     return MQTT_OK;
 }
 
-static enum mqtt_err property_take(struct mqtt_properties *properties, struct cursor *c,
+/* Takes the property whose identifier has just been taken. */
+static enum mqtt_err property_take(struct mqtt_properties *properties, uint8_t id, struct cursor *c,
                                    uint32_t carrier)
 {
-    uint8_t id;
-    if (!cursor_u8(c, &id)) {
-        return MQTT_ERR_MALFORMED;
-    }
     enum mqtt_err err = place_check(id, properties->present, carrier);
     if (err != MQTT_OK) {
         return err;
@@ -172,8 +169,9 @@ enum mqtt_err property_decode(struct mqtt_properties *properties, struct cursor 
         return MQTT_ERR_MALFORMED;
     }
     struct cursor in = {properties->raw.at, properties->raw.at + properties->raw.len};
-    while (cursor_left(&in) > 0) {
-        const enum mqtt_err err = property_take(properties, &in, carrier);
+    uint8_t id;
+    while (cursor_u8(&in, &id)) {
+        const enum mqtt_err err = property_take(properties, id, &in, carrier);
         if (err != MQTT_OK) {
             return err;
         }

@@ -138,6 +138,16 @@ Test(mqtt, samples_need_their_room)
     }
 }
 
+/* Over the standard's limit: counted, not written. */
+Test(mqtt, nothing_over_the_standards_limit)
+{
+    uint8_t out[1] = {0};
+    size_t used;
+    struct mqtt_packet packet = {.type = MQTT_SUBACK, .suback = {.packet_id = 1}};
+    packet.suback.reasons = bytes_of(out, VARINT_MAX - 2 + 1);
+    cr_expect_eq(mqtt_encode(&packet, MQTT_V311, out, SIZE_MAX, &used), MQTT_ERR_NO_SPACE);
+}
+
 static void round_trip(const struct mqtt_packet *packet, enum mqtt_version version,
                        bool from_server)
 {
