@@ -5,28 +5,27 @@
 
 #include "broker/io/driver.h"
 
-static const char *const texts[] = {
-    [IO_OK] = "io_uring is usable",
-    [IO_FORBIDDEN] =
-        "the system refuses io_uring: set the sysctl kernel.io_uring_disabled to 0, and let the "
-        "container runtime's seccomp profile allow io_uring_setup, io_uring_enter and "
-        "io_uring_register",
-    [IO_TOO_OLD] =
-        "the kernel's io_uring lacks something that is needed: Linux 6.1 or newer has it",
-    [IO_NO_MEMORY] =
-        "no memory for io_uring's queues and buffers: give the process more, or, where "
-        "locked memory is limited, raise RLIMIT_MEMLOCK (LimitMEMLOCK=, --ulimit "
-        "memlock=)",
-    [IO_NO_DESCRIPTOR] = "no file descriptor is left for io_uring: raise RLIMIT_NOFILE "
-                         "(LimitNOFILE=, --ulimit nofile=)",
-    [IO_FAILED] = "io_uring could not be set up",
-};
-
 const char *io_err_text(enum io_err err)
 {
-    assert((unsigned)err < sizeof texts / sizeof texts[0]);
-
-    return texts[err];
+    switch (err) {
+    case IO_OK:
+        return "io_uring is usable";
+    case IO_FORBIDDEN:
+        return "the system refuses io_uring: set the sysctl kernel.io_uring_disabled to 0, and let "
+               "the container runtime's seccomp profile allow io_uring_setup, io_uring_enter and "
+               "io_uring_register";
+    case IO_TOO_OLD:
+        return "the kernel's io_uring lacks something that is needed: Linux 6.1 or newer has it";
+    case IO_NO_MEMORY:
+        return "no memory for io_uring's queues and buffers: give the process more, or, where "
+               "locked memory is limited, raise RLIMIT_MEMLOCK (LimitMEMLOCK=, --ulimit memlock=)";
+    case IO_NO_DESCRIPTOR:
+        return "no file descriptor is left for io_uring: raise RLIMIT_NOFILE (LimitNOFILE=, "
+               "--ulimit nofile=)";
+    case IO_FAILED:
+        break;
+    }
+    return "io_uring could not be set up";
 }
 
 void io_destroy(struct io *io)

@@ -71,17 +71,16 @@ static enum io_err err_of(int error)
 /* 0, or an errno; EINVAL when an operation is not there. */
 static int probe(struct io_uring *ring)
 {
-    struct {
-        struct io_uring_probe head;
-        struct io_uring_probe_op ops[256];
-    } p;
-    memset(&p, 0, sizeof p);
-    const int err = -io_uring_register_probe(ring, &p.head, 256);
+    _Alignas(struct io_uring_probe)
+        uint8_t memory[sizeof(struct io_uring_probe) + 256 * sizeof(struct io_uring_probe_op)] = {
+            0};
+    struct io_uring_probe *const answer = (struct io_uring_probe *)(void *)memory;
+    const int err = -io_uring_register_probe(ring, answer, 256);
     if (err != 0) {
         return err;
     }
     for (size_t i = 0; i < sizeof needed_ops; i++) {
-        if ((p.ops[needed_ops[i]].flags & IO_URING_OP_SUPPORTED) == 0) {
+        if ((answer->ops[needed_ops[i]].flags & IO_URING_OP_SUPPORTED) == 0) {
             return EINVAL;
         }
     }

@@ -9,6 +9,10 @@
  * consumer's acquiring load pairs with: it sees the records. The consumer stores `head` with
  * release, which the producer's acquiring load pairs with: it may overwrite them. Each keeps a copy
  * of the other's position and reads the shared one, a cache miss, only when the copy is used up.
+ *
+ * Whoever sleeps when mailbox_is_empty() has to announce it before looking, and the producer has to
+ * look for the announcement after publishing; and both with a read-modify-write of the same flag
+ * (exchange), or else each may miss the other (tests/unit/io/io_threads.c).
  */
 #include "broker/shard/mailbox.h"
 
