@@ -19,6 +19,7 @@ import ctypes
 import errno
 import os
 import re
+import resource
 import signal
 import socket
 import subprocess
@@ -128,10 +129,12 @@ class Launch:
 class Broker:
     """A broker process. Started by the constructor, and answering when that returns."""
 
-    def __init__(self, name, settings=None, arguments=(), environment=None):
-        """arguments: further ones of our own; environment: variables to add."""
+    def __init__(self, name, settings=None, arguments=(), environment=None, descriptors=None):
+        """arguments: further ones of our own; environment: variables to add; descriptors: how
+        many the process may have."""
         self.name, self.settings = name, dict(settings or {})
         self.arguments, self.environment = list(arguments), dict(environment or {})
+        self.descriptors = descriptors
         self.open = []    # closed at the end of the test
         self.log_path = os.path.join(Launch.folder, f'{name}.log')
         self.port = PORTS.take()
@@ -163,8 +166,13 @@ class Broker:
             self.process = subprocess.Popen(
                 self.command(), stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={**os.environ, **self.environment},
-                preexec_fn=lambda: LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+                preexec_fn=self._prepare)
         wait_until(self._answers, 20 * Launch.slow, f'an answer of {self.name}')
+
+    def _prepare(self):
+        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it never outlives the tests
+        if self.descriptors is not None:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
 
     def _answers(self):
         if self.process.poll() is not None:
@@ -265,10 +273,10 @@ class Broker:
         c.connect(client_id, **connect)
         return c
 
-    def another(self, settings=None, arguments=(), environment=None):
+    def another(self, settings=None, arguments=(), environment=None, descriptors=None):
         """A further broker, stopped and checked when the test ends."""
         other = Broker(f'{self.name}-{len(self.open)}-{PORTS.next}', settings, arguments,
-                       environment)
+                       environment, descriptors)
         self.open.append(other)
         return other
 
