@@ -74,7 +74,7 @@ static enum data_dir_err read_id(int dir, char text[NODE_ID_TEXT])
     const int fd = openat(dir, "node.id", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return errno == ENOENT && make_id(text) && write_id(dir, text) ? DATA_DIR_OK
-                                                                      : DATA_DIR_UNREACHABLE;
+                                                                       : DATA_DIR_UNREACHABLE;
     }
     memset(text, 0, NODE_ID_TEXT);
     const ssize_t n = read(fd, text, NODE_ID_TEXT - 1);

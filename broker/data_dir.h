@@ -3,7 +3,8 @@
  * data_dir: the node's directory on disk: one process at a time, and an identity that outlives it.
  *
  *   DIR/dunlin.lock   locked while a broker runs on it
- *   DIR/node.id       a UUID, made at the first start: which node this is, whatever its name or address
+ *   DIR/node.id       a UUID, made at the first start: which node this is, whatever its name or
+ * address
  *
  * Owner: the main thread.
  */

@@ -62,7 +62,8 @@ static bool take_port(struct listen_url *url, int fd)
 
 static bool is_free(const struct listen_url *url)
 {
-    /* SO_REUSEPORT would let two brokers of one user share a port, each with half of the clients. */
+    /* SO_REUSEPORT would let two brokers of one user share a port, each with half of the clients.
+     */
     const int fd = socket(url->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return false;
@@ -109,8 +110,7 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
         const char *wrong = listen_url_parse(&url, config->listeners[i].url);
         assert(wrong == NULL); /* config_load() has tried */
         if (!url.loopback && !config->allow_anonymous) {
-            log_event(LOG_WARNING, "listener_left_out",
-                      LOG_TEXT("url", config->listeners[i].url),
+            log_event(LOG_WARNING, "listener_left_out", LOG_TEXT("url", config->listeners[i].url),
                       LOG_TEXT("reason", "anyone could connect: no authenticator is configured"),
                       LOG_TEXT("remedy", "set allow_anonymous: true if that is what you want"));
             continue;

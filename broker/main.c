@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * dunlin: the process. main() reads the configuration, makes the node, runs its shards, and then only
- * waits for signals:
+ * dunlin: the process. main() reads the configuration, makes the node, runs its shards, and then
+ * only waits for signals:
  *
  *   SIGTERM, SIGINT   a graceful end: clients are told (DISCONNECT 0x8B); a second one ends at once
  *   SIGHUP            the configuration is read again; what cannot change is said
@@ -134,8 +134,9 @@ static bool open_data_dir(struct broker *b)
 {
     const char *dir = b->config->data.dir;
     if (dir[0] == '\0') {
-        log_event(LOG_WARNING, "in_memory_only",
-                  LOG_TEXT("meaning", "sessions, queues and retained messages end with the process"));
+        log_event(
+            LOG_WARNING, "in_memory_only",
+            LOG_TEXT("meaning", "sessions, queues and retained messages end with the process"));
         return true;
     }
     int sys_errno = 0;
@@ -297,9 +298,8 @@ static int run(struct broker *b)
 {
     sigset_t signals;
     block_signals(&signals);
-    const struct log_conf log = {.fd = STDERR_FILENO,
-                                 .level = b->config->log.level,
-                                 .format = b->config->log.format};
+    const struct log_conf log = {
+        .fd = STDERR_FILENO, .level = b->config->log.level, .format = b->config->log.format};
     if (!log_start(&log)) {
         log_event(LOG_WARNING, "log_thread_failed", LOG_ERRNO("error", errno));
     }

@@ -29,8 +29,8 @@ unsigned node_shard_of(const struct node *node, uint64_t client_hash)
 
 static bool shard_init_tables(struct shard *s)
 {
-    struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id,
-                                    &s->subscriptions, &s->shares};
+    struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id, &s->subscriptions,
+                                    &s->shares};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (table_init(tables[i]) != 0) {
             return false;
@@ -59,8 +59,7 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
         return IO_FAILED;
     }
-    const size_t mail =
-        conf->shard_count <= FEW_SHARDS ? MAILBOX_BYTES_FEW : MAILBOX_BYTES_MANY;
+    const size_t mail = conf->shard_count <= FEW_SHARDS ? MAILBOX_BYTES_FEW : MAILBOX_BYTES_MANY;
     if (s->wheel == NULL || s->retained == NULL || !shard_init_tables(s) ||
         post_init(s, conf->shard_count, mail) != 0) {
         return IO_NO_MEMORY;

@@ -15,7 +15,8 @@
 #include "broker/route/index.h"
 #include "proto/nodiscard.h"
 
-#define PARTITIONS 64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
+#define PARTITIONS                                                                                 \
+    64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
 
 struct config;
 struct quiescence;
@@ -43,7 +44,7 @@ struct node {
 };
 
 struct node_conf {
-    unsigned shard_count;  /* 1..INDEX_SHARDS_MAX */
+    unsigned shard_count; /* 1..INDEX_SHARDS_MAX */
     uint64_t (*clock_ms)(void);
     const struct config *config; /* borrowed until replaced */
     /* Makes a shard's io; tests have their own. */

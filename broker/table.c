@@ -39,7 +39,8 @@ static void move_bucket(struct table *t, size_t bucket)
     }
 }
 
-/* Goes on with the move, and brings this hash's bucket over, so that the caller need look in one place. */
+/* Goes on with the move, and brings this hash's bucket over, so that the caller need look in one
+ * place. */
 static void settle(struct table *t, uint64_t hash)
 {
     if (t->old == NULL) {

@@ -28,10 +28,10 @@ struct table {
 };
 
 /* The member's object: table_object(link, struct session, by_client_id). */
-#define table_object(link, type, member) ((type *)(void *)((char *)(link) - offsetof(type, member)))
+#define table_object(link, type, member) ((type *)(void *)((char *)(link)-offsetof(type, member)))
 
 NODISCARD int table_init(struct table *t); /* 0, or -1 when out of memory */
-void table_fini(struct table *t);          /* the objects are the caller's to free, before or after */
+void table_fini(struct table *t); /* the objects are the caller's to free, before or after */
 
 void table_insert(struct table *t, struct table_link *link, uint64_t hash); /* never fails */
 void table_remove(struct table *t, struct table_link *link);                /* it is in */

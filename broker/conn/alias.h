@@ -3,8 +3,8 @@
  * alias: the topic aliases of one connection, in both directions (3.3.2.3.4).
  *
  * Towards the client an alias is given to a topic that is sent for the second time, where it saves
- * bytes; a table of as many slots as the client allows (and limits.topic_alias_maximum) is indexed by
- * the topic's hash, and the later topic takes a slot over.
+ * bytes; a table of as many slots as the client allows (and limits.topic_alias_maximum) is indexed
+ * by the topic's hash, and the later topic takes a slot over.
  *
  * Owner: the connection. Memory: none until the first alias; then a table, and a copy of each topic
  * that has one.
@@ -19,9 +19,9 @@
 struct conn;
 struct message;
 
-/* What the client meant: resolves or sets the alias of a PUBLISH. *topic: as in the packet, possibly
- * empty; replaced by the mapped topic, which is valid until the next call. SUCCESS, or what to close
- * the connection with. */
+/* What the client meant: resolves or sets the alias of a PUBLISH. *topic: as in the packet,
+ * possibly empty; replaced by the mapped topic, which is valid until the next call. SUCCESS, or
+ * what to close the connection with. */
 enum mqtt_reason alias_in_resolve(struct conn *c, uint16_t alias, struct bytes *topic);
 
 /* The alias to send with the message, 0: none. *topic becomes empty when the client knows it. */

@@ -104,7 +104,8 @@ static void put_own_properties(struct property_writer *w, struct conn *c,
     if (m->has_expiry) {
         const uint64_t now_ms = c->shard->now_ms;
         const uint64_t left_ms = m->expires_ms > now_ms ? m->expires_ms - now_ms : 0;
-        property_put_number(w, PROPERTY_MESSAGE_EXPIRY_INTERVAL, (uint32_t)((left_ms + 999) / 1000));
+        property_put_number(w, PROPERTY_MESSAGE_EXPIRY_INTERVAL,
+                            (uint32_t)((left_ms + 999) / 1000));
     }
     if (alias != 0) {
         property_put_number(w, PROPERTY_TOPIC_ALIAS, alias);

@@ -61,12 +61,12 @@ struct conn {
     uint8_t version; /* enum mqtt_version; UNKNOWN before CONNECT */
     uint8_t doom;    /* a reason code: to be closed with it when next looked at; 0: no */
     bool doomed;
-    bool receiving;   /* io_receive_start() is in force */
-    bool sending;     /* an io_send() is under way */
-    bool peer_ended;  /* ended() was called */
-    bool write_shut;  /* io_shutdown_write() was called */
+    bool receiving;           /* io_receive_start() is in force */
+    bool sending;             /* an io_send() is under way */
+    bool peer_ended;          /* ended() was called */
+    bool write_shut;          /* io_shutdown_write() was called */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
-    uint8_t waiting;  /* answers that other shards owe and that point here */
+    uint8_t waiting;          /* answers that other shards owe and that point here */
     uint8_t listener;
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
@@ -86,10 +86,10 @@ struct conn {
     uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
     size_t in_len, in_capacity, in_wanted; /* wanted: the size of the packet that begins there */
 
-    struct timer timer; /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
-    uint32_t keep_alive_ms;    /* one and a half times; 0: off */
+    struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
+    uint32_t keep_alive_ms; /* one and a half times; 0: off */
     uint64_t last_packet_ms;
-    uint64_t stalled_ms;       /* since when BLOCKED_ROOM */
+    uint64_t stalled_ms;           /* since when BLOCKED_ROOM */
     struct alias_in *aliases_in;   /* topics by the client's aliases; NULL: none yet */
     struct alias_out *aliases_out; /* ours */
 };
@@ -115,7 +115,8 @@ void conn_doom(struct conn *c, uint8_t reason);
 struct conn_list;
 void conn_list_add(struct conn_list *list, struct conn *c, size_t link_offset);
 void conn_list_remove(struct conn_list *list, struct conn *c, size_t link_offset);
-struct conn *conn_list_take(struct conn_list *list, size_t link_offset); /* the first; NULL: empty */
+struct conn *conn_list_take(struct conn_list *list,
+                            size_t link_offset); /* the first; NULL: empty */
 
 #define CONN_ALL     offsetof(struct conn, in_all)
 #define CONN_DIRTY   offsetof(struct conn, in_dirty)

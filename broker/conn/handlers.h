@@ -13,10 +13,10 @@ struct conn;
 
 typedef enum mqtt_reason packet_fn(struct conn *c, const struct mqtt_packet *packet);
 
-packet_fn on_connect;                                 /* on_connect.c */
-packet_fn on_publish;                                 /* on_publish.c */
-packet_fn on_subscribe, on_unsubscribe;               /* on_subscribe.c */
-packet_fn on_puback, on_pubrec, on_pubrel, on_pubcomp; /* on_ack.c */
+packet_fn on_connect;                                            /* on_connect.c */
+packet_fn on_publish;                                            /* on_publish.c */
+packet_fn on_subscribe, on_unsubscribe;                          /* on_subscribe.c */
+packet_fn on_puback, on_pubrec, on_pubrel, on_pubcomp;           /* on_ack.c */
 packet_fn on_pingreq, on_disconnect, on_second_connect, on_auth; /* on_control.c */
 
 /* Answers a CONNECT with a failure, in the form of that version, and closes. */

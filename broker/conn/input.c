@@ -82,8 +82,8 @@ static bool must_wait(struct conn *c, const struct mqtt_packet *packet)
 /* ---- packets */
 
 /*
- * The version that a CONNECT which could not be decoded asked for, as far as its bytes tell, so that
- * the answer has the right form; UNKNOWN: no answer.
+ * The version that a CONNECT which could not be decoded asked for, as far as its bytes tell, so
+ * that the answer has the right form; UNKNOWN: no answer.
  */
 static enum mqtt_version version_asked_for(const uint8_t *data, size_t len)
 {
@@ -127,8 +127,7 @@ enum step { STEP_ON, STEP_STOP, STEP_MOVE };
 
 static enum step handle(struct conn *c, const struct mqtt_packet *packet)
 {
-    if (c->phase == CONN_AWAIT_CONNECT &&
-        connect_home(c, &packet->connect) != c->shard->id) {
+    if (c->phase == CONN_AWAIT_CONNECT && connect_home(c, &packet->connect) != c->shard->id) {
         return STEP_MOVE;
     }
     if (must_wait(c, packet)) {
@@ -146,7 +145,7 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet)
 }
 
 struct consumed {
-    size_t len;  /* dealt with */
+    size_t len;    /* dealt with */
     size_t wanted; /* the size of the packet that begins there; 0: it is there already */
     bool move;
     unsigned to;
@@ -218,7 +217,8 @@ static void discard(struct conn *c, size_t len)
     }
 }
 
-/* Reads on, or not: one receive at a time before CONNECT, so that the connection can move at once. */
+/* Reads on, or not: one receive at a time before CONNECT, so that the connection can move at once.
+ */
 static void read_on(struct conn *c)
 {
     struct io *io = c->shard->io;

@@ -76,8 +76,7 @@ static void accepted(void *context, unsigned listener, int fd)
     shard_enter(s);
     shard_count(s, METRIC_connections_accepted);
 
-    const int64_t held =
-        atomic_fetch_add_explicit(&s->node->connections, 1, memory_order_relaxed);
+    const int64_t held = atomic_fetch_add_explicit(&s->node->connections, 1, memory_order_relaxed);
     const int64_t most = (int64_t)s->config->limits.connections_max + REFUSED_AT_A_TIME;
     struct conn *c = s->ending || held >= most ? NULL : conn_create(s, listener, fd);
     if (c == NULL) {

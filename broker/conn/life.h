@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * life: how a connection begins, is flushed, and ends (the drawing is in conn/conn.h); what the kernel
- * has to say arrives here.
+ * life: how a connection begins, is flushed, and ends (the drawing is in conn/conn.h); what the
+ * kernel has to say arrives here.
  *
  * Owner: the shard of the connection.
  */
@@ -19,9 +19,9 @@ struct shard;
 extern const struct io_handlers conn_io_handlers; /* context: the shard */
 
 /*
- * Ends the connection. `reason` is sent in a DISCONNECT to a 5.0 client that is connected, unless it is
- * SUCCESS (the client has said goodbye itself, or is gone). The session is detached, and ends if its
- * expiry interval is 0. Nothing happens when it is ending already.
+ * Ends the connection. `reason` is sent in a DISCONNECT to a 5.0 client that is connected, unless
+ * it is SUCCESS (the client has said goodbye itself, or is gone). The session is detached, and ends
+ * if its expiry interval is 0. Nothing happens when it is ending already.
  */
 void conn_close(struct conn *c, uint8_t reason, enum session_will will);
 

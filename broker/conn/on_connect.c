@@ -16,7 +16,8 @@
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
-#define ASSIGNED_ID_LEN 23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
+#define ASSIGNED_ID_LEN                                                                            \
+    23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
 
 static uint64_t client_hash(struct bytes client_id)
 {
@@ -101,7 +102,8 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
     c->version = (uint8_t)m->version;
     c->keep_alive_ms = keep_alive(c, m) * 1500u;
     c->server_receive_maximum = (uint16_t)limits->receive_maximum;
-    c->server_topic_alias_maximum = m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
+    c->server_topic_alias_maximum =
+        m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
         property_has(p, PROPERTY_RECEIVE_MAXIMUM) ? p->receive_maximum : UINT16_MAX;
     c->packet_bytes_max = property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) ? p->maximum_packet_size
@@ -122,9 +124,8 @@ static void connack_properties(struct property_writer *w, const struct conn *c,
 {
     const struct config *config = c->shard->config;
     const struct mqtt_properties *p = &m->properties;
-    const uint32_t asked_s = property_has(p, PROPERTY_SESSION_EXPIRY_INTERVAL)
-                                 ? p->session_expiry_interval_s
-                                 : 0;
+    const uint32_t asked_s =
+        property_has(p, PROPERTY_SESSION_EXPIRY_INTERVAL) ? p->session_expiry_interval_s : 0;
     if (c->session->expiry_s != asked_s) {
         property_put_number(w, PROPERTY_SESSION_EXPIRY_INTERVAL, c->session->expiry_s);
     }
@@ -173,8 +174,7 @@ static struct bytes assign_id(struct shard *s, char *text)
 {
     struct bytes id;
     do {
-        snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx",
-                 (unsigned long long)shard_random(s));
+        snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx", (unsigned long long)shard_random(s));
         id = bytes_of(text, ASSIGNED_ID_LEN);
     } while (node_shard_of(s->node, client_hash(id)) != s->id ||
              session_find(s, id, client_hash(id)) != NULL);
@@ -217,8 +217,7 @@ static void take_over(struct session *session)
     if (session->conn == NULL) {
         return;
     }
-    log_event(LOG_INFO, "session_taken_over",
-              LOG_BYTES("client_id", session_client_id(session)));
+    log_event(LOG_INFO, "session_taken_over", LOG_BYTES("client_id", session_client_id(session)));
     shard_count(session->shard, METRIC_sessions_taken_over);
     conn_close(session->conn, MQTT_REASON_SESSION_TAKEN_OVER, SESSION_WILL_PUBLISH);
 }

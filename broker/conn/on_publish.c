@@ -26,9 +26,9 @@ static void acknowledge(struct conn *c, uint8_t qos, uint16_t packet_id, enum mq
 }
 
 /*
- * Not taken. A 5.0 client is told at QoS 1 and 2; otherwise an acknowledgement would be a lie, so that
- * the connection is closed, unless it is the topic that is not allowed, which would only come again
- * (3.3.5: "acknowledge or close"). At QoS 0 the message is dropped.
+ * Not taken. A 5.0 client is told at QoS 1 and 2; otherwise an acknowledgement would be a lie, so
+ * that the connection is closed, unless it is the topic that is not allowed, which would only come
+ * again (3.3.5: "acknowledge or close"). At QoS 0 the message is dropped.
  */
 static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publish,
                                enum mqtt_reason reason)
@@ -152,8 +152,8 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->publisher = c->session->serial;
     if (v5 && property_has(&publish->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
         m->has_expiry = true;
-        m->expires_ms = c->shard->now_ms +
-                        (uint64_t)publish->properties.message_expiry_interval_s * 1000;
+        m->expires_ms =
+            c->shard->now_ms + (uint64_t)publish->properties.message_expiry_interval_s * 1000;
     }
     return m;
 }

@@ -16,8 +16,8 @@
 #include "proto/topic.h"
 
 /*
- * One SUBSCRIBE, until all its filters stand in the index (SUBACK means subscribed everywhere). On the
- * heap; `conn` is counted in conn->waiting while it is BLOCKED_SUBSCRIBE.
+ * One SUBSCRIBE, until all its filters stand in the index (SUBACK means subscribed everywhere). On
+ * the heap; `conn` is counted in conn->waiting while it is BLOCKED_SUBSCRIBE.
  */
 struct job {
     struct subscribe_job base;

@@ -14,7 +14,7 @@ struct out_piece {
     struct message *message; /* a reference, when the bytes are its payload; else NULL */
     const uint8_t *at;       /* what is still to be sent */
     size_t len;
-    size_t room;             /* unused behind at[len]; 0 for a payload */
+    size_t room; /* unused behind at[len]; 0 for a payload */
     uint8_t data[];
 };
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * outbuf: the bytes that one connection has still to send, in order: runs of copied bytes, and large
- * payloads by reference to their message.
+ * outbuf: the bytes that one connection has still to send, in order: runs of copied bytes, and
+ * large payloads by reference to their message.
  *
  * Owner: the connection, hence its shard. Memory: pieces of 1 to 64 KiB, none when there is nothing
  * to send. The bound is the caller's, who looks at outbuf_bytes() before it adds.

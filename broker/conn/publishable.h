@@ -14,7 +14,7 @@ struct shard;
  * of the broker's own topics, $SYS/… (4.7.2). */
 enum mqtt_reason publishable_topic(const struct shard *s, struct bytes topic);
 
-/* The message, with the properties that are passed on as they came (3.3.2.3); its expiry, QoS and so
- * on are the caller's to set. NULL when out of memory. */
+/* The message, with the properties that are passed on as they came (3.3.2.3); its expiry, QoS and
+ * so on are the caller's to set. NULL when out of memory. */
 struct message *publishable_message(struct bytes topic, const struct mqtt_properties *properties,
                                     struct bytes payload);

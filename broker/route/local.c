@@ -449,7 +449,8 @@ static void seat_leave(struct shard *s, const struct subscription *sub)
         return;
     }
     struct filter_copy *copy = filter_copy(f);
-    if (copy == NULL) { /* it stays as a member that is never there: chosen last, then redispatched */
+    if (copy ==
+        NULL) { /* it stays as a member that is never there: chosen last, then redispatched */
         atomic_store_explicit(&sub->seat->member->online, 0, memory_order_relaxed);
         return;
     }

@@ -2,9 +2,9 @@
 /*
  * local: the subscriptions of one shard's sessions, by filter.
  *
- * A plain filter that the shard subscribes to stands in the shared index once, whatever the number of
- * its subscribers here; so the index is only written when the first one comes or the last one goes.
- * A member of a shared subscription stands in the index itself.
+ * A plain filter that the shard subscribes to stands in the shared index once, whatever the number
+ * of its subscribers here; so the index is only written when the first one comes or the last one
+ * goes. A member of a shared subscription stands in the index itself.
  *
  *   subscribe ─▶ local_filter new? ── its part is ours: index_add() ─────────────────▶ active
  *                                  └─ another's: POST_FILTER_ADD … POST_FILTER_ADDED ─▶ active
@@ -37,16 +37,16 @@ struct subscribe_options {
 
 struct local_filter {
     struct table_link by_name, by_id;
-    uint64_t id;                  /* the index's; 0 until it is known */
-    struct subscription **many;   /* when capacity > 0 */
-    struct subscription *one;     /* when capacity is 0 and count is 1 */
+    uint64_t id;                /* the index's; 0 until it is known */
+    struct subscription **many; /* when capacity > 0 */
+    struct subscription *one;   /* when capacity is 0 and count is 1 */
     uint32_t count, capacity;
     bool adding;                  /* POST_FILTER_ADD is under way: nobody may free it */
     bool shared;                  /* "$share/NAME/FILTER"; not in by_id */
     struct local_waiter *waiting; /* for the end of `adding` */
     uint16_t share_name_len;      /* when shared */
     uint16_t name_len;
-    uint8_t name[];               /* the whole, with $share */
+    uint8_t name[]; /* the whole, with $share */
 };
 
 /* A session's seat in a shared-subscription group. */
@@ -90,8 +90,8 @@ struct local_waiter {
 };
 
 enum local_err {
-    LOCAL_OK = 0,      /* subscribed everywhere now */
-    LOCAL_WAIT,        /* … once job->pending, which was counted up, has come down */
+    LOCAL_OK = 0, /* subscribed everywhere now */
+    LOCAL_WAIT,   /* … once job->pending, which was counted up, has come down */
     LOCAL_NO_MEMORY,
 };
 
@@ -109,8 +109,8 @@ void local_unsubscribe_all(struct session *session);
 /* The session's seats are preferred while it is connected. */
 void local_set_online(struct session *session, bool online);
 
-struct local_filter *local_filter_by_id(struct shard *s, uint64_t id);  /* or NULL */
-struct subscription *local_by_seat(struct shard *s, uint64_t seat_id);  /* or NULL */
+struct local_filter *local_filter_by_id(struct shard *s, uint64_t id); /* or NULL */
+struct subscription *local_by_seat(struct shard *s, uint64_t seat_id); /* or NULL */
 
 extern post_fn local_on_filter_add, local_on_filter_added, local_on_filter_remove,
     local_on_share_join, local_on_share_joined, local_on_share_leave;

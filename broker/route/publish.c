@@ -39,8 +39,8 @@ struct post_retain {
 
 /* ---- plain subscriptions */
 
-/* The matched filters that the shard has subscribers for, into ids[0..max); *at goes on from call to
- * call. */
+/* The matched filters that the shard has subscribers for, into ids[0..max); *at goes on from call
+ * to call. */
 static size_t ids_of_shard(const struct match *match, unsigned shard, size_t *at, uint64_t *ids,
                            size_t max)
 {

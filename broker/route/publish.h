@@ -7,7 +7,8 @@
  *   (if RETAIN)                        └─▶ POST_DELIVER ─▶ theirs
  *
  * A retained message is stored before it is matched, and a subscription is in the index before its
- * retained messages are looked up: so a subscriber gets the message by at least one of the two ways.
+ * retained messages are looked up: so a subscriber gets the message by at least one of the two
+ * ways.
  *
  * Owner: the publisher's shard. Order: what one shard publishes in order arrives in order, as every
  * mailbox keeps it (P2).

@@ -6,9 +6,9 @@
 
 #include "broker/message.h"
 
-#define CAPACITY_MIN    8u
-#define PACKET_IDS      65535u
-#define CAPACITY_KEPT   32u /* an empty queue keeps a ring of this size while it is in use */
+#define CAPACITY_MIN  8u
+#define PACKET_IDS    65535u
+#define CAPACITY_KEPT 32u /* an empty queue keeps a ring of this size while it is in use */
 
 static struct delivery *at_sequence(const struct outqueue *q, uint64_t sequence)
 {

@@ -8,13 +8,13 @@
  *
  * The packet identifier is the place in the queue (sequence mod 65535 + 1): a resumed session sends
  * the same message under the same identifier without anything having been stored, and the window
- * stalls before one could be reused. After a reconnect the cursor goes back to the head, and what was sent
- * before is sent again from there (4.4).
+ * stalls before one could be reused. After a reconnect the cursor goes back to the head, and what
+ * was sent before is sent again from there (4.4).
  *
  * Owner: the session, hence its shard. Each entry holds a reference to its message.
  * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
- * At the bound (outqueue_limits): outqueue_push() says OUTQUEUE_FULL, and the caller's policy decides;
- * only what waits to be sent counts, what was sent is bounded by the receive maximum.
+ * At the bound (outqueue_limits): outqueue_push() says OUTQUEUE_FULL, and the caller's policy
+ * decides; only what waits to be sent counts, what was sent is bounded by the receive maximum.
  */
 #pragma once
 
@@ -27,10 +27,10 @@
 struct message;
 
 enum delivery_state {
-    DELIVERY_WAITING, /* never sent */
-    DELIVERY_SENT,    /* PUBLISH sent, on this connection or an earlier one */
+    DELIVERY_WAITING,  /* never sent */
+    DELIVERY_SENT,     /* PUBLISH sent, on this connection or an earlier one */
     DELIVERY_RELEASED, /* QoS 2: PUBREC came, PUBREL is owed or sent; the message is given back */
-    DELIVERY_DONE,    /* acknowledged, or dropped: only its place is left */
+    DELIVERY_DONE,     /* acknowledged, or dropped: only its place is left */
 };
 
 /* What a delivery carries besides the message, where one identifier is not enough. */
@@ -51,10 +51,10 @@ struct delivery {
 
 struct outqueue {
     struct delivery *ring;
-    uint32_t capacity;                    /* a power of two, or 0 */
-    uint32_t in_flight;                   /* sent on this connection and not acknowledged */
-    uint64_t head, cursor, unsent, tail;  /* sequence numbers, in this order */
-    uint64_t waiting_bytes;               /* of the messages from `unsent` on */
+    uint32_t capacity;                   /* a power of two, or 0 */
+    uint32_t in_flight;                  /* sent on this connection and not acknowledged */
+    uint64_t head, cursor, unsent, tail; /* sequence numbers, in this order */
+    uint64_t waiting_bytes;              /* of the messages from `unsent` on */
 };
 
 enum outqueue_err {
@@ -81,9 +81,10 @@ bool outqueue_drop_oldest(struct outqueue *q);
 void outqueue_rewind(struct outqueue *q);
 
 /*
- * The next delivery to be sent on this connection, or NULL: nothing is left, or the window is closed:
- * `receive_maximum` in flight, or the identifier still in use. *packet_id is its identifier.
- * state tells what is to be sent: PUBLISH (DUP when DELIVERY_SENT) or PUBREL (DELIVERY_RELEASED).
+ * The next delivery to be sent on this connection, or NULL: nothing is left, or the window is
+ * closed: `receive_maximum` in flight, or the identifier still in use. *packet_id is its
+ * identifier. state tells what is to be sent: PUBLISH (DUP when DELIVERY_SENT) or PUBREL
+ * (DELIVERY_RELEASED).
  */
 struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uint16_t *packet_id);
 void outqueue_sent(struct outqueue *q); /* what outqueue_next() gave has been sent */
@@ -91,8 +92,9 @@ void outqueue_skip(struct outqueue *q); /* … or is given up: expired, too larg
 
 /* The delivery under that identifier, sent and unacknowledged; NULL: not found. */
 struct delivery *outqueue_find(struct outqueue *q, uint16_t packet_id);
-void outqueue_release(struct outqueue *q, struct delivery *d); /* PUBREC: the message is given back */
-void outqueue_done(struct outqueue *q, struct delivery *d);    /* PUBACK, PUBCOMP, a failure */
+void outqueue_release(struct outqueue *q,
+                      struct delivery *d);                  /* PUBREC: the message is given back */
+void outqueue_done(struct outqueue *q, struct delivery *d); /* PUBACK, PUBCOMP, a failure */
 
 static inline uint64_t outqueue_waiting(const struct outqueue *q)
 {

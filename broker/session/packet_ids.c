@@ -69,7 +69,8 @@ bool packet_ids_remove(struct packet_ids *set, uint16_t packet_id)
     }
     const uint32_t mask = set->capacity - 1;
     uint32_t hole = slot_of(set, packet_id);
-    /* Close the hole: an identifier behind it moves up, unless its own place lies after the hole. */
+    /* Close the hole: an identifier behind it moves up, unless its own place lies after the hole.
+     */
     for (uint32_t i = (hole + 1) & mask; set->slots[i] != 0; i = (i + 1) & mask) {
         const uint32_t home = set->slots[i] & mask;
         if (((i - home) & mask) >= ((i - hole) & mask)) {

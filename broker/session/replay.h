@@ -1,16 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * replay: the retained messages that a new subscription is owed (3.3.1.3, 3.8.4), a batch at a time:
- * the next one is asked for when the session has room, so that a million of them neither fill the
- * queue nor are lost.
+ * replay: the retained messages that a new subscription is owed (3.3.1.3, 3.8.4), a batch at a
+ * time: the next one is asked for when the session has room, so that a million of them neither fill
+ * the queue nor are lost.
  *
  *   session's shard ── request: filter, cursor ──▶ shard that stores the topics
  *                   ◀── up to REPLAY_BATCH messages, new cursor, end? ──
  *
- * Owner: the session's shard; the request belongs to the shard that holds it. A filter that begins with
- * a wildcard asks every shard, one after the other.
- * Memory: one request for each subscription being replayed. A session that is away resumes when it is
- * back.
+ * Owner: the session's shard; the request belongs to the shard that holds it. A filter that begins
+ * with a wildcard asks every shard, one after the other. Memory: one request for each subscription
+ * being replayed. A session that is away resumes when it is back.
  */
 #pragma once
 

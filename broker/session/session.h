@@ -7,9 +7,9 @@
  *                         ▲─────────── session_attach() ─────┘
  *
  * Owner: the shard that the client identifier belongs to; no call may come from another thread.
- * Memory: about 300 bytes and the identifier, plus what is queued. At the bounds: the queue's policy
- * (limits.session_queue_full); subscriptions and sessions are refused.
- * Not here: who is subscribed to what (route/local.h); the packets of the connection (conn/conn.h).
+ * Memory: about 300 bytes and the identifier, plus what is queued. At the bounds: the queue's
+ * policy (limits.session_queue_full); subscriptions and sessions are refused. Not here: who is
+ * subscribed to what (route/local.h); the packets of the connection (conn/conn.h).
  */
 #pragma once
 
@@ -40,19 +40,19 @@ struct will {
 struct session {
     struct table_link by_client_id;
     struct shard *shard;
-    struct conn *conn;       /* borrowed; NULL while not connected */
-    uint64_t serial;         /* unique in the process; a message's `publisher` */
+    struct conn *conn; /* borrowed; NULL while not connected */
+    uint64_t serial;   /* unique in the process; a message's `publisher` */
     uint64_t client_hash;
     struct outqueue out;
-    struct packet_ids received; /* QoS 2 from the client, not released yet */
+    struct packet_ids received;         /* QoS 2 from the client, not released yet */
     struct subscription *subscriptions; /* owned by route/local.h */
     uint32_t subscription_count;
-    uint32_t expiry_s;       /* session expiry interval; MQTT_NO_EXPIRY: never */
-    uint64_t ends_ms;        /* when not connected; UINT64_MAX: never */
-    struct will *will;       /* owned; NULL: none */
-    struct replay *replays;  /* owned by session/replay.h: retained messages still to be sent */
-    struct timer timer;      /* the earlier of the will's and the session's time */
-    uint64_t mark;           /* of the delivery being put together (route/deliver.c) */
+    uint32_t expiry_s;      /* session expiry interval; MQTT_NO_EXPIRY: never */
+    uint64_t ends_ms;       /* when not connected; UINT64_MAX: never */
+    struct will *will;      /* owned; NULL: none */
+    struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
+    struct timer timer;     /* the earlier of the will's and the session's time */
+    uint64_t mark;          /* of the delivery being put together (route/deliver.c) */
     uint32_t mark_index;
     uint16_t client_id_len;
     uint8_t client_id[];
@@ -77,15 +77,15 @@ enum session_will { SESSION_WILL_FORGET, SESSION_WILL_PUBLISH };
 /* The connection is gone; the session may end here and now, and then the pointer is dead. */
 void session_detach(struct session *session, enum session_will will);
 
-/* Ends it: a will that waited is published, subscriptions go, shared deliveries go to other members,
- * the rest is dropped and counted. It has no connection. */
+/* Ends it: a will that waited is published, subscriptions go, shared deliveries go to other
+ * members, the rest is dropped and counted. It has no connection. */
 void session_end(struct session *session);
 
 void session_will_forget(struct session *session);
 void session_will_publish(struct session *session); /* now, whatever its delay */
 
-/* One QoS 1 or 2 delivery for the session, with the reference and `more` in it. It is queued, sent if
- * the window is open, or dropped by the policy and counted. */
+/* One QoS 1 or 2 delivery for the session, with the reference and `more` in it. It is queued, sent
+ * if the window is open, or dropped by the policy and counted. */
 void session_deliver(struct session *session, const struct delivery *delivery);
 
 /* Sends what the window and the connection's output have room for. */

@@ -14,7 +14,7 @@
 #include "broker/shard/shard.h"
 #include "broker/shard/wheel.h"
 
-#define MAIL_PER_TURN   1024u  /* from each sender */
+#define MAIL_PER_TURN   1024u /* from each sender */
 #define TIMERS_PER_TURN 4096u
 #define MS              1000000ull /* in nanoseconds */
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * loop: one shard's life: it waits, does what there is to do, sends what came of it, and waits again.
+ * loop: one shard's life: it waits, does what there is to do, sends what came of it, and waits
+ * again.
  *
  *   io_turn ─▶ packets ─▶ mail ─▶ timers ─▶ what could not go on ─▶ sends ─▶ mail out ─▶ quiescent
  *      ▲                                                                                    │

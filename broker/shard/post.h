@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * post: mail from one shard to the others, in order, through the mailbox of each pair; what finds its
- * mailbox full waits in a list here, and publishers wait with it (shard_congested()).
+ * post: mail from one shard to the others, in order, through the mailbox of each pair; what finds
+ * its mailbox full waits in a list here, and publishers wait with it (shard_congested()).
  *
  * Owner: the shard. Memory: the mailboxes it receives by (one a sender), and the overflow: what one
  * turn produces, as publishers are held up while there is any.
@@ -50,18 +50,19 @@ struct post_out {
 };
 
 struct post {
-    struct mailbox **in; /* [shard_count], owned; NULL at oneself */
+    struct mailbox **in;  /* [shard_count], owned; NULL at oneself */
     struct post_out *out; /* [shard_count] */
-    unsigned overflowed; /* targets with something waiting */
+    unsigned overflowed;  /* targets with something waiting */
 };
 
-int post_init(struct shard *s, unsigned shard_count, size_t mailbox_bytes); /* 0, or -1: no memory */
+int post_init(struct shard *s, unsigned shard_count,
+              size_t mailbox_bytes);                     /* 0, or -1: no memory */
 void post_connect(struct shard *from, struct shard *to); /* after all post_init() */
 void post_fini(struct shard *s); /* records that were not read are the caller's to have read */
 
 /* Room for one record to `to` (another shard), whose head is already filled in; fill the rest and
- * post_commit(). len <= POST_BYTES_MAX. Never NULL: without memory the process ends with a message, as
- * losing mail would leave the shards disagreeing. */
+ * post_commit(). len <= POST_BYTES_MAX. Never NULL: without memory the process ends with a message,
+ * as losing mail would leave the shards disagreeing. */
 #define POST_BYTES_MAX 8192u
 void *post_reserve(struct shard *s, unsigned to, enum post_type type, size_t len);
 void post_commit(struct shard *s, unsigned to);
@@ -70,8 +71,8 @@ void post_commit(struct shard *s, unsigned to);
  * receivers that sleep. Once a turn. */
 void post_flush(struct shard *s);
 
-/* Calls handle() for the records that have come, at most `budget` from each sender; true: there may be
- * more. */
+/* Calls handle() for the records that have come, at most `budget` from each sender; true: there may
+ * be more. */
 typedef void post_fn(struct shard *s, unsigned from, const struct post_head *record);
 bool post_receive(struct shard *s, unsigned budget, post_fn *const handlers[POST_TYPES]);
 

@@ -60,11 +60,11 @@ struct shard {
     uint64_t ending_by_ms;       /* then what is left is cut off */
     uint64_t expire_retained_ms; /* next time */
     unsigned listener_count;
-    bool memory_full;            /* message_memory_max was reached when this turn began */
+    bool memory_full; /* message_memory_max was reached when this turn began */
     uint64_t random_state[4];
 
-    struct table sessions;     /* by client identifier */
-    struct table filters;      /* struct local_filter by name */
+    struct table sessions; /* by client identifier */
+    struct table filters;  /* struct local_filter by name */
     struct table filters_by_id;
     struct table subscriptions; /* by session and filter */
     struct table shares;        /* struct share_seat by subscription_id */
@@ -79,10 +79,11 @@ struct shard {
 
     struct match match; /* scratch of one publish */
     struct deliver_scratch deliver;
-    struct post post;         /* mail to and from the other shards */
+    struct post post; /* mail to and from the other shards */
 
-    /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the shard
-     * (1) and by the sender that takes it upon itself (0); both with sequential consistency. */
+    /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
+     * shard (1) and by the sender that takes it upon itself (0); both with sequential consistency.
+     */
     _Alignas(64) _Atomic int asleep;
 };
 
@@ -106,7 +107,8 @@ static inline void shard_count(struct shard *s, enum metric metric)
     metrics_add(&s->metrics, metric, 1);
 }
 
-/* Leaves a message to be routed in this turn, by the layer above (broker/route). Takes the reference. */
+/* Leaves a message to be routed in this turn, by the layer above (broker/route). Takes the
+ * reference. */
 void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                uint64_t publisher_hash);
 
