@@ -1,0 +1,316 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/config/config.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cyaml/cyaml.h>
+
+#include "broker/config/document.h"
+#include "broker/config/environment.h"
+#include "broker/config/file_text.h"
+#include "broker/config/listen_url.h"
+#include "broker/config/options.h"
+#include "broker/config/schema.h"
+#include "broker/config/settings.h"
+
+#define FIRST_LISTENER "listeners.0.url"
+
+/* libcyaml's own messages go nowhere: what reaches it has been judged by value_plain(). */
+static const cyaml_config_t cyaml_conf = {
+    .mem_fn = cyaml_mem, .log_level = CYAML_LOG_ERROR, .flags = CYAML_CFG_NO_ALIAS};
+
+/* ---- the sources, weakest first */
+
+static void read_defaults(struct settings *s, struct config_error *error)
+{
+    for (size_t i = 0; i < schema_count(); i++) {
+        const struct schema_key *const key = schema_at(i);
+        settings_offer(s, key, 0, key->by_default, SETTINGS_DEFAULT, "default", error);
+    }
+    assert(error->count == 0); /* the table's defaults lie in the table's ranges */
+}
+
+static void read_file(struct settings *s, const char *path, struct config_error *error)
+{
+    char *text;
+    size_t len;
+    const int err = file_text_read(path, CONFIG_FILE_BYTES_MAX, &text, &len);
+    if (err != 0) {
+        config_error_add(error, "%s: cannot read the configuration: %s", path, strerror(err));
+        return;
+    }
+    document_read(s, path, text, len, error);
+    free(text);
+}
+
+static void read_setting(struct settings *s, const struct options_setting *one,
+                         struct config_error *error)
+{
+    unsigned entry;
+    char meant[SCHEMA_PATH_BYTES];
+    const struct schema_key *const key = schema_find(one->path, one->path_len, &entry);
+    if (key != NULL) {
+        settings_offer(s, key, entry, one->value, SETTINGS_FLAG, one->flag, error);
+    } else if (schema_suggest(one->path, one->path_len, meant)) {
+        config_error_add(error, "%s %.*s: there is no such key; did you mean %s?", one->flag,
+                         (int)one->path_len, one->path, meant);
+    } else {
+        config_error_add(error, "%s %.*s: there is no such key; docs/configuration.md lists all",
+                         one->flag, (int)one->path_len, one->path);
+    }
+}
+
+/* --listen first, so that --set listeners.0.url means the list that it makes. */
+static void read_options(struct settings *s, const struct options *o, struct config_error *error)
+{
+    unsigned listeners = 0, entry;
+    const struct schema_key *const url =
+        schema_find(FIRST_LISTENER, strlen(FIRST_LISTENER), &entry);
+    for (size_t i = 0; i < o->settings_count; i++) {
+        const struct options_setting *const one = &o->settings[i];
+        if (strcmp(one->flag, "--listen") == 0) {
+            if (listeners == 0) {
+                settings_clear_list(s, "listeners");
+            }
+            settings_offer(s, url, listeners++, one->value, SETTINGS_FLAG, one->flag, error);
+        }
+    }
+    for (size_t i = 0; i < o->settings_count; i++) {
+        if (strcmp(o->settings[i].flag, "--listen") != 0) {
+            read_setting(s, &o->settings[i], error);
+        }
+    }
+}
+
+/* ---- settings into the struct */
+
+/* Entries 0, 1, 2 … up to the highest that is there. */
+static void check_gaps(const struct settings *s, const struct schema_key *key,
+                       struct config_error *error)
+{
+    const unsigned entries = settings_entries(s, key);
+    for (unsigned entry = 0; entry < entries; entry++) {
+        if (settings_find(s, key, entry) == NULL) {
+            char path[SCHEMA_PATH_BYTES], last[SCHEMA_PATH_BYTES];
+            schema_path(key, entry, path);
+            schema_path(key, entries - 1, last);
+            config_error_add(error, "%s: %s: there is no %s before it; a list has no gaps",
+                             settings_find(s, key, entries - 1)->origin, last, path);
+            return;
+        }
+    }
+}
+
+static void check_lists(const struct settings *s, struct config_error *error)
+{
+    unsigned entry;
+    const struct schema_key *const url =
+        schema_find(FIRST_LISTENER, strlen(FIRST_LISTENER), &entry);
+    check_gaps(s, url, error);
+    if (settings_entries(s, url) == 0 && error->count == 0) {
+        config_error_add(error, "listeners: the list is empty; give at least one, as in "
+                                "--listen tcp://127.0.0.1:1883");
+    }
+}
+
+static enum config_err fill(struct config **out, const struct settings *s)
+{
+    enum config_err err = CONFIG_NO_MEMORY;
+    char *text = NULL;
+    size_t len = 0;
+    cyaml_data_t *loaded = NULL;
+    FILE *const f = open_memstream(&text, &len);
+    if (f == NULL) {
+        goto out;
+    }
+    settings_write(s, SETTINGS_FOR_LIBCYAML, f);
+    if (fclose(f) != 0) {
+        goto out;
+    }
+    const cyaml_err_t cyaml_err =
+        cyaml_load_data((const uint8_t *)text, len, &cyaml_conf, &schema_cyaml, &loaded, NULL);
+    assert(cyaml_err == CYAML_OK || cyaml_err == CYAML_ERR_OOM); /* all of it was judged before */
+    if (cyaml_err == CYAML_OK) {
+        *out = loaded;
+        err = CONFIG_OK;
+    }
+out:
+    free(text);
+    return err;
+}
+
+/* ---- what only makes sense together */
+
+static const char *origin_of(const struct settings *s, const char *path)
+{
+    unsigned entry;
+    const struct schema_key *const key = schema_find(path, strlen(path), &entry);
+    return settings_find(s, key, entry)->origin;
+}
+
+static const char *listener_origin(const struct config *c, unsigned i)
+{
+    char path[SCHEMA_PATH_BYTES];
+    snprintf(path, sizeof path, "listeners.%u.url", i);
+    return origin_of(c->settings, path);
+}
+
+static bool same_address(const char *a, const char *b)
+{
+    struct listen_url x, y;
+    return listen_url_parse(&x, a) == NULL && listen_url_parse(&y, b) == NULL && x.port != 0 &&
+           x.port == y.port && strcmp(x.host, y.host) == 0;
+}
+
+static void check_listeners(const struct config *c, struct config_error *error)
+{
+    for (unsigned i = 0; i < c->listeners_count; i++) {
+        for (unsigned j = 0; j < i; j++) {
+            if (same_address(c->listeners[i].url, c->listeners[j].url)) {
+                config_error_add(error,
+                                 "%s: listeners.%u.url: listeners.%u (%s) has the same "
+                                 "address; remove one",
+                                 listener_origin(c, i), i, j, listener_origin(c, j));
+                break;
+            }
+        }
+    }
+}
+
+static void check_limits(const struct config *c, struct config_error *error)
+{
+    const struct config_limits *const l = &c->limits;
+    if (l->message_memory_max != 0 && l->message_memory_max < l->packet_bytes_max) {
+        config_error_add(error,
+                         "%s: limits.message_memory_max: %" PRIu64 " is less than "
+                         "limits.packet_bytes_max (%" PRIu32 ", %s); give at least that, or 0",
+                         origin_of(c->settings, "limits.message_memory_max"), l->message_memory_max,
+                         l->packet_bytes_max, origin_of(c->settings, "limits.packet_bytes_max"));
+    }
+}
+
+static void check_mqtt(const struct config *c, struct config_error *error)
+{
+    if (strpbrk(c->mqtt.response_information, "+#") != NULL) {
+        config_error_add(error,
+                         "%s: mqtt.response_information: '%.64s' has a wildcard; topics that are "
+                         "published to have none",
+                         origin_of(c->settings, "mqtt.response_information"),
+                         c->mqtt.response_information);
+    }
+}
+
+/* ---- the whole */
+
+static void read_sources(struct settings *s, const struct config_sources *sources,
+                         struct config_error *error)
+{
+    read_defaults(s, error);
+    if (sources->file != NULL) {
+        read_file(s, sources->file, error);
+    }
+    if (sources->environment != NULL) {
+        environment_read(s, sources->environment, error);
+    }
+    if (sources->options != NULL) {
+        read_options(s, sources->options, error);
+    }
+    check_lists(s, error);
+}
+
+enum config_err config_load(struct config **out, const struct config_sources *sources,
+                            struct config_error *error)
+{
+    struct config_error found = {.count = 0};
+    enum config_err err = CONFIG_NO_MEMORY;
+    struct config *c = NULL;
+    struct settings *s = settings_create();
+    if (s == NULL) {
+        goto out;
+    }
+    read_sources(s, sources, &found);
+    if (s->out_of_memory) {
+        goto out;
+    }
+    if (found.count > 0) {
+        err = CONFIG_INVALID;
+        goto out;
+    }
+    err = fill(&c, s);
+    if (err != CONFIG_OK) {
+        goto out;
+    }
+    c->settings = s;
+    s = NULL;
+    check_listeners(c, &found);
+    check_limits(c, &found);
+    check_mqtt(c, &found);
+    if (found.count > 0) {
+        err = CONFIG_INVALID;
+        goto out;
+    }
+    *out = c;
+    c = NULL;
+out:
+    if (err == CONFIG_NO_MEMORY) {
+        config_error_add(&found, "out of memory");
+    }
+    if (err != CONFIG_OK) {
+        *error = found;
+    }
+    settings_destroy(s);
+    config_destroy(c);
+    return err;
+}
+
+void config_destroy(struct config *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    settings_destroy(c->settings);
+    const cyaml_err_t err = cyaml_free(&cyaml_conf, &schema_cyaml, c, 0);
+    assert(err == CYAML_OK);
+    (void)err;
+}
+
+void config_dump(const struct config *c, FILE *out)
+{
+    settings_write(c->settings, SETTINGS_FOR_PEOPLE, out);
+}
+
+/* ---- what has changed */
+
+/* All entries of a key, or its one value, in one text, to be freed; NULL when out of memory. */
+static char *all_of(const struct settings *s, const struct schema_key *key)
+{
+    char *text = NULL;
+    size_t len;
+    FILE *const f = open_memstream(&text, &len);
+    if (f == NULL) {
+        return NULL;
+    }
+    const unsigned entries = settings_entries(s, key);
+    for (unsigned i = 0; i < entries; i++) {
+        fprintf(f, "%s%s", i == 0 ? "" : " ", settings_find(s, key, i)->plain);
+    }
+    fclose(f);
+    return text;
+}
+
+void config_diff(const struct config *before, const struct config *after,
+                 config_changed_fn *changed, void *context)
+{
+    for (size_t i = 0; i < schema_count(); i++) {
+        const struct schema_key *const key = schema_at(i);
+        char *const old = all_of(before->settings, key), *const new = all_of(after->settings, key);
+        if (old != NULL && new != NULL && strcmp(old, new) != 0) {
+            changed(context, key->path, key->reloadable, old, new);
+        }
+        free(old);
+        free(new);
+    }
+}

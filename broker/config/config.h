@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * config: what the operator has asked for, as one plain struct, and where each value came from.
+ *
+ *   defaults (tbl/key.h)  <  file (YAML)  <  environment (DUNLIN_A__B)  <  command line
+ *
+ * Each source is read into settings (settings.h: key, text, origin); what wins is made one
+ * document, which libcyaml loads into the struct. docs/configuration.md describes the keys for
+ * operators; tbl/key.h is where a key is added, with its field here.
+ *
+ * Owner: the main thread. Once shards see it, nobody changes it: a reload loads another one.
+ * Memory: a few allocations, all of them the struct's; nothing is read lazily.
+ * At the bound: a file of more than CONFIG_FILE_BYTES_MAX is refused, as are more than
+ *   CONFIG_LISTENERS_MAX listeners.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "broker/config/config_error.h"
+#include "broker/log/log.h"
+#include "proto/nodiscard.h"
+
+#define CONFIG_FILE_BYTES_MAX (1u << 20)
+#define CONFIG_LISTENERS_MAX  64u
+
+/* What happens to a message for a session whose queue is at its bound. */
+enum config_queue_full {
+    CONFIG_DROP_OLDEST,
+    CONFIG_DROP_NEWEST,
+    CONFIG_DISCONNECT,
+};
+
+/* Which member of a shared subscription gets a message. */
+enum config_strategy {
+    CONFIG_ROUND_ROBIN,
+    CONFIG_RANDOM,
+    CONFIG_STICKY,
+    CONFIG_HASH_CLIENT,
+    CONFIG_HASH_TOPIC,
+};
+
+struct config_listener {
+    char *url; /* listen_url_parse() takes it: config_load() has tried */
+};
+
+struct config_node {
+    uint32_t shards; /* 0: usable_processors(); <= 64 */
+};
+
+struct config_data {
+    char *dir; /* "": nothing is written to disk */
+};
+
+struct config_log {
+    enum log_level level;
+    enum log_format format;
+};
+
+struct config_limits {
+    uint32_t connections_max;
+    uint32_t connect_timeout_s; /* from the accept to a whole CONNECT */
+    uint32_t packet_bytes_max;  /* 128..268435460, fixed header included */
+    uint32_t receive_maximum;   /* 1..65535: QoS 1 and 2 from a client, not yet acknowledged */
+    uint32_t inflight_max;      /* 1..65535: the same towards a client */
+    uint32_t session_queue_messages_max;
+    uint64_t session_queue_bytes_max;
+    enum config_queue_full session_queue_full;
+    uint32_t subscriptions_per_session_max;
+    uint32_t topic_levels_max;
+    uint32_t sessions_max;
+    uint32_t retained_messages_max;
+    uint64_t output_bytes_max;     /* per connection, not yet taken by the kernel */
+    uint64_t message_memory_max;   /* 0: a quarter of usable_memory() */
+    uint32_t message_stall_s;      /* a publisher whose message finds no memory waits that long */
+    uint32_t keep_alive_max_s;     /* 0: no maximum; <= 65535 */
+    uint32_t session_expiry_max_s; /* 4294967295: none */
+    uint32_t topic_alias_maximum;  /* 0..65535, in each direction */
+};
+
+struct config_shared_subscriptions {
+    enum config_strategy strategy;
+};
+
+struct config_mqtt {
+    char *response_information; /* "": none is given */
+};
+
+struct settings;
+
+struct config {
+    struct config_node node;
+    struct config_listener *listeners; /* [0..listeners_count) */
+    uint32_t listeners_count;          /* 1..CONFIG_LISTENERS_MAX */
+    bool allow_anonymous;
+    struct config_data data;
+    struct config_log log;
+    struct config_limits limits;
+    struct config_shared_subscriptions shared_subscriptions;
+    struct config_mqtt mqtt;
+
+    /* ---- config's own */
+    struct settings *settings; /* every key's text and origin */
+};
+
+enum config_err {
+    CONFIG_OK = 0,
+    CONFIG_NO_MEMORY,
+    CONFIG_INVALID, /* some source is unreadable or wrong: struct config_error says what */
+};
+
+struct options;
+
+struct config_sources {
+    const char *file;              /* path; NULL: none */
+    char *const *environment;      /* environ, or NULL: none; only DUNLIN_… is looked at */
+    const struct options *options; /* the command line; NULL: none. Its --config is not looked at */
+};
+
+/* CONFIG_OK: *out is the caller's. Otherwise *out is left alone and *error has at least one line.
+ */
+NODISCARD enum config_err config_load(struct config **out, const struct config_sources *sources,
+                                      struct config_error *error);
+void config_destroy(struct config *c); /* NULL is fine */
+
+/* Writes every key with its value and, as a comment, its origin: YAML that loads to the same. */
+void config_dump(const struct config *c, FILE *out);
+
+/* One key that differs: "limits.connections_max"; "listeners.*.url" for any change of that list,
+ * whose texts are then all URLs, separated by spaces. The texts are plain (sizes in bytes) and
+ * borrowed for the call. */
+typedef void config_changed_fn(void *context, const char *path, bool reloadable, const char *before,
+                               const char *after);
+
+/* Calls back for each key whose value differs (not: only its origin), in the table's order. */
+void config_diff(const struct config *before, const struct config *after,
+                 config_changed_fn *changed, void *context);

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The texts of every key that is one of a few words. Included with CHOICES(set), CHOICE(text,
+ * value) and END_CHOICES(set) defined.
+ */
+/* clang-format off */
+CHOICES(log_level)
+CHOICE("error",   LOG_ERROR)
+CHOICE("warning", LOG_WARNING)
+CHOICE("info",    LOG_INFO)
+CHOICE("debug",   LOG_DEBUG)
+END_CHOICES(log_level)
+
+CHOICES(log_format)
+CHOICE("logfmt", LOG_LOGFMT)
+CHOICE("json",   LOG_JSON)
+END_CHOICES(log_format)
+
+CHOICES(queue_full)
+CHOICE("drop_oldest", CONFIG_DROP_OLDEST)
+CHOICE("drop_newest", CONFIG_DROP_NEWEST)
+CHOICE("disconnect",  CONFIG_DISCONNECT)
+END_CHOICES(queue_full)
+
+CHOICES(strategy)
+CHOICE("round_robin", CONFIG_ROUND_ROBIN)
+CHOICE("random",      CONFIG_RANDOM)
+CHOICE("sticky",      CONFIG_STICKY)
+CHOICE("hash_client", CONFIG_HASH_CLIENT)
+CHOICE("hash_topic",  CONFIG_HASH_TOPIC)
+END_CHOICES(strategy)
+/* clang-format on */
+#undef CHOICES
+#undef CHOICE
+#undef END_CHOICES

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every key of the configuration, once: the schema, the names in the environment, --set, the dump,
+ * the range checks, and the check of docs/dunlin.yaml and docs/configuration.md come from here. The
+ * field of the same name in broker/config/config.h is all that a new key needs besides.
+ *
+ *   GROUP(group) … END(group)      struct config_<group>, member <group> of struct config
+ *   KEY(group, name, …)            a value in a group:           group.name
+ *   ALONE(name, …)                 a value at the top:           name
+ *   LIST(list, type, max) … END_LIST(list, type, max)            a list of mappings
+ *   ITEM(list, type, name, …)      a value of each of them:      list.0.name
+ *
+ * … is: type, default, unit, when a change takes effect, what it is for. Types: UINT(min, max),
+ * SIZE(min, max) in bytes, BOOL, TEXT(bytes at most), URL, CHOICE(set of tbl/choice.h). A change is
+ * taken over by a reload (LIVE) or only by the next start (AT_START).
+ * Included with those that are wanted defined; all are undefined afterwards.
+ */
+#ifndef GROUP
+#define GROUP(group)
+#define END(group)
+#endif
+#ifndef KEY
+#define KEY(group, name, type, by_default, unit, when, help)
+#endif
+#ifndef ALONE
+#define ALONE(name, type, by_default, unit, when, help)
+#endif
+#ifndef LIST
+#define LIST(list, type, max)
+#define END_LIST(list, type, max)
+#endif
+#ifndef ITEM
+#define ITEM(list, type, name, value, by_default, unit, when, help)
+#endif
+
+/* clang-format off */
+GROUP(node)
+KEY(node, shards, UINT(0, 64), "0", "threads", AT_START,
+    "Threads that each own connections and sessions. 0: as many as processors are really usable "
+    "(affinity and cgroup quota counted).")
+END(node)
+
+LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
+ITEM(listeners, struct config_listener, url, URL, "tcp://127.0.0.1:1883", "", AT_START,
+    "Where to listen: tcp://HOST:PORT; HOST is an IPv4 address, [an IPv6 address], localhost, or * "
+    "for all IPv4 addresses; PORT 0 is any free port, which the log then tells. The default is one "
+    "entry.")
+END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
+
+ALONE(allow_anonymous, BOOL, "false", "", AT_START,
+    "Whether clients may connect that nobody has authenticated. Without it, and without an "
+    "authenticator, only loopback listeners are opened.")
+
+GROUP(data)
+KEY(data, dir, TEXT(4095), "", "", AT_START,
+    "Directory for what must survive a restart. Empty: nothing is written to disk, and sessions "
+    "and retained messages end with the process.")
+END(data)
+
+GROUP(log)
+KEY(log, level, CHOICE(log_level), "info", "", LIVE,
+    "The least important lines that are still written: error, warning, info, or debug.")
+KEY(log, format, CHOICE(log_format), "logfmt", "", LIVE,
+    "logfmt (key=value) or json (one object a line), to stderr.")
+END(log)
+
+GROUP(limits)
+KEY(limits, connections_max, UINT(1, 10000000), "100000", "connections", LIVE,
+    "Connections at a time. At the limit a new one is closed at once and counted.")
+KEY(limits, connect_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
+    "Time from the connection's opening to a whole CONNECT. After it the connection is closed.")
+KEY(limits, packet_bytes_max, UINT(128, 268435460), "1048576", "bytes", LIVE,
+    "Largest MQTT packet, its header included. A larger one ends the connection (0x95); MQTT 5 "
+    "clients are told the limit in CONNACK.")
+KEY(limits, receive_maximum, UINT(1, 65535), "1024", "messages", LIVE,
+    "QoS 1 and 2 PUBLISH packets that a client may have unacknowledged. More than that ends an "
+    "MQTT 5 connection (0x93), which is told the limit in CONNACK.")
+KEY(limits, inflight_max, UINT(1, 65535), "1024", "messages", LIVE,
+    "QoS 1 and 2 messages that may be unacknowledged towards a client; its own Receive Maximum "
+    "counts where it is lower. Further messages wait in the session's queue.")
+KEY(limits, session_queue_messages_max, UINT(1, 4294967295), "10000", "messages", LIVE,
+    "Messages that may wait for one client, connected or not. At the limit: session_queue_full.")
+KEY(limits, session_queue_bytes_max, SIZE(1024, UINT64_MAX), "64 MiB", "bytes", LIVE,
+    "Bytes of the messages that may wait for one client. At the limit: session_queue_full.")
+KEY(limits, session_queue_full, CHOICE(queue_full), "drop_oldest", "", LIVE,
+    "What happens to a message for a full queue: drop_oldest makes room, drop_newest drops the "
+    "message, disconnect also ends the client's connection (0x97). What is dropped is counted.")
+KEY(limits, subscriptions_per_session_max, UINT(1, 4294967295), "10000", "subscriptions", LIVE,
+    "Subscriptions that one session may hold. A SUBSCRIBE for more is answered with 0x97.")
+KEY(limits, topic_levels_max, UINT(1, 65535), "128", "levels", LIVE,
+    "Levels (parts between slashes) of a topic name or filter. A deeper topic name is refused "
+    "with 0x90, a deeper filter with 0x8F.")
+KEY(limits, sessions_max, UINT(1, 100000000), "1000000", "sessions", LIVE,
+    "Sessions, those without a connection included. At the limit a CONNECT that needs a new one "
+    "is refused (0x97).")
+KEY(limits, retained_messages_max, UINT(0, 100000000), "1000000", "messages", LIVE,
+    "Retained messages. At the limit a message for a new topic is delivered, but not retained, "
+    "and counted; known topics are still replaced. 0: none are retained.")
+KEY(limits, output_bytes_max, SIZE(1024, 1ull << 32), "1 MiB", "bytes", LIVE,
+    "Bytes that one connection may have unsent. Above it QoS 0 messages for that client are "
+    "dropped and counted; QoS 1 and 2 wait in the session's queue.")
+KEY(limits, message_memory_max, SIZE(0, UINT64_MAX), "0", "bytes", LIVE,
+    "Memory of all messages together. At the limit publishers are not read from, up to "
+    "message_stall_s. 0: a quarter of the usable memory (the lower of the machine's and the "
+    "cgroup's limit). Otherwise at least packet_bytes_max.")
+KEY(limits, message_stall_s, UINT(0, 3600), "5", "seconds", LIVE,
+    "How long a publisher whose message finds no memory is not read from before the message is "
+    "refused (0x97) or, at QoS 0, dropped, and counted.")
+KEY(limits, keep_alive_max_s, UINT(0, 65535), "0", "seconds", LIVE,
+    "Longest Keep Alive. MQTT 5 clients that ask for more, or for none, are told this one (Server "
+    "Keep Alive); to older ones it is applied all the same. 0: no maximum.")
+KEY(limits, session_expiry_max_s, UINT(0, 4294967295), "604800", "seconds", LIVE,
+    "Longest time that a session is kept without a connection; 7 days. MQTT 5 clients that ask for "
+    "more are told this one; it is the expiry of older clients' sessions without clean session. "
+    "4294967295: no maximum.")
+KEY(limits, topic_alias_maximum, UINT(0, 65535), "10", "aliases", LIVE,
+    "Topic aliases per connection, in each direction: what clients may use, and what the broker "
+    "uses where the client allows it. 0: none. A client that uses a higher one is disconnected "
+    "(0x94).")
+END(limits)
+
+GROUP(shared_subscriptions)
+KEY(shared_subscriptions, strategy, CHOICE(strategy), "round_robin", "", LIVE,
+    "Who of a shared subscription's members gets a message: round_robin, random, sticky (the same "
+    "one while it is connected), hash_client (by the publisher's client id), or hash_topic.")
+END(shared_subscriptions)
+
+GROUP(mqtt)
+KEY(mqtt, response_information, TEXT(1024), "", "", LIVE,
+    "Prefix for response topics, given to MQTT 5 clients that ask for it (Request Response "
+    "Information). Empty: none is given.")
+END(mqtt)
+/* clang-format on */
+
+#undef GROUP
+#undef END
+#undef KEY
+#undef ALONE
+#undef LIST
+#undef END_LIST
+#undef ITEM
+#undef UINT
+#undef SIZE
+#undef BOOL
+#undef TEXT
+#undef URL
+#undef CHOICE
+#undef AT_START
+#undef LIVE

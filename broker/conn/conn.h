@@ -1,0 +1,128 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * conn: one client connection, from accept to close.
+ *
+ *   AWAIT_CONNECT ── CONNECT for a session of this shard ──▶ CONNECTED ──┐
+ *        │  └── … of another shard ──▶ moves there, this one is freed    │ DISCONNECT, error, end,
+ *        └── error, time-out ─────────────────────────────────────────┐  │ takeover, time-out
+ *                                                                     ▼  ▼
+ *   freed ◀── kernel_ops and waiting are 0 ── CLOSED ◀── peer closed, or 1 s ── LINGERING
+ *
+ * LINGERING: what is owed has been sent, our side of the stream is shut, and what the client still
+ * sends is thrown away; so that a last DISCONNECT is not lost to a reset.
+ *
+ * Owner: the thread of `shard`; every field is that thread's alone. It changes owner at most once,
+ * before CONNECT is answered: as a descriptor and the bytes read so far (broker/conn/move.c).
+ * Memory: about 300 bytes while idle. Unread input: up to one packet (limits.packet_bytes_max) and
+ * one receive buffer; above it nothing is read. Unsent output: limits.output_bytes_max, above which
+ * QoS 0 is dropped, QoS 1 and 2 wait in the session, and the client's requests are not read.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/conn/outbuf.h"
+#include "broker/io/io.h"
+#include "broker/shard/wheel.h"
+#include "proto/mqtt.h"
+
+struct alias_in;
+struct alias_out;
+struct delivery;
+struct message;
+struct session;
+struct shard;
+
+enum conn_phase { CONN_AWAIT_CONNECT, CONN_CONNECTED, CONN_LINGERING, CONN_CLOSED };
+
+/* Why the next packet is not looked at; a set. */
+enum conn_blocked {
+    BLOCKED_SUBSCRIBE = 1, /* the index's writer has not answered yet */
+    BLOCKED_RETAIN = 2,    /* the retained message is not stored yet */
+    BLOCKED_ROOM = 4,      /* the publisher waits: mail or memory is full */
+    BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
+};
+
+struct conn_link {
+    struct conn *next, *prev;
+    bool in;
+};
+
+struct conn {
+    struct io_socket socket;
+    struct shard *shard;
+    struct session *session; /* borrowed; NULL unless CONNECTED */
+    struct conn_link in_all, in_dirty, in_ready, in_stalled;
+
+    uint8_t phase;   /* enum conn_phase */
+    uint8_t blocked; /* enum conn_blocked, or'ed */
+    uint8_t version; /* enum mqtt_version; UNKNOWN before CONNECT */
+    uint8_t doom;    /* a reason code: to be closed with it when next looked at; 0: no */
+    bool doomed;
+    bool receiving;           /* io_receive_start() is in force */
+    bool sending;             /* an io_send() is under way */
+    bool peer_ended;          /* ended() was called */
+    bool write_shut;          /* io_shutdown_write() was called */
+    bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
+    uint8_t waiting;          /* answers that other shards owe and that point here */
+    uint8_t listener;
+
+    /* What CONNACK told the client; a reload changes it for later connections only. */
+    uint16_t server_receive_maximum;
+    uint16_t server_topic_alias_maximum;
+    uint32_t server_packet_bytes_max;
+
+    uint16_t receive_maximum;     /* the client's */
+    uint16_t topic_alias_maximum; /* the client's, or what we use of it */
+    uint16_t port;                /* the client's, as its address */
+    uint32_t packet_bytes_max;    /* the client's */
+    struct in6_addr address;      /* IPv4 mapped */
+
+    struct outbuf out;
+    size_t send_bytes; /* of `out`, with the kernel */
+
+    uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
+    size_t in_len, in_capacity, in_wanted; /* wanted: the size of the packet that begins there */
+
+    struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
+    uint32_t keep_alive_ms; /* one and a half times; 0: off */
+    uint64_t last_packet_ms;
+    uint64_t stalled_ms;           /* since when BLOCKED_ROOM */
+    struct alias_in *aliases_in;   /* topics by the client's aliases; NULL: none yet */
+    struct alias_out *aliases_out; /* ours */
+};
+
+enum conn_send { CONN_SENT, CONN_TOO_LARGE, CONN_NO_MEMORY };
+
+/* PUBLISH under `packet_id` (0 at QoS 0), `qos` and flags as in the delivery. */
+NODISCARD enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery,
+                                           uint16_t packet_id, bool dup);
+void conn_send_ack(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t reason);
+
+/* Any other packet. Properties that are only for people are left out where the client's Maximum
+ * Packet Size or Request Problem Information says so: hand those over as `courtesy`. */
+void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes courtesy);
+
+bool conn_output_full(const struct conn *c); /* unsent bytes over limits.output_bytes_max */
+
+/* The connection will be closed, with that reason, when the shard next looks at it; for those below
+ * who cannot close it themselves. */
+void conn_doom(struct conn *c, uint8_t reason);
+
+/* Lists through one of the links. */
+struct conn_list;
+void conn_list_add(struct conn_list *list, struct conn *c, size_t link_offset);
+void conn_list_remove(struct conn_list *list, struct conn *c, size_t link_offset);
+struct conn *conn_list_take(struct conn_list *list,
+                            size_t link_offset); /* the first; NULL: empty */
+
+#define CONN_ALL     offsetof(struct conn, in_all)
+#define CONN_DIRTY   offsetof(struct conn, in_dirty)
+#define CONN_READY   offsetof(struct conn, in_ready)
+#define CONN_STALLED offsetof(struct conn, in_stalled)
+
+/* "[::1]:4242", "127.0.0.1:4242"; into text[size], at least CONN_ADDRESS_TEXT. Returns text. */
+#define CONN_ADDRESS_TEXT 64u
+const char *conn_address(const struct conn *c, char *text, size_t size);

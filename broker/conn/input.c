@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/conn/input.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/config/config.h"
+#include "broker/conn/conn.h"
+#include "broker/conn/handlers.h"
+#include "broker/conn/life.h"
+#include "broker/log/log.h"
+#include "broker/session/replay.h"
+#include "broker/shard/shard.h"
+
+/* A blocked connection that has sent this much more is not read from. */
+#define WAITING_BYTES_MAX 65536u
+
+/* An empty cell is a packet that the client may not send in that phase [MQTT-3.1.0-1, 3.1.0-2]. */
+static packet_fn *const handlers[][MQTT_TYPES] = {
+    [CONN_AWAIT_CONNECT] = {[MQTT_CONNECT] = on_connect},
+    [CONN_CONNECTED] =
+        {
+            [MQTT_CONNECT] = on_second_connect,
+            [MQTT_PUBLISH] = on_publish,
+            [MQTT_PUBACK] = on_puback,
+            [MQTT_PUBREC] = on_pubrec,
+            [MQTT_PUBREL] = on_pubrel,
+            [MQTT_PUBCOMP] = on_pubcomp,
+            [MQTT_SUBSCRIBE] = on_subscribe,
+            [MQTT_UNSUBSCRIBE] = on_unsubscribe,
+            [MQTT_PINGREQ] = on_pingreq,
+            [MQTT_DISCONNECT] = on_disconnect,
+            [MQTT_AUTH] = on_auth,
+        },
+};
+
+static bool is_open(const struct conn *c)
+{
+    return (c->phase == CONN_AWAIT_CONNECT || c->phase == CONN_CONNECTED) && !c->doomed;
+}
+
+/* ---- reasons to wait */
+
+static bool memory_is_short(struct conn *c, const struct mqtt_publish *publish)
+{
+    struct shard *s = c->shard;
+    if (!s->memory_full) {
+        c->stalled_ms = 0;
+        return false;
+    }
+    if (publish->qos == 0) {
+        return false; /* dropped and counted by on_publish() */
+    }
+    if (c->stalled_ms == 0) {
+        c->stalled_ms = s->now_ms;
+    }
+    /* After a while waiting is given up, and on_publish() refuses. */
+    return s->now_ms - c->stalled_ms < (uint64_t)s->config->limits.message_stall_s * 1000;
+}
+
+/* Must this packet wait? */
+static bool must_wait(struct conn *c, const struct mqtt_packet *packet)
+{
+    struct shard *s = c->shard;
+    const uint64_t answers_max = 2 * s->config->limits.output_bytes_max;
+    if (outbuf_bytes(&c->out) >= answers_max) {
+        c->blocked |= BLOCKED_OUTPUT;
+        shard_count(s, METRIC_output_stalled);
+        return true;
+    }
+    if (packet->type == MQTT_PUBLISH &&
+        (shard_congested(s) || memory_is_short(c, &packet->publish))) {
+        c->blocked |= BLOCKED_ROOM;
+        conn_list_add(&s->stalled, c, CONN_STALLED);
+        shard_count(s, METRIC_publish_stalled);
+        return true;
+    }
+    return false;
+}
+
+/* ---- packets */
+
+/*
+ * The version that a CONNECT which could not be decoded asked for, as far as its bytes tell, so
+ * that the answer has the right form; UNKNOWN: no answer.
+ */
+static enum mqtt_version version_asked_for(const uint8_t *data, size_t len)
+{
+    static const uint8_t name_and_level[] = {0, 4, 'M', 'Q', 'T', 'T', MQTT_V5};
+    size_t at = 1;
+    while (at < len && at < 5 && (data[at] & 0x80) != 0) {
+        at++;
+    }
+    at++;
+    return len > at && len - at >= sizeof name_and_level &&
+                   memcmp(data + at, name_and_level, sizeof name_and_level) == 0
+               ? MQTT_V5
+               : MQTT_VERSION_UNKNOWN;
+}
+
+static void bad_input(struct conn *c, enum mqtt_err err, const struct mqtt_packet *packet,
+                      const uint8_t *data, size_t len)
+{
+    struct shard *s = c->shard;
+    char address[CONN_ADDRESS_TEXT];
+    const uint8_t reason = (uint8_t)mqtt_err_reason(err);
+    shard_count(s, METRIC_protocol_errors);
+    if (c->phase == CONN_CONNECTED) {
+        conn_close(c, reason, SESSION_WILL_PUBLISH);
+        return;
+    }
+    log_event(LOG_WARNING, "connect_malformed",
+              LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+              LOG_TEXT("reason", mqtt_reason_text(reason)));
+    if (err == MQTT_ERR_VERSION) { /* [MQTT-3.1.2-2]: in the form that an older client reads too */
+        connect_refuse(c, packet->connect.version == MQTT_V5 ? MQTT_V5 : MQTT_V311, reason);
+    } else if (err == MQTT_ERR_CLIENT_ID) {
+        connect_refuse(c, MQTT_V31, reason);
+    } else {
+        connect_refuse(c, version_asked_for(data, len), reason);
+    }
+}
+
+/* What one packet leads to. */
+enum step { STEP_ON, STEP_STOP, STEP_MOVE };
+
+static enum step handle(struct conn *c, const struct mqtt_packet *packet)
+{
+    if (c->phase == CONN_AWAIT_CONNECT && connect_home(c, &packet->connect) != c->shard->id) {
+        return STEP_MOVE;
+    }
+    if (must_wait(c, packet)) {
+        return STEP_STOP;
+    }
+    shard_count(c->shard, METRIC_packets_received);
+    packet_fn *const handler = handlers[c->phase][packet->type];
+    const enum mqtt_reason reason =
+        handler == NULL ? MQTT_REASON_PROTOCOL_ERROR : handler(c, packet);
+    if (reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
+        shard_count(c->shard, METRIC_protocol_errors);
+        conn_close(c, (uint8_t)reason, SESSION_WILL_PUBLISH);
+    }
+    return STEP_ON;
+}
+
+struct consumed {
+    size_t len;    /* dealt with */
+    size_t wanted; /* the size of the packet that begins there; 0: it is there already */
+    bool move;
+    unsigned to;
+};
+
+static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
+{
+    struct consumed done = {0};
+    const struct mqtt_params fixed = {.packet_bytes_max = c->server_packet_bytes_max};
+    while (is_open(c) && c->blocked == 0 && done.len < len) {
+        struct mqtt_params params = fixed;
+        params.version = c->version;
+        struct mqtt_packet packet;
+        size_t used = 0;
+        const uint8_t *const at = data + done.len;
+        const enum mqtt_err err = mqtt_decode(&packet, at, len - done.len, &params, &used);
+        if (err == MQTT_ERR_NEED_MORE) {
+            done.wanted = used;
+            break;
+        }
+        if (err != MQTT_OK) {
+            bad_input(c, err, &packet, at, len - done.len);
+            break;
+        }
+        const enum step step = handle(c, &packet);
+        if (step == STEP_MOVE) {
+            done.move = true;
+            done.to = connect_home(c, &packet.connect);
+            break;
+        }
+        if (step == STEP_STOP) {
+            break;
+        }
+        done.len += used;
+    }
+    return done;
+}
+
+/* ---- bytes */
+
+static bool keep(struct conn *c, const uint8_t *data, size_t len)
+{
+    if (c->in_len + len > c->in_capacity || c->in == NULL) {
+        size_t capacity = c->in_capacity == 0 ? 64 : c->in_capacity;
+        while (capacity < c->in_len + len) {
+            capacity *= 2;
+        }
+        uint8_t *in = realloc(c->in, capacity);
+        if (in == NULL) {
+            return false;
+        }
+        c->in = in;
+        c->in_capacity = capacity;
+    }
+    memcpy(c->in + c->in_len, data, len);
+    c->in_len += len;
+    return true;
+}
+
+static void discard(struct conn *c, size_t len)
+{
+    c->in_len -= len;
+    if (c->in_len == 0) {
+        free(c->in);
+        c->in = NULL;
+        c->in_capacity = 0;
+    } else {
+        memmove(c->in, c->in + len, c->in_len);
+    }
+}
+
+/* Reads on, or not: one receive at a time before CONNECT, so that the connection can move at once.
+ */
+static void read_on(struct conn *c)
+{
+    struct io *io = c->shard->io;
+    if (!is_open(c) || c->peer_ended) {
+        return;
+    }
+    if (c->phase == CONN_AWAIT_CONNECT) {
+        io_receive_once(io, &c->socket);
+    } else if (c->receiving && c->blocked != 0 && c->in_len >= WAITING_BYTES_MAX) {
+        c->receiving = false;
+        io_receive_stop(io, &c->socket);
+    } else if (!c->receiving && (c->blocked == 0 || c->in_len < WAITING_BYTES_MAX)) {
+        c->receiving = true;
+        io_receive_start(io, &c->socket);
+    }
+}
+
+void input_received(struct conn *c, const uint8_t *data, size_t len)
+{
+    ASSERT_OWNED(c->shard);
+    assert(len > 0);
+
+    if (c->in_len == 0 && c->blocked == 0) { /* the common case: nothing is copied */
+        const struct consumed done = consume(c, data, len);
+        if (done.move) {
+            conn_move(c, done.to, data + done.len, len - done.len);
+            return;
+        }
+        c->in_wanted = done.wanted;
+        if (is_open(c) && done.len < len && !keep(c, data + done.len, len - done.len)) {
+            conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_PUBLISH);
+            return;
+        }
+        read_on(c);
+        return;
+    }
+    if (!keep(c, data, len)) {
+        conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_PUBLISH);
+        return;
+    }
+    input_resume(c);
+}
+
+void input_resume(struct conn *c)
+{
+    struct shard *s = c->shard;
+    ASSERT_OWNED(s);
+
+    if (c->doomed && (c->phase == CONN_CONNECTED || c->phase == CONN_AWAIT_CONNECT)) {
+        conn_close(c, c->doom, SESSION_WILL_PUBLISH);
+        return;
+    }
+    if (is_open(c) && c->blocked == 0 && c->in_len > 0 && c->in_len >= c->in_wanted) {
+        const struct consumed done = consume(c, c->in, c->in_len);
+        if (done.move) {
+            conn_move(c, done.to, c->in + done.len, c->in_len - done.len);
+            return;
+        }
+        if (c->in != NULL) { /* conn_close() has taken it away otherwise */
+            c->in_wanted = done.wanted;
+            discard(c, done.len);
+        }
+    }
+    if (c->session != NULL) {
+        replay_pump(c->session);
+    }
+    if (c->peer_ended && c->blocked == 0) {
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
+        return;
+    }
+    read_on(c);
+}
+
+void input_unblock(struct conn *c, unsigned why)
+{
+    c->blocked &= (uint8_t)~why;
+    if (c->blocked == 0) {
+        conn_list_add(&c->shard->ready, c, CONN_READY);
+    }
+}

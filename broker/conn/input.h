@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * input: from received bytes to packets, and from packets to what is done about them.
+ *
+ * One packet is dealt with wholly before the next is looked at; where that takes an answer of
+ * another shard, or room that is not there, the connection is blocked, and its bytes wait.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct conn;
+
+void input_received(struct conn *c, const uint8_t *data, size_t len); /* borrowed */
+
+/* Takes away one reason to wait (enum conn_blocked), and goes on in this turn if it was the last.
+ */
+void input_unblock(struct conn *c, unsigned why);
+
+/* What waits is looked at again; for connections of shard->ready. The connection may be closed, or
+ * moved away and freed. */
+void input_resume(struct conn *c);

@@ -1,0 +1,400 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/conn/life.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/config/config.h"
+#include "broker/conn/alias.h"
+#include "broker/conn/conn.h"
+#include "broker/conn/input.h"
+#include "broker/log/log.h"
+#include "broker/session/replay.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+
+#define LINGER_MS 1000u
+
+/* Connections over connections_max that are still let in, to be told so in a CONNACK. */
+#define REFUSED_AT_A_TIME 100u
+
+static void on_timer(struct timer *timer, uint64_t now_ms);
+
+static struct conn *conn_of(struct io_socket *socket)
+{
+    return table_object(socket, struct conn, socket);
+}
+
+/* ---- beginning */
+
+static struct conn *conn_create(struct shard *s, unsigned listener, int fd)
+{
+    struct conn *c = calloc(1, sizeof *c);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->shard = s;
+    c->listener = (uint8_t)listener;
+    c->packet_bytes_max = MQTT_PACKET_BYTES_MAX;
+    c->server_packet_bytes_max = s->config->limits.packet_bytes_max;
+    c->problem_information = true;
+    timer_init(&c->timer, on_timer);
+    conn_list_add(&s->all, c, CONN_ALL);
+    io_attach(s->io, &c->socket, fd);
+    return c;
+}
+
+static void read_address(struct conn *c, int fd)
+{
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+    } peer = {0};
+    socklen_t len = sizeof peer;
+    if (getpeername(fd, &peer.any, &len) != 0) {
+        return; /* gone already: the next receive tells */
+    }
+    if (peer.any.sa_family == AF_INET) {
+        c->address.s6_addr[10] = 0xff;
+        c->address.s6_addr[11] = 0xff;
+        memcpy(&c->address.s6_addr[12], &peer.v4.sin_addr, sizeof peer.v4.sin_addr);
+        c->port = ntohs(peer.v4.sin_port);
+    } else if (peer.any.sa_family == AF_INET6) {
+        c->address = peer.v6.sin6_addr;
+        c->port = ntohs(peer.v6.sin6_port);
+    }
+}
+
+static void accepted(void *context, unsigned listener, int fd)
+{
+    struct shard *s = context;
+    shard_enter(s);
+    shard_count(s, METRIC_connections_accepted);
+
+    const int64_t held = atomic_fetch_add_explicit(&s->node->connections, 1, memory_order_relaxed);
+    const int64_t most = (int64_t)s->config->limits.connections_max + REFUSED_AT_A_TIME;
+    struct conn *c = s->ending || held >= most ? NULL : conn_create(s, listener, fd);
+    if (c == NULL) {
+        atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
+        shard_count(s, METRIC_connections_refused);
+        log_event(LOG_WARNING, "connection_refused", LOG_TEXT("reason", "connections_max"),
+                  LOG_NUMBER("connections", held));
+        close(fd);
+        return;
+    }
+    read_address(c, fd);
+    wheel_set(s->wheel, &c->timer,
+              s->now_ms + (uint64_t)s->config->limits.connect_timeout_s * 1000);
+    io_receive_once(s->io, &c->socket);
+}
+
+/* ---- moving to the session's shard */
+
+struct arrival { /* on the heap; the receiver's */
+    int fd;
+    unsigned listener;
+    uint16_t port;
+    struct in6_addr address;
+    uint64_t connect_by_ms;
+    size_t len;
+    uint8_t data[];
+};
+
+struct post_connection {
+    struct post_head head;
+    struct arrival *arrival;
+};
+
+static void conn_free(struct conn *c)
+{
+    struct shard *s = c->shard;
+    assert(c->session == NULL);
+    assert(c->waiting == 0);
+    wheel_cancel(s->wheel, &c->timer);
+    conn_list_remove(&s->all, c, CONN_ALL);
+    conn_list_remove(&s->dirty, c, CONN_DIRTY);
+    conn_list_remove(&s->ready, c, CONN_READY);
+    conn_list_remove(&s->stalled, c, CONN_STALLED);
+    outbuf_fini(&c->out);
+    alias_fini(c);
+    free(c->in);
+    free(c);
+}
+
+void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len)
+{
+    struct shard *s = c->shard;
+    ASSERT_OWNED(s);
+    assert(c->phase == CONN_AWAIT_CONNECT);
+
+    struct arrival *a = malloc(sizeof *a + len);
+    if (a == NULL) {
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
+        return;
+    }
+    *a = (struct arrival){.fd = c->socket.fd,
+                          .listener = c->listener,
+                          .port = c->port,
+                          .address = c->address,
+                          .connect_by_ms = c->timer.due_ms,
+                          .len = len};
+    const int detached = io_detach(s->io, &c->socket);
+    assert(detached == 0); /* receiving one at a time before CONNECT: nothing is under way */
+    memcpy(a->data, data, len);
+    struct post_connection *p = post_reserve(s, to, POST_CONNECTION, sizeof *p);
+    p->arrival = a;
+    post_commit(s, to);
+    shard_count(s, METRIC_connections_moved);
+    conn_free(c);
+}
+
+void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *record)
+{
+    (void)from;
+    struct arrival *a = ((const struct post_connection *)(const void *)record)->arrival;
+    struct conn *c = s->ending ? NULL : conn_create(s, a->listener, a->fd);
+    if (c == NULL) {
+        atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
+        shard_count(s, METRIC_connections_closed);
+        close(a->fd);
+        free(a);
+        return;
+    }
+    c->address = a->address;
+    c->port = a->port;
+    wheel_set(s->wheel, &c->timer, a->connect_by_ms);
+    input_received(c, a->data, a->len);
+    free(a);
+}
+
+/* ---- end */
+
+static void finish(struct conn *c)
+{
+    if (c->phase != CONN_CLOSED) {
+        c->phase = CONN_CLOSED;
+        wheel_cancel(c->shard->wheel, &c->timer);
+        io_close(c->shard->io, &c->socket);
+    }
+}
+
+static void log_end(const struct conn *c, uint8_t reason)
+{
+    char address[CONN_ADDRESS_TEXT];
+    const struct bytes client_id = session_client_id(c->session);
+    switch (reason) {
+    case MQTT_REASON_SUCCESS:
+    case MQTT_REASON_SESSION_TAKEN_OVER:
+    case MQTT_REASON_SERVER_SHUTTING_DOWN:
+    case MQTT_REASON_KEEP_ALIVE_TIMEOUT:
+        log_event(LOG_DEBUG, "client_disconnected", LOG_BYTES("client_id", client_id),
+                  LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+                  LOG_TEXT("reason", mqtt_reason_text(reason)));
+        break;
+    default:
+        log_event(LOG_WARNING, "client_disconnected", LOG_BYTES("client_id", client_id),
+                  LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+                  LOG_TEXT("reason", mqtt_reason_text(reason)));
+    }
+}
+
+static void leave_session(struct conn *c, uint8_t reason, enum session_will will)
+{
+    struct session *session = c->session;
+    if (session == NULL) {
+        return;
+    }
+    log_end(c, reason);
+    c->session = NULL;
+    atomic_fetch_sub_explicit(&c->shard->node->clients, 1, memory_order_relaxed);
+    session_detach(session, will);
+}
+
+void conn_close(struct conn *c, uint8_t reason, enum session_will will)
+{
+    struct shard *s = c->shard;
+    ASSERT_OWNED(s);
+    if (c->phase != CONN_AWAIT_CONNECT && c->phase != CONN_CONNECTED) {
+        return;
+    }
+    if (c->phase == CONN_CONNECTED && c->version == MQTT_V5 && reason != MQTT_REASON_SUCCESS &&
+        !c->peer_ended) {
+        struct mqtt_packet packet = {.type = MQTT_DISCONNECT, .disconnect = {.reason = reason}};
+        conn_send_packet(c, &packet, bytes_of(NULL, 0));
+    }
+    c->phase = CONN_LINGERING;
+    leave_session(c, reason, will);
+    free(c->in);
+    c->in = NULL;
+    c->in_len = 0;
+    if (c->peer_ended) {
+        finish(c);
+        return;
+    }
+    if (!c->receiving) {
+        c->receiving = true;
+        io_receive_start(s->io, &c->socket); /* to see the peer's end */
+    }
+    wheel_set(s->wheel, &c->timer, s->now_ms + LINGER_MS);
+    conn_list_add(&s->dirty, c, CONN_DIRTY); /* conn_flush() shuts our side */
+}
+
+void conn_abort(struct conn *c)
+{
+    c->peer_ended = true; /* it is not to be said anything */
+    conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
+    finish(c);
+}
+
+void conn_answered(struct conn *c)
+{
+    assert(c->waiting > 0);
+    c->waiting--;
+    if (c->waiting == 0 && c->phase == CONN_CLOSED && c->socket.fd < 0) {
+        conn_free(c);
+    }
+}
+
+static void closed(void *context, struct io_socket *socket)
+{
+    struct shard *s = context;
+    struct conn *c = conn_of(socket);
+    shard_enter(s);
+    atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
+    shard_count(s, METRIC_connections_closed);
+    if (c->waiting == 0) {
+        conn_free(c);
+    }
+}
+
+/* ---- receiving and sending */
+
+static void received(void *context, struct io_socket *socket, const uint8_t *data, size_t len)
+{
+    struct shard *s = context;
+    struct conn *c = conn_of(socket);
+    shard_enter(s);
+    metrics_add(&s->metrics, METRIC_bytes_received, len);
+    if (c->phase == CONN_AWAIT_CONNECT || c->phase == CONN_CONNECTED) {
+        c->last_packet_ms = s->now_ms;
+        input_received(c, data, len);
+    }
+}
+
+static void ended(void *context, struct io_socket *socket, int error)
+{
+    struct conn *c = conn_of(socket);
+    (void)error; /* a reset and a plain end are the same to MQTT: no DISCONNECT came */
+    shard_enter(context);
+    c->peer_ended = true;
+    c->receiving = false;
+    if (c->phase == CONN_LINGERING) {
+        finish(c);
+    } else if (c->phase == CONN_CONNECTED && c->in_len > 0 && c->blocked != 0) {
+        /* What it sent before it left is still owed a hearing: input_resume() closes afterwards. */
+    } else {
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
+    }
+}
+
+void conn_flush(struct conn *c)
+{
+    struct shard *s = c->shard;
+    if (c->sending || c->phase == CONN_CLOSED) {
+        return;
+    }
+    if (outbuf_bytes(&c->out) > 0) {
+        struct iovec iov[IO_IOV_MAX];
+        const unsigned n = outbuf_gather(&c->out, iov, IO_IOV_MAX, &c->send_bytes);
+        c->sending = true;
+        io_send(s->io, &c->socket, iov, n);
+    } else if (c->phase == CONN_LINGERING && !c->write_shut) {
+        c->write_shut = true;
+        io_shutdown_write(s->io, &c->socket);
+    }
+}
+
+static void sent(void *context, struct io_socket *socket, int error)
+{
+    struct shard *s = context;
+    struct conn *c = conn_of(socket);
+    shard_enter(s);
+    c->sending = false;
+    if (error != 0) {
+        conn_abort(c);
+        return;
+    }
+    metrics_add(&s->metrics, METRIC_bytes_sent, c->send_bytes);
+    outbuf_consume(&c->out, c->send_bytes);
+    conn_list_add(&s->dirty, c, CONN_DIRTY);
+    if (c->session != NULL) {
+        session_pump(c->session);
+        replay_pump(c->session);
+    }
+    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
+        input_unblock(c, BLOCKED_OUTPUT);
+    }
+}
+
+/* ---- time */
+
+static void check_keep_alive(struct conn *c, uint64_t now_ms)
+{
+    struct shard *s = c->shard;
+    if ((c->blocked & BLOCKED_ROOM) != 0) {
+        c->last_packet_ms = now_ms; /* it is we who do not read */
+    }
+    const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;
+    if (due_ms > now_ms) {
+        wheel_set(s->wheel, &c->timer, due_ms);
+        return;
+    }
+    shard_count(s, METRIC_keep_alive_timed_out);
+    conn_close(c, MQTT_REASON_KEEP_ALIVE_TIMEOUT, SESSION_WILL_PUBLISH);
+}
+
+static void on_timer(struct timer *timer, uint64_t now_ms)
+{
+    struct conn *c = table_object(timer, struct conn, timer);
+    struct shard *s = c->shard;
+    char address[CONN_ADDRESS_TEXT];
+    switch ((enum conn_phase)c->phase) {
+    case CONN_AWAIT_CONNECT:
+        shard_count(s, METRIC_connect_timed_out);
+        log_event(LOG_INFO, "connect_timed_out",
+                  LOG_TEXT("peer", conn_address(c, address, sizeof address)));
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
+        break;
+    case CONN_CONNECTED:
+        check_keep_alive(c, now_ms);
+        break;
+    case CONN_LINGERING:
+        finish(c);
+        break;
+    case CONN_CLOSED:
+        break;
+    }
+}
+
+static void accept_failed(void *context, unsigned listener, int error)
+{
+    shard_enter(context);
+    log_event(LOG_ERROR, "accept_failed", LOG_NUMBER("listener", listener),
+              LOG_ERRNO("error", error),
+              LOG_TEXT("remedy", error == EMFILE ? "raise the limit of open files (ulimit -n)"
+                                                 : "see the error"));
+}
+
+const struct io_handlers conn_io_handlers = {
+    .accepted = accepted,
+    .received = received,
+    .ended = ended,
+    .sent = sent,
+    .closed = closed,
+    .accept_failed = accept_failed,
+};

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * life: how a connection begins, is flushed, and ends (the drawing is in conn/conn.h); what the
+ * kernel has to say arrives here.
+ *
+ * Owner: the shard of the connection.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "broker/session/session.h"
+#include "broker/shard/post.h"
+
+struct conn;
+struct io_handlers;
+struct shard;
+
+extern const struct io_handlers conn_io_handlers; /* context: the shard */
+
+/*
+ * Ends the connection. `reason` is sent in a DISCONNECT to a 5.0 client that is connected, unless
+ * it is SUCCESS (the client has said goodbye itself, or is gone). The session is detached, and ends
+ * if its expiry interval is 0. Nothing happens when it is ending already.
+ */
+void conn_close(struct conn *c, uint8_t reason, enum session_will will);
+
+/* Closes without a word, whatever is still unsent. */
+void conn_abort(struct conn *c);
+
+/* Other shards owed one answer less; frees the connection when it was only waiting for that. */
+void conn_answered(struct conn *c);
+
+/* Sends what has gathered in this turn; to be called for each connection of shard->dirty. */
+void conn_flush(struct conn *c);
+
+/* The descriptor and what was read of it, from its `CONNECT` on, move to the session's shard; the
+ * connection here is freed. data is borrowed. */
+void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len);
+
+extern post_fn conn_on_arrival; /* POST_CONNECTION */

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "broker/config/config.h"
+#include "broker/conn/conn.h"
+#include "broker/conn/handlers.h"
+#include "broker/conn/life.h"
+#include "broker/conn/publishable.h"
+#include "broker/log/log.h"
+#include "broker/message.h"
+#include "broker/session/replay.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+
+#define ASSIGNED_ID_LEN                                                                            \
+    23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
+
+static uint64_t client_hash(struct bytes client_id)
+{
+    return XXH3_64bits(client_id.at, client_id.len);
+}
+
+unsigned connect_home(const struct conn *c, const struct mqtt_connect *connect)
+{
+    if (connect->client_id.len == 0) {
+        return c->shard->id; /* the identifier that it will be given belongs here */
+    }
+    return node_shard_of(c->shard->node, client_hash(connect->client_id));
+}
+
+void connect_refuse(struct conn *c, enum mqtt_version version, uint8_t reason)
+{
+    shard_count(c->shard, METRIC_connect_refused);
+    if (version != MQTT_VERSION_UNKNOWN) {
+        struct mqtt_packet packet = {.type = MQTT_CONNACK};
+        packet.connack.reason = version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason);
+        c->version = (uint8_t)version;
+        conn_send_packet(c, &packet, bytes_of(NULL, 0));
+    }
+    conn_close(c, reason, SESSION_WILL_FORGET);
+}
+
+/* ---- may it come in? */
+
+static enum mqtt_reason check_will(const struct shard *s, const struct mqtt_connect *m)
+{
+    if (!m->has_will) {
+        return MQTT_REASON_SUCCESS;
+    }
+    return publishable_topic(s, m->will.topic);
+}
+
+static enum mqtt_reason check(const struct shard *s, const struct mqtt_connect *m)
+{
+    const struct node *node = s->node;
+    if (s->ending) {
+        return MQTT_REASON_SERVER_UNAVAILABLE;
+    }
+    if (property_has(&m->properties, PROPERTY_AUTHENTICATION_METHOD)) {
+        return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1]: there is none */
+    }
+    if (m->client_id.len == 0 && m->version != MQTT_V5 && !m->clean_start) {
+        return MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID; /* 3.1.1: [MQTT-3.1.3-8] */
+    }
+    if (atomic_load_explicit(&node->clients, memory_order_relaxed) >=
+        (int64_t)s->config->limits.connections_max) {
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    return check_will(s, m);
+}
+
+/* ---- what the client and the server ask of each other */
+
+static uint32_t session_expiry(const struct conn *c, const struct mqtt_connect *m)
+{
+    uint32_t asked_s = 0;
+    if (m->version != MQTT_V5) {
+        asked_s = m->clean_start ? 0 : MQTT_NO_EXPIRY;
+    } else if (property_has(&m->properties, PROPERTY_SESSION_EXPIRY_INTERVAL)) {
+        asked_s = m->properties.session_expiry_interval_s;
+    }
+    const uint32_t max_s = c->shard->config->limits.session_expiry_max_s;
+    return asked_s < max_s ? asked_s : max_s;
+}
+
+static uint16_t keep_alive(const struct conn *c, const struct mqtt_connect *m)
+{
+    const uint32_t max_s = c->shard->config->limits.keep_alive_max_s;
+    const bool over = max_s > 0 && (m->keep_alive_s == 0 || m->keep_alive_s > max_s);
+    /* Before 5.0 the client could not be told. */
+    return over && m->version == MQTT_V5 ? (uint16_t)max_s : m->keep_alive_s;
+}
+
+static void take_terms(struct conn *c, const struct mqtt_connect *m)
+{
+    const struct config_limits *limits = &c->shard->config->limits;
+    const struct mqtt_properties *p = &m->properties;
+    c->version = (uint8_t)m->version;
+    c->keep_alive_ms = keep_alive(c, m) * 1500u;
+    c->server_receive_maximum = (uint16_t)limits->receive_maximum;
+    c->server_topic_alias_maximum =
+        m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
+    c->receive_maximum =
+        property_has(p, PROPERTY_RECEIVE_MAXIMUM) ? p->receive_maximum : UINT16_MAX;
+    c->packet_bytes_max = property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) ? p->maximum_packet_size
+                                                                        : MQTT_PACKET_BYTES_MAX;
+    c->problem_information = !property_has(p, PROPERTY_REQUEST_PROBLEM_INFORMATION) ||
+                             p->request_problem_information != 0;
+    if (property_has(p, PROPERTY_TOPIC_ALIAS_MAXIMUM)) {
+        c->topic_alias_maximum = p->topic_alias_maximum < limits->topic_alias_maximum
+                                     ? p->topic_alias_maximum
+                                     : (uint16_t)limits->topic_alias_maximum;
+    }
+}
+
+/* ---- the answer */
+
+static void connack_properties(struct property_writer *w, const struct conn *c,
+                               const struct mqtt_connect *m, struct bytes assigned_id)
+{
+    const struct config *config = c->shard->config;
+    const struct mqtt_properties *p = &m->properties;
+    const uint32_t asked_s =
+        property_has(p, PROPERTY_SESSION_EXPIRY_INTERVAL) ? p->session_expiry_interval_s : 0;
+    if (c->session->expiry_s != asked_s) {
+        property_put_number(w, PROPERTY_SESSION_EXPIRY_INTERVAL, c->session->expiry_s);
+    }
+    if (c->server_receive_maximum != UINT16_MAX) {
+        property_put_number(w, PROPERTY_RECEIVE_MAXIMUM, c->server_receive_maximum);
+    }
+    if (c->server_packet_bytes_max < MQTT_PACKET_BYTES_MAX) {
+        property_put_number(w, PROPERTY_MAXIMUM_PACKET_SIZE, c->server_packet_bytes_max);
+    }
+    if (assigned_id.len > 0) {
+        property_put_string(w, PROPERTY_ASSIGNED_CLIENT_IDENTIFIER, assigned_id);
+    }
+    if (c->server_topic_alias_maximum > 0) {
+        property_put_number(w, PROPERTY_TOPIC_ALIAS_MAXIMUM, c->server_topic_alias_maximum);
+    }
+    if (keep_alive(c, m) != m->keep_alive_s) {
+        property_put_number(w, PROPERTY_SERVER_KEEP_ALIVE, keep_alive(c, m));
+    }
+    const bool asked = property_has(p, PROPERTY_REQUEST_RESPONSE_INFORMATION) &&
+                       p->request_response_information != 0;
+    if (asked && config->mqtt.response_information[0] != '\0') {
+        property_put_string(w, PROPERTY_RESPONSE_INFORMATION,
+                            bytes_text(config->mqtt.response_information));
+    }
+}
+
+static void answer(struct conn *c, const struct mqtt_connect *m, struct bytes assigned_id,
+                   bool session_present)
+{
+    struct mqtt_packet packet = {.type = MQTT_CONNACK};
+    packet.connack.session_present = session_present && m->version != MQTT_V31;
+    uint8_t properties[1024];
+    struct property_writer w = {.at = properties, .size = sizeof properties};
+    if (m->version == MQTT_V5) {
+        connack_properties(&w, c, m, assigned_id);
+        assert(!w.overflow); /* response_information is bounded by the configuration's schema */
+        packet.connack.properties.raw = bytes_of(properties, w.len);
+    }
+    conn_send_packet(c, &packet, bytes_of(NULL, 0));
+}
+
+/* ---- the session */
+
+/* An identifier whose session lives on this shard; text[ASSIGNED_ID_LEN + 1]. */
+static struct bytes assign_id(struct shard *s, char *text)
+{
+    struct bytes id;
+    do {
+        snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx", (unsigned long long)shard_random(s));
+        id = bytes_of(text, ASSIGNED_ID_LEN);
+    } while (node_shard_of(s->node, client_hash(id)) != s->id ||
+             session_find(s, id, client_hash(id)) != NULL);
+    return id;
+}
+
+static bool make_will(struct session *session, const struct mqtt_connect *m)
+{
+    if (!m->has_will) {
+        return true;
+    }
+    struct will *will = calloc(1, sizeof *will);
+    if (will == NULL) {
+        return false;
+    }
+    const struct mqtt_properties *p = &m->will.properties;
+    will->message = publishable_message(m->will.topic, p, m->will.payload);
+    if (will->message == NULL) {
+        free(will);
+        return false;
+    }
+    will->message->qos = m->will.qos;
+    will->message->retain = m->will.retain;
+    will->message->publisher = session->serial;
+    will->due_ms = UINT64_MAX;
+    if (property_has(p, PROPERTY_WILL_DELAY_INTERVAL)) {
+        will->delay_s = p->will_delay_interval_s;
+    }
+    if (property_has(p, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
+        will->has_expiry = true;
+        will->expiry_s = p->message_expiry_interval_s;
+    }
+    session->will = will;
+    return true;
+}
+
+/* The connection that the client had before, if it is still there [MQTT-3.1.4-3]. */
+static void take_over(struct session *session)
+{
+    if (session->conn == NULL) {
+        return;
+    }
+    log_event(LOG_INFO, "session_taken_over", LOG_BYTES("client_id", session_client_id(session)));
+    shard_count(session->shard, METRIC_sessions_taken_over);
+    conn_close(session->conn, MQTT_REASON_SESSION_TAKEN_OVER, SESSION_WILL_PUBLISH);
+}
+
+/* The session to go on with, or a new one; NULL and *reason: neither. */
+static struct session *enter_session(struct shard *s, struct bytes client_id, bool clean_start,
+                                     bool *resumed, enum mqtt_reason *reason)
+{
+    const uint64_t hash = client_hash(client_id);
+    struct session *session = session_find(s, client_id, hash);
+    if (session != NULL) {
+        take_over(session); /* which may have been the end of it */
+        session = session_find(s, client_id, hash);
+    }
+    if (session != NULL && clean_start) {
+        session_end(session); /* [MQTT-3.1.2-4] */
+        session = NULL;
+    }
+    *resumed = session != NULL;
+    if (session != NULL) {
+        shard_count(s, METRIC_sessions_resumed);
+        return session;
+    }
+    if (atomic_load_explicit(&s->node->sessions, memory_order_relaxed) >=
+        (int64_t)s->config->limits.sessions_max) {
+        shard_count(s, METRIC_sessions_refused);
+        *reason = MQTT_REASON_QUOTA_EXCEEDED;
+        return NULL;
+    }
+    *reason = MQTT_REASON_SERVER_BUSY;
+    return session_open(s, client_id, hash);
+}
+
+static void log_connected(const struct conn *c, struct bytes client_id, bool resumed)
+{
+    char address[CONN_ADDRESS_TEXT];
+    log_event(LOG_DEBUG, "client_connected", LOG_BYTES("client_id", client_id),
+              LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+              LOG_NUMBER("protocol_level", c->version), LOG_BOOL("resumed", resumed));
+}
+
+static void log_refused(const struct conn *c, struct bytes client_id, uint8_t reason)
+{
+    char address[CONN_ADDRESS_TEXT];
+    log_event(LOG_WARNING, "connect_refused", LOG_BYTES("client_id", client_id),
+              LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+              LOG_TEXT("reason", mqtt_reason_text(reason)));
+}
+
+enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
+{
+    const struct mqtt_connect *m = &packet->connect;
+    struct shard *s = c->shard;
+    char text[ASSIGNED_ID_LEN + 1];
+
+    enum mqtt_reason reason = check(s, m);
+    struct session *session = NULL;
+    bool resumed = false;
+    bool assigned = false;
+    struct bytes client_id = m->client_id;
+    if (reason == MQTT_REASON_SUCCESS) {
+        assigned = client_id.len == 0;
+        client_id = assigned ? assign_id(s, text) : client_id;
+        session = enter_session(s, client_id, m->clean_start, &resumed, &reason);
+    }
+    if (session == NULL) {
+        log_refused(c, client_id, (uint8_t)reason);
+        connect_refuse(c, m->version, (uint8_t)reason);
+        return MQTT_REASON_SUCCESS;
+    }
+    take_terms(c, m);
+    session->expiry_s = session_expiry(c, m);
+    session_attach(session, c);
+    c->session = session;
+    c->phase = CONN_CONNECTED;
+    atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);
+    shard_count(s, METRIC_connect_accepted);
+    log_connected(c, client_id, resumed);
+
+    c->last_packet_ms = s->now_ms;
+    wheel_cancel(s->wheel, &c->timer);
+    if (c->keep_alive_ms > 0) {
+        wheel_set(s->wheel, &c->timer, s->now_ms + c->keep_alive_ms);
+    }
+    if (!make_will(session, m)) {
+        return MQTT_REASON_SERVER_BUSY;
+    }
+    answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
+    session_pump(session);
+    replay_pump(session);
+    return MQTT_REASON_SUCCESS;
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/conn/alias.h"
+#include "broker/conn/conn.h"
+#include "broker/conn/handlers.h"
+#include "broker/conn/input.h"
+#include "broker/conn/life.h"
+#include "broker/conn/publishable.h"
+#include "broker/message.h"
+#include "broker/route/publish.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+
+/* PUBACK at QoS 1, PUBREC at QoS 2, nothing at QoS 0. */
+static void acknowledge(struct conn *c, uint8_t qos, uint16_t packet_id, enum mqtt_reason reason)
+{
+    if (qos == 0) {
+        return;
+    }
+    if (qos == 2 && reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
+        packet_ids_remove(&c->session->received, packet_id); /* the exchange ends here (4.3.3) */
+    }
+    conn_send_ack(c, qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, packet_id, (uint8_t)reason);
+}
+
+/*
+ * Not taken. A 5.0 client is told at QoS 1 and 2; otherwise an acknowledgement would be a lie, so
+ * that the connection is closed, unless it is the topic that is not allowed, which would only come
+ * again (3.3.5: "acknowledge or close"). At QoS 0 the message is dropped.
+ */
+static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publish,
+                               enum mqtt_reason reason)
+{
+    struct shard *s = c->shard;
+    shard_count(s, METRIC_publish_refused);
+    if (reason == MQTT_REASON_NOT_AUTHORIZED && (publish->qos == 0 || c->version != MQTT_V5)) {
+        shard_count(s, METRIC_drop_not_allowed);
+        acknowledge(c, publish->qos, publish->packet_id, MQTT_REASON_SUCCESS);
+        return MQTT_REASON_SUCCESS;
+    }
+    shard_count(s, METRIC_drop_refused);
+    if (publish->qos == 0) {
+        return MQTT_REASON_SUCCESS;
+    }
+    if (c->version != MQTT_V5) {
+        return reason;
+    }
+    acknowledge(c, publish->qos, publish->packet_id, reason);
+    return MQTT_REASON_SUCCESS;
+}
+
+static enum mqtt_reason acknowledge_routed(struct conn *c, uint8_t qos, uint16_t packet_id,
+                                           size_t matched)
+{
+    const bool tell = matched == 0 && c->version == MQTT_V5;
+    acknowledge(c, qos, packet_id,
+                tell ? MQTT_REASON_NO_MATCHING_SUBSCRIBERS : MQTT_REASON_SUCCESS);
+    return MQTT_REASON_SUCCESS;
+}
+
+static size_t route(struct shard *s, struct message *m, uint64_t publisher_hash)
+{
+    const size_t matched = publish_route(s, m, publisher_hash);
+    if (matched == 0) {
+        shard_count(s, METRIC_publish_unmatched);
+    }
+    return matched;
+}
+
+/* ---- RETAIN: stored first, on the shard that the topic belongs to */
+
+struct publish_job {
+    struct retain_job job;
+    struct conn *conn; /* waiting counts it */
+    uint64_t publisher_hash;
+    uint16_t packet_id;
+    uint8_t qos;
+};
+
+/* A full store refuses what can be refused; the rest goes to those who are there. */
+static void finish_retained(struct shard *s, struct publish_job *p, enum retain_result result)
+{
+    struct conn *c = p->conn;
+    const bool there = c->phase == CONN_CONNECTED;
+    if (result == RETAIN_FULL && there && c->version == MQTT_V5 && p->qos > 0) {
+        shard_count(s, METRIC_publish_refused);
+        shard_count(s, METRIC_drop_refused);
+        acknowledge(c, p->qos, p->packet_id, MQTT_REASON_QUOTA_EXCEEDED);
+        return;
+    }
+    const size_t matched = route(s, p->job.message, p->publisher_hash);
+    if (there) {
+        acknowledge_routed(c, p->qos, p->packet_id, matched);
+    }
+}
+
+static void on_stored(struct shard *s, struct retain_job *job, enum retain_result result)
+{
+    struct publish_job *p = (struct publish_job *)job;
+    struct conn *c = p->conn;
+    finish_retained(s, p, result);
+    message_put(p->job.message);
+    free(p);
+    input_unblock(c, BLOCKED_RETAIN);
+    conn_answered(c);
+}
+
+static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publish *publish,
+                                         struct message *m)
+{
+    struct shard *s = c->shard;
+    struct publish_job *p = malloc(sizeof *p);
+    if (p == NULL) {
+        message_put(m);
+        return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+    *p = (struct publish_job){
+        .job = {.done = on_stored, .message = m},
+        .conn = c,
+        .publisher_hash = c->session->client_hash,
+        .packet_id = publish->packet_id,
+        .qos = publish->qos,
+    };
+    const enum retain_result result = publish_retain(s, &p->job);
+    if (result == RETAIN_WAIT) {
+        c->waiting++;
+        c->blocked |= BLOCKED_RETAIN;
+        return MQTT_REASON_SUCCESS;
+    }
+    finish_retained(s, p, result);
+    message_put(m);
+    free(p);
+    return MQTT_REASON_SUCCESS;
+}
+
+/* ---- PUBLISH */
+
+static struct message *make_message(struct conn *c, const struct mqtt_publish *publish,
+                                    struct bytes topic)
+{
+    static const struct mqtt_properties none;
+    const bool v5 = c->version == MQTT_V5;
+    struct message *m =
+        publishable_message(topic, v5 ? &publish->properties : &none, publish->payload);
+    if (m == NULL) {
+        return NULL;
+    }
+    m->qos = publish->qos;
+    m->retain = publish->retain;
+    m->publisher = c->session->serial;
+    if (v5 && property_has(&publish->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
+        m->has_expiry = true;
+        m->expires_ms =
+            c->shard->now_ms + (uint64_t)publish->properties.message_expiry_interval_s * 1000;
+    }
+    return m;
+}
+
+/* QoS 2: is it new? Remembers it. */
+static enum packet_ids_err remember(struct conn *c, const struct mqtt_publish *publish)
+{
+    return publish->qos == 2 ? packet_ids_add(&c->session->received, publish->packet_id)
+                             : PACKET_IDS_OK;
+}
+
+static enum mqtt_reason resolve_topic(struct conn *c, const struct mqtt_publish *publish,
+                                      struct bytes *topic)
+{
+    *topic = publish->topic;
+    if (c->version != MQTT_V5 || !property_has(&publish->properties, PROPERTY_TOPIC_ALIAS)) {
+        return MQTT_REASON_SUCCESS;
+    }
+    return alias_in_resolve(c, publish->properties.topic_alias, topic);
+}
+
+enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
+{
+    const struct mqtt_publish *publish = &packet->publish;
+    struct shard *s = c->shard;
+    struct session *session = c->session;
+
+    struct bytes topic;
+    enum mqtt_reason reason = resolve_topic(c, publish, &topic);
+    if (reason != MQTT_REASON_SUCCESS) {
+        return reason;
+    }
+    if (publish->qos == 2 && packet_ids_has(&session->received, publish->packet_id)) {
+        shard_count(s, METRIC_publish_repeated);
+        acknowledge(c, publish->qos, publish->packet_id, MQTT_REASON_SUCCESS);
+        return MQTT_REASON_SUCCESS;
+    }
+    shard_count(s, METRIC_publish_received);
+    if (publish->qos > 0 && packet_ids_count(&session->received) >= c->server_receive_maximum) {
+        return MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
+    }
+    reason = publishable_topic(s, topic);
+    if (reason != MQTT_REASON_SUCCESS) {
+        return refuse(c, publish, reason);
+    }
+    if (s->memory_full && publish->qos == 0) {
+        shard_count(s, METRIC_drop_message_memory);
+        return MQTT_REASON_SUCCESS;
+    }
+    struct message *m = s->memory_full ? NULL : make_message(c, publish, topic);
+    if (m == NULL || remember(c, publish) != PACKET_IDS_OK) {
+        message_put(m);
+        return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+    if (publish->retain) {
+        return publish_retained(c, publish, m);
+    }
+    const size_t matched = route(s, m, session->client_hash);
+    message_put(m);
+    return acknowledge_routed(c, publish->qos, publish->packet_id, matched);
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/io/io.h"
+
+#include <assert.h>
+
+#include "broker/io/driver.h"
+
+const char *io_err_text(enum io_err err)
+{
+    switch (err) {
+    case IO_OK:
+        return "io_uring is usable";
+    case IO_FORBIDDEN:
+        return "the system refuses io_uring: set the sysctl kernel.io_uring_disabled to 0, and let "
+               "the container runtime's seccomp profile allow io_uring_setup, io_uring_enter and "
+               "io_uring_register";
+    case IO_TOO_OLD:
+        return "the kernel's io_uring lacks something that is needed: Linux 6.1 or newer has it";
+    case IO_NO_MEMORY:
+        return "no memory for io_uring's queues and buffers: give the process more, or, where "
+               "locked memory is limited, raise RLIMIT_MEMLOCK (LimitMEMLOCK=, --ulimit memlock=)";
+    case IO_NO_DESCRIPTOR:
+        return "no file descriptor is left for io_uring: raise RLIMIT_NOFILE (LimitNOFILE=, "
+               "--ulimit nofile=)";
+    case IO_FAILED:
+        break;
+    }
+    return "io_uring could not be set up";
+}
+
+void io_destroy(struct io *io)
+{
+    if (io != NULL) {
+        io->driver->destroy(io);
+    }
+}
+
+void io_listen(struct io *io, unsigned listener, int listen_fd)
+{
+    assert(listener < IO_LISTENERS);
+
+    io->driver->listen(io, listener, listen_fd);
+}
+
+void io_listen_stop(struct io *io, unsigned listener)
+{
+    assert(listener < IO_LISTENERS);
+
+    io->driver->listen_stop(io, listener);
+}
+
+void io_attach(struct io *io, struct io_socket *s, int fd)
+{
+    assert(fd >= 0);
+
+    io->driver->attach(io, s, fd);
+}
+
+int io_detach(struct io *io, struct io_socket *s)
+{
+    return io->driver->detach(io, s);
+}
+
+void io_receive_once(struct io *io, struct io_socket *s)
+{
+    io->driver->receive_once(io, s);
+}
+
+void io_receive_start(struct io *io, struct io_socket *s)
+{
+    io->driver->receive_start(io, s);
+}
+
+void io_receive_stop(struct io *io, struct io_socket *s)
+{
+    io->driver->receive_stop(io, s);
+}
+
+void io_send(struct io *io, struct io_socket *s, const struct iovec *iov, unsigned n)
+{
+    assert(n >= 1);
+    assert(n <= IO_IOV_MAX);
+
+    io->driver->send(io, s, iov, n);
+}
+
+void io_shutdown_write(struct io *io, struct io_socket *s)
+{
+    io->driver->shutdown_write(io, s);
+}
+
+void io_close(struct io *io, struct io_socket *s)
+{
+    io->driver->close(io, s);
+}
+
+void io_wake(struct io *from, struct io *to)
+{
+    assert(from != to);
+    assert(from->driver == to->driver);
+
+    from->driver->wake(from, to);
+}
+
+void io_wake_external(struct io *to)
+{
+    to->driver->wake_external(to);
+}
+
+void io_turn(struct io *io, uint64_t timeout_ns)
+{
+    io->driver->turn(io, timeout_ns);
+}
+
+void io_submit(struct io *io)
+{
+    io->driver->submit(io);
+}
+
+uint64_t io_counter_read(const struct io *io, enum io_counter counter)
+{
+    assert((unsigned)counter < IO_COUNTERS);
+
+    return atomic_load_explicit(&io->counters[counter], memory_order_relaxed);
+}

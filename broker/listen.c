@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/listen.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "broker/config/config.h"
+#include "broker/config/listen_url.h"
+#include "broker/io/io.h"
+#include "broker/log/log.h"
+#include "broker/node.h"
+#include "broker/shard/shard.h"
+
+#define BACKLOG 4096
+
+static bool set(int fd, int level, int option)
+{
+    const int on = 1;
+    return setsockopt(fd, level, option, &on, sizeof on) == 0;
+}
+
+/* TCP_NODELAY is handed down to what is accepted: a broker sends whole packets, and Nagle's waiting
+ * would only delay the last one. */
+static int listening_socket(const struct listen_url *url)
+{
+    const int family = url->address.ss_family;
+    const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    const bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR) && set(fd, SOL_SOCKET, SO_REUSEPORT) &&
+                    set(fd, IPPROTO_TCP, TCP_NODELAY) &&
+                    (family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+                    bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0 &&
+                    listen(fd, BACKLOG) == 0;
+    if (!ok) {
+        const int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+/* Port 0 was asked for: the others bind to the port that the first one got. */
+static bool take_port(struct listen_url *url, int fd)
+{
+    socklen_t len = sizeof url->address;
+    if (getsockname(fd, (struct sockaddr *)&url->address, &len) != 0) {
+        return false;
+    }
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)&url->address;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)&url->address;
+    url->port = ntohs(url->address.ss_family == AF_INET ? v4->sin_port : v6->sin6_port);
+    return true;
+}
+
+static bool is_free(const struct listen_url *url)
+{
+    /* SO_REUSEPORT would let two brokers of one user share a port, each with half of the clients.
+     */
+    const int fd = socket(url->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) {
+        return false;
+    }
+    const bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR) &&
+                    (url->address.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+                    bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0 &&
+                    listen(fd, 1) == 0;
+    const int error = errno;
+    close(fd);
+    errno = error;
+    return ok;
+}
+
+static bool open_one(struct listen_sockets *l, struct node *node, unsigned listener,
+                     struct listen_url *url)
+{
+    if (!is_free(url)) {
+        return false;
+    }
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        const int fd = listening_socket(url);
+        if (fd < 0 || (i == 0 && !take_port(url, fd))) {
+            return false;
+        }
+        l->fds[l->count++] = fd;
+        io_listen(node->shards[i]->io, listener, fd);
+        node->shards[i]->listener_count = listener + 1;
+    }
+    return true;
+}
+
+bool listen_open(struct listen_sockets *l, struct node *node, const struct config *config)
+{
+    unsigned opened = 0;
+    *l = (struct listen_sockets){0};
+    l->fds = calloc((size_t)config->listeners_count * node->shard_count, sizeof *l->fds);
+    if (l->fds == NULL) {
+        log_event(LOG_ERROR, "out_of_memory");
+        return false;
+    }
+    for (unsigned i = 0; i < config->listeners_count; i++) {
+        struct listen_url url;
+        const char *wrong = listen_url_parse(&url, config->listeners[i].url);
+        assert(wrong == NULL); /* config_load() has tried */
+        if (!url.loopback && !config->allow_anonymous) {
+            log_event(LOG_WARNING, "listener_left_out", LOG_TEXT("url", config->listeners[i].url),
+                      LOG_TEXT("reason", "anyone could connect: no authenticator is configured"),
+                      LOG_TEXT("remedy", "set allow_anonymous: true if that is what you want"));
+            continue;
+        }
+        if (!open_one(l, node, opened, &url)) {
+            log_event(LOG_ERROR, "listen_failed", LOG_TEXT("url", config->listeners[i].url),
+                      LOG_ERRNO("error", errno),
+                      LOG_TEXT("remedy", errno == EADDRINUSE
+                                             ? "another process listens there: end it, or choose "
+                                               "another port with --listen"
+                                             : "check the address, and the right to use the port"));
+            return false;
+        }
+        opened++;
+        log_event(LOG_INFO, "listening", LOG_TEXT("url", config->listeners[i].url),
+                  LOG_TEXT("host", url.host), LOG_NUMBER("port", url.port));
+    }
+    if (opened == 0) {
+        log_event(LOG_ERROR, "no_listener",
+                  LOG_TEXT("remedy", "add a loopback listener, or set allow_anonymous: true"));
+    }
+    return opened > 0;
+}
+
+void listen_close(struct listen_sockets *l)
+{
+    for (unsigned i = 0; i < l->count; i++) {
+        close(l->fds[i]);
+    }
+    free(l->fds);
+    *l = (struct listen_sockets){0};
+}

@@ -1,0 +1,360 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * dunlin: the process. main() reads the configuration, makes the node, runs its shards, and then
+ * only waits for signals:
+ *
+ *   SIGTERM, SIGINT   a graceful end: clients are told (DISCONNECT 0x8B); a second one ends at once
+ *   SIGHUP            the configuration is read again; what cannot change is said
+ *   SIGUSR1           every counter goes to the log
+ */
+#include <assert.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/config/config.h"
+#include "broker/config/options.h"
+#include "broker/config/usable.h"
+#include "broker/counters.h"
+#include "broker/data_dir.h"
+#include "broker/listen.h"
+#include "broker/log/log.h"
+#include "broker/node.h"
+#include "broker/shard/loop.h"
+#include "broker/shard/quiescence.h"
+#include "broker/shard/shard.h"
+#include "broker/version.h"
+
+/* Receive buffers of a shard: enough for streams (64 of 64 KiB were, 16 were not), in pieces small
+ * enough that a thousand devices sending at once find one each. */
+#define RECEIVE_BUFFERS      256u
+#define RECEIVE_BUFFER_BYTES 16384u
+#define RING_ENTRIES         4096u
+
+#define MEMORY_SHARE 4u /* message_memory_max, unless it is set: that part of the usable memory */
+
+struct broker {
+    struct options options;
+    struct config *config;
+    struct data_dir data_dir;
+    struct node *node;
+    struct listen_sockets sockets;
+    pthread_t threads[INDEX_SHARDS_MAX];
+    unsigned started;
+};
+
+static uint64_t clock_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* ---- configuration */
+
+static struct config *load_config(const struct options *options, struct config_error *error)
+{
+    const struct config_sources sources = {
+        .file = options->config, .environment = environ, .options = options};
+    struct config *config;
+    if (config_load(&config, &sources, error) != CONFIG_OK) {
+        return NULL;
+    }
+    if (config->limits.message_memory_max == 0) {
+        config->limits.message_memory_max = usable_memory(NULL) / MEMORY_SHARE;
+    }
+    return config;
+}
+
+static unsigned shards_wanted(const struct config *config)
+{
+    const unsigned wanted = config->node.shards > 0 ? config->node.shards : usable_processors(NULL);
+    return wanted > INDEX_SHARDS_MAX ? INDEX_SHARDS_MAX : wanted;
+}
+
+static void on_changed(void *context, const char *path, bool reloadable, const char *before,
+                       const char *after)
+{
+    (void)context;
+    if (reloadable) {
+        log_event(LOG_INFO, "config_changed", LOG_TEXT("key", path), LOG_TEXT("before", before),
+                  LOG_TEXT("after", after));
+    } else {
+        log_event(LOG_WARNING, "config_needs_restart", LOG_TEXT("key", path),
+                  LOG_TEXT("in_force", before), LOG_TEXT("after_restart", after));
+    }
+}
+
+static void free_config(void *config)
+{
+    config_destroy(config);
+}
+
+/* The shards take the new one up in their next turn; the old one goes when all have. */
+static void reload(struct broker *b)
+{
+    struct config_error error = {0};
+    struct config *fresh = load_config(&b->options, &error);
+    if (fresh == NULL) {
+        log_event(LOG_ERROR, "reload_refused", LOG_TEXT("error", error.text),
+                  LOG_TEXT("in_force", "the former configuration"));
+        return;
+    }
+    config_diff(b->config, fresh, on_changed, NULL);
+    log_set_level(fresh->log.level);
+    log_set_format(fresh->log.format);
+    struct config *former = b->config;
+    b->config = fresh;
+    atomic_store_explicit(&b->node->config, fresh, memory_order_release);
+    after_quiescent(b->node->quiescence, b->node->shard_count, free_config, former);
+    for (unsigned i = 0; i < b->node->shard_count; i++) {
+        io_wake_external(b->node->shards[i]->io);
+    }
+    log_event(LOG_INFO, "reloaded");
+}
+
+/* ---- start */
+
+static enum io_err create_io(struct io **out, const struct io_handlers *handlers, void *context,
+                             int *sys_errno)
+{
+    const struct io_conf conf = {.receive_buffers = RECEIVE_BUFFERS,
+                                 .receive_buffer_bytes = RECEIVE_BUFFER_BYTES,
+                                 .entries = RING_ENTRIES};
+    return io_uring_create(out, &conf, handlers, context, sys_errno);
+}
+
+static bool open_data_dir(struct broker *b)
+{
+    const char *dir = b->config->data.dir;
+    if (dir[0] == '\0') {
+        log_event(
+            LOG_WARNING, "in_memory_only",
+            LOG_TEXT("meaning", "sessions, queues and retained messages end with the process"));
+        return true;
+    }
+    int sys_errno = 0;
+    const enum data_dir_err err = data_dir_open(&b->data_dir, dir, &sys_errno);
+    if (err != DATA_DIR_OK) {
+        log_event(LOG_ERROR, "data_dir_refused", LOG_TEXT("dir", dir),
+                  LOG_TEXT("reason", data_dir_err_text(err)), LOG_ERRNO("error", sys_errno));
+        return false;
+    }
+    log_event(LOG_WARNING, "in_memory_only", LOG_TEXT("dir", dir),
+              LOG_TEXT("node_id", b->data_dir.node_id),
+              LOG_TEXT("meaning", "this version keeps the node's identity there, and nothing else: "
+                                  "sessions, queues and retained messages end with the process"));
+    return true;
+}
+
+/* As many descriptors as we are allowed; the rest of the warning is the operator's. */
+static void raise_descriptor_limit(const struct config *config)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0) {
+        return;
+    }
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < config->limits.connections_max) {
+        log_event(LOG_WARNING, "few_descriptors", LOG_NUMBER("descriptors", limit.rlim_cur),
+                  LOG_NUMBER("connections_max", config->limits.connections_max),
+                  LOG_TEXT("remedy", "raise the limit of open files (ulimit -n, LimitNOFILE=)"));
+    }
+}
+
+static void *run_shard(void *shard)
+{
+    loop_run(shard);
+    return NULL;
+}
+
+static bool start_shards(struct broker *b)
+{
+    for (unsigned i = 0; i < b->node->shard_count; i++) {
+        const int error = pthread_create(&b->threads[i], NULL, run_shard, b->node->shards[i]);
+        if (error != 0) {
+            log_event(LOG_ERROR, "thread_failed", LOG_ERRNO("error", error));
+            return false;
+        }
+        char name[32];
+        snprintf(name, sizeof name, "shard-%u", i);
+        pthread_setname_np(b->threads[i], name);
+        b->started++;
+    }
+    return true;
+}
+
+static bool start(struct broker *b)
+{
+    raise_descriptor_limit(b->config);
+    if (!open_data_dir(b)) {
+        return false;
+    }
+    const struct node_conf conf = {
+        .shard_count = shards_wanted(b->config),
+        .clock_ms = clock_ms,
+        .config = b->config,
+        .create_io = create_io,
+    };
+    int sys_errno = 0;
+    const enum io_err err = node_create(&b->node, &conf, &sys_errno);
+    if (err != IO_OK) {
+        log_event(LOG_ERROR, "start_failed", LOG_TEXT("reason", io_err_text(err)),
+                  LOG_ERRNO("error", sys_errno));
+        return false;
+    }
+    if (!listen_open(&b->sockets, b->node, b->config) || !start_shards(b)) {
+        return false;
+    }
+    log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
+              LOG_NUMBER("shards", conf.shard_count), LOG_NUMBER("pid", getpid()),
+              LOG_NUMBER("message_memory_max", b->config->limits.message_memory_max));
+    return true;
+}
+
+/* ---- signals */
+
+static void end_shards(struct broker *b)
+{
+    atomic_store_explicit(&b->node->ending, true, memory_order_release);
+    for (unsigned i = 0; i < b->node->shard_count; i++) {
+        io_wake_external(b->node->shards[i]->io);
+    }
+}
+
+/* Main is a thread of the reclamation too: it has nothing to read, and passes when it is awake. */
+static void pass(struct broker *b)
+{
+    const unsigned self = b->node->shard_count;
+    quiescence_online(b->node->quiescence, self);
+    quiescence_pass(b->node->quiescence, self);
+    quiescence_offline(b->node->quiescence, self);
+}
+
+static void serve_signals(struct broker *b, const sigset_t *signals)
+{
+    for (;;) {
+        int signal_number;
+        if (sigwait(signals, &signal_number) != 0) {
+            continue;
+        }
+        switch (signal_number) {
+        case SIGHUP:
+            reload(b);
+            break;
+        case SIGUSR1:
+            counters_log(b->node);
+            break;
+        default:
+            log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(signal_number)));
+            return;
+        }
+        pass(b);
+    }
+}
+
+static void block_signals(sigset_t *signals)
+{
+    sigemptyset(signals);
+    sigaddset(signals, SIGTERM);
+    sigaddset(signals, SIGINT);
+    sigaddset(signals, SIGHUP);
+    sigaddset(signals, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- and end */
+
+static void end(struct broker *b)
+{
+    if (b->started > 0) {
+        if (b->started < b->node->shard_count) { /* not all came up: none waits for the others */
+            atomic_store_explicit(&b->node->running, 0, memory_order_release);
+        }
+        end_shards(b);
+    }
+    /* A second signal ends the process at once. */
+    sigset_t again;
+    sigemptyset(&again);
+    sigaddset(&again, SIGTERM);
+    sigaddset(&again, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &again, NULL);
+    for (unsigned i = 0; i < b->started; i++) {
+        pthread_join(b->threads[i], NULL);
+    }
+    node_destroy(b->node);
+    listen_close(&b->sockets);
+    data_dir_close(&b->data_dir);
+}
+
+static int run(struct broker *b)
+{
+    sigset_t signals;
+    block_signals(&signals);
+    const struct log_conf log = {
+        .fd = STDERR_FILENO, .level = b->config->log.level, .format = b->config->log.format};
+    if (!log_start(&log)) {
+        log_event(LOG_WARNING, "log_thread_failed", LOG_ERRNO("error", errno));
+    }
+    const bool started = start(b);
+    if (started) {
+        serve_signals(b, &signals);
+    }
+    end(b);
+    if (started) {
+        log_event(LOG_INFO, "ended");
+    }
+    log_stop();
+    return started ? EXIT_SUCCESS : EXIT_FAILURE;
+}
+
+static int act(struct broker *b)
+{
+    switch (b->options.action) {
+    case OPTIONS_HELP:
+        options_help(stdout);
+        return EXIT_SUCCESS;
+    case OPTIONS_VERSION:
+        printf("dunlin %s\n", DUNLIN_VERSION);
+        return EXIT_SUCCESS;
+    default:
+        break;
+    }
+    struct config_error error = {0};
+    b->config = load_config(&b->options, &error);
+    if (b->config == NULL) {
+        fputs(error.text, stderr);
+        return EXIT_FAILURE;
+    }
+    switch (b->options.action) {
+    case OPTIONS_CHECK_CONFIG:
+        puts("the configuration is valid");
+        return EXIT_SUCCESS;
+    case OPTIONS_DUMP_CONFIG:
+        config_dump(b->config, stdout);
+        return EXIT_SUCCESS;
+    default:
+        return run(b);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct broker b = {.data_dir = {.lock_fd = -1}};
+    struct config_error error = {0};
+    if (!options_parse(&b.options, argc, argv, &error)) {
+        fputs(error.text, stderr);
+        return 2;
+    }
+    const int status = act(&b);
+    config_destroy(b.config);
+    options_fini(&b.options);
+    return status;
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * message: one application message: topic, properties, payload; immutable once created.
+ *
+ * Owner: shared by reference count, across shards; the last message_put() frees it, on any thread.
+ * Memory: one allocation, counted into the bound `limits.message_memory_max` (message_memory()).
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/bytes.h"
+
+struct message {
+    _Atomic uint32_t references; /* taken relaxed, put with release, the last put acquires */
+    uint32_t payload_len;
+    uint32_t properties_len;
+    uint16_t topic_len;
+    uint8_t qos; /* as published */
+    bool retain; /* as published */
+    bool has_expiry;
+    uint64_t expires_ms; /* on the broker's clock, when has_expiry */
+    uint64_t publisher;  /* the session's serial number, for No Local; 0: the broker itself */
+    uint64_t topic_hash; /* XXH3 of the topic */
+    uint8_t body[];      /* topic, properties as received less what is the hop's own, payload */
+};
+
+static inline struct bytes message_topic(const struct message *m)
+{
+    return bytes_of(m->body, m->topic_len);
+}
+
+/* Payload format, content type, response topic, correlation data, user properties: as received, in
+ * order. Not: message expiry interval, topic alias, subscription identifiers. */
+static inline struct bytes message_properties(const struct message *m)
+{
+    return bytes_of(m->body + m->topic_len, m->properties_len);
+}
+
+static inline struct bytes message_payload(const struct message *m)
+{
+    return bytes_of(m->body + m->topic_len + m->properties_len, m->payload_len);
+}
+
+/* References 1; the body is copied in. `properties` may be NULL-empty. NULL when out of memory. */
+struct message *message_create(struct bytes topic, struct bytes properties, struct bytes payload);
+
+static inline struct message *message_take(struct message *m, uint32_t references)
+{
+    atomic_fetch_add_explicit(&m->references, references, memory_order_relaxed);
+    return m;
+}
+
+/* Its interval has passed: delivery must not begin any more [MQTT-3.3.2-5]. */
+static inline bool message_expired(const struct message *m, uint64_t now_ms)
+{
+    return m->has_expiry && m->expires_ms < now_ms;
+}
+
+void message_put(struct message *m); /* NULL is fine */
+
+size_t message_bytes(const struct message *m); /* what it costs */
+
+/* Bytes in all messages of the process now; any thread; eventually exact. */
+uint64_t message_memory(void);

@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/node.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "broker/config/config.h"
+#include "broker/conn/life.h"
+#include "broker/message.h"
+#include "broker/route/deliver.h"
+#include "broker/route/local.h"
+#include "broker/route/retained.h"
+#include "broker/session/session.h"
+#include "broker/shard/loop.h"
+#include "broker/shard/quiescence.h"
+#include "broker/shard/shard.h"
+#include "broker/shard/wheel.h"
+
+/* Mail between two shards: together with few shards a burst, with many some megabytes a shard. */
+#define MAILBOX_BYTES_FEW  (1u << 18)
+#define MAILBOX_BYTES_MANY (1u << 16)
+#define FEW_SHARDS         8u
+
+unsigned node_shard_of(const struct node *node, uint64_t client_hash)
+{
+    return node->partition_shard[client_hash % PARTITIONS];
+}
+
+static bool shard_init_tables(struct shard *s)
+{
+    struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id, &s->subscriptions,
+                                    &s->shares};
+    for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
+        if (table_init(tables[i]) != 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum io_err shard_create(struct node *node, unsigned id, const struct node_conf *conf,
+                                int *sys_errno)
+{
+    struct shard *s = aligned_alloc(64, (sizeof *s + 63) / 64 * 64);
+    if (s == NULL) {
+        return IO_NO_MEMORY;
+    }
+    memset(s, 0, sizeof *s);
+    node->shards[id] = s;
+    s->node = node;
+    s->id = id;
+    s->next_serial = 1;
+    s->config = conf->config;
+    s->now_ms = conf->clock_ms();
+    s->wheel = wheel_create(s->now_ms);
+    s->retained = retained_create();
+    match_init(&s->match);
+    if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
+        return IO_FAILED;
+    }
+    const size_t mail = conf->shard_count <= FEW_SHARDS ? MAILBOX_BYTES_FEW : MAILBOX_BYTES_MANY;
+    if (s->wheel == NULL || s->retained == NULL || !shard_init_tables(s) ||
+        post_init(s, conf->shard_count, mail) != 0) {
+        return IO_NO_MEMORY;
+    }
+    return conf->create_io(&s->io, &conn_io_handlers, s, sys_errno);
+}
+
+enum io_err node_create(struct node **out, const struct node_conf *conf, int *sys_errno)
+{
+    enum io_err err = IO_NO_MEMORY;
+    struct node *node = aligned_alloc(64, (sizeof *node + 63) / 64 * 64);
+    if (node == NULL) {
+        goto out;
+    }
+    memset(node, 0, sizeof *node);
+    node->shard_count = conf->shard_count;
+    node->clock_ms = conf->clock_ms;
+    atomic_init(&node->config, conf->config);
+    atomic_init(&node->running, conf->shard_count);
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        node->partition_shard[i] = (uint8_t)(i % conf->shard_count);
+    }
+    /* One thread more than shards: main, which retires configurations. */
+    node->quiescence = quiescence_create(conf->shard_count + 1);
+    if (node->quiescence == NULL) {
+        goto out;
+    }
+    node->index = index_create(conf->shard_count, node->quiescence);
+    if (node->index == NULL) {
+        goto out;
+    }
+    for (unsigned i = 0; i < conf->shard_count; i++) {
+        err = shard_create(node, i, conf, sys_errno);
+        if (err != IO_OK) {
+            goto out;
+        }
+    }
+    for (unsigned from = 0; from < conf->shard_count; from++) {
+        for (unsigned to = 0; to < conf->shard_count; to++) {
+            post_connect(node->shards[from], node->shards[to]);
+        }
+    }
+    *out = node;
+    node = NULL; /* the caller's now */
+    err = IO_OK;
+out:
+    node_destroy(node);
+    return err;
+}
+
+/* ---- the end */
+
+static void end_sessions(struct shard *s)
+{
+    size_t cursor = 0;
+    struct table_link *link;
+    while ((link = table_any(&s->sessions, &cursor)) != NULL) {
+        session_end(table_object(link, struct session, by_client_id));
+    }
+}
+
+/* Mail that is under way is dealt with until there is none, so that what it carries is freed. */
+static void settle(struct node *node)
+{
+    bool busy = true;
+    while (busy) {
+        for (unsigned i = 0; i < node->shard_count; i++) {
+            shard_self = node->shards[i];
+            loop_work(shard_self);
+            shard_enter(shard_self); /* nobody is there to be woken */
+        }
+        busy = false;
+        for (unsigned i = 0; i < node->shard_count; i++) {
+            const struct shard *s = node->shards[i];
+            busy = busy || !post_is_empty(s) || s->due_first != NULL || shard_congested(s);
+        }
+    }
+}
+
+static void shard_destroy(struct shard *s)
+{
+    if (s == NULL) {
+        return;
+    }
+    shard_self = s;
+    io_destroy(s->io);
+    post_fini(s);
+    retained_destroy(s->retained);
+    wheel_destroy(s->wheel);
+    match_fini(&s->match);
+    deliver_fini(s);
+    table_fini(&s->sessions);
+    table_fini(&s->filters);
+    table_fini(&s->filters_by_id);
+    table_fini(&s->subscriptions);
+    table_fini(&s->shares);
+    free(s);
+}
+
+void node_destroy(struct node *node)
+{
+    if (node == NULL) {
+        return;
+    }
+    const bool complete = node->shards[node->shard_count - 1] != NULL &&
+                          node->shards[node->shard_count - 1]->io != NULL;
+    for (unsigned i = 0; complete && i < node->shard_count; i++) {
+        shard_self = node->shards[i];
+        shard_enter(shard_self);
+        shard_self->ending = true;
+        end_sessions(shard_self);
+    }
+    if (complete) {
+        settle(node);
+    }
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        shard_destroy(node->shards[i]);
+    }
+    shard_self = NULL;
+    index_destroy(node->index);
+    quiescence_destroy(node->quiescence);
+    free(node);
+}

@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node: what all shards of the process share.
+ *
+ * Owner: the main thread, which makes it before the shards run and unmakes it after. Meanwhile the
+ * shards read it; the fields that change are atomic and say who writes them.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/io/io.h"
+#include "broker/route/index.h"
+#include "proto/nodiscard.h"
+
+#define PARTITIONS                                                                                 \
+    64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
+
+struct config;
+struct quiescence;
+struct shard;
+
+struct node {
+    unsigned shard_count;
+    struct shard *shards[INDEX_SHARDS_MAX];
+    struct index *index;
+    struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
+    uint64_t (*clock_ms)(void);    /* monotonic */
+    uint8_t partition_shard[PARTITIONS];
+
+    /* Written by main (release), read by the shards once a turn (acquire). */
+    _Atomic(const struct config *) config;
+    _Atomic bool ending; /* shards say goodbye to their clients and stop */
+
+    _Atomic unsigned running; /* shards that still have connections; each counts itself out */
+
+    /* Counted by all shards, relaxed, when a client comes or goes. */
+    _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */
+    _Alignas(64) _Atomic int64_t clients;     /* CONNECT accepted */
+    _Alignas(64) _Atomic int64_t sessions;
+    _Alignas(64) _Atomic int64_t retained;
+};
+
+struct node_conf {
+    unsigned shard_count; /* 1..INDEX_SHARDS_MAX */
+    uint64_t (*clock_ms)(void);
+    const struct config *config; /* borrowed until replaced */
+    /* Makes a shard's io; tests have their own. */
+    enum io_err (*create_io)(struct io **out, const struct io_handlers *handlers, void *context,
+                             int *sys_errno);
+};
+
+/* Makes the node and its shards; nothing runs yet. IO_OK, or why not (also IO_NO_MEMORY). */
+NODISCARD enum io_err node_create(struct node **out, const struct node_conf *conf, int *sys_errno);
+
+/* No shard runs any more. Sessions, messages, everything goes. NULL is fine. */
+void node_destroy(struct node *node);
+
+/* The shard that a client identifier's session lives on. */
+unsigned node_shard_of(const struct node *node, uint64_t client_hash);

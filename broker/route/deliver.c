@@ -1,0 +1,210 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/route/deliver.h"
+
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/conn/conn.h"
+#include "broker/message.h"
+#include "broker/route/local.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+
+/* What a session is to get of one message, as its matching subscriptions add up. */
+struct recipient {
+    struct session *session;
+    uint32_t identifier;       /* when there is but one */
+    uint32_t identifier_count; /* with it */
+    uint8_t qos;
+    bool retain_as_published;
+};
+
+/* QoS 0 goes out at once or not at all. */
+static void deliver_qos0(struct session *session, const struct delivery *d)
+{
+    struct shard *s = session->shard;
+    struct conn *c = session->conn;
+    if (c == NULL || c->phase != CONN_CONNECTED) {
+        shard_count(s, METRIC_drop_qos0_offline);
+    } else if (conn_output_full(c)) {
+        shard_count(s, METRIC_drop_qos0_output_full);
+    } else if (message_expired(d->message, s->now_ms)) {
+        shard_count(s, METRIC_drop_expired);
+    } else {
+        switch (conn_send_publish(c, d, 0, false)) {
+        case CONN_SENT:
+            break;
+        case CONN_TOO_LARGE:
+            shard_count(s, METRIC_drop_too_large);
+            break;
+        case CONN_NO_MEMORY:
+            shard_count(s, METRIC_drop_no_memory);
+            break;
+        }
+    }
+}
+
+/* Consumes d->more. */
+static void deliver_one(struct session *session, struct delivery *d)
+{
+    if (d->qos == 0) {
+        deliver_qos0(session, d);
+        free(d->more);
+    } else {
+        message_take(d->message, 1);
+        session_deliver(session, d);
+    }
+}
+
+static uint8_t least(uint8_t a, uint8_t b)
+{
+    return a < b ? a : b;
+}
+
+/* One filter matched: nothing to add up. */
+static void deliver_to_filter(struct message *m, const struct local_filter *f)
+{
+    for (uint32_t i = 0; i < f->count; i++) { /* no delivery changes who is subscribed */
+        const struct subscription *sub = local_filter_subscriptions(f)[i];
+        const struct subscribe_options *o = &sub->options;
+        if (o->no_local && sub->session->serial == m->publisher) {
+            continue;
+        }
+        struct delivery d = {
+            .message = m,
+            .identifier = o->identifier,
+            .qos = least(m->qos, o->qos),
+            .retain = m->retain && o->retain_as_published,
+        };
+        deliver_one(sub->session, &d);
+    }
+}
+
+/* ---- several filters */
+
+static struct recipient *recipient_of(struct shard *s, struct session *session)
+{
+    struct deliver_scratch *scratch = &s->deliver;
+    if (session->mark == scratch->mark) {
+        return &scratch->recipients[session->mark_index];
+    }
+    if (scratch->count == scratch->capacity) {
+        const size_t capacity = scratch->capacity == 0 ? 64 : scratch->capacity * 2;
+        struct recipient *more = realloc(scratch->recipients, capacity * sizeof *more);
+        if (more == NULL) {
+            return NULL;
+        }
+        scratch->recipients = more;
+        scratch->capacity = capacity;
+    }
+    session->mark = scratch->mark;
+    session->mark_index = (uint32_t)scratch->count;
+    struct recipient *r = &scratch->recipients[scratch->count++];
+    *r = (struct recipient){.session = session};
+    return r;
+}
+
+static void add_up(struct shard *s, const struct message *m, const struct local_filter *f)
+{
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct subscription *sub = local_filter_subscriptions(f)[i];
+        const struct subscribe_options *o = &sub->options;
+        if (o->no_local && sub->session->serial == m->publisher) {
+            continue;
+        }
+        struct recipient *r = recipient_of(s, sub->session);
+        if (r == NULL) {
+            shard_count(s, METRIC_drop_no_memory);
+            continue;
+        }
+        r->qos = o->qos > r->qos ? o->qos : r->qos;
+        r->retain_as_published = r->retain_as_published || o->retain_as_published;
+        if (o->identifier != 0) {
+            r->identifier = o->identifier;
+            r->identifier_count++;
+        }
+    }
+}
+
+/* The identifiers of all the session's subscriptions among these filters; NULL: out of memory. */
+static struct delivery_more *gather_identifiers(struct shard *s, const struct recipient *r,
+                                                const uint64_t *filter_ids, size_t count)
+{
+    struct delivery_more *more =
+        calloc(1, sizeof *more + r->identifier_count * sizeof more->identifiers[0]);
+    for (size_t i = 0; more != NULL && i < count; i++) {
+        const struct local_filter *f = local_filter_by_id(s, filter_ids[i]);
+        const struct subscription *sub =
+            f == NULL ? NULL : local_find(r->session, local_filter_name(f));
+        if (sub != NULL && sub->options.identifier != 0 &&
+            more->identifier_count < r->identifier_count) {
+            more->identifiers[more->identifier_count++] = sub->options.identifier;
+        }
+    }
+    return more;
+}
+
+void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filter_ids,
+                        size_t count)
+{
+    ASSERT_OWNED(s);
+
+    if (count == 1) {
+        const struct local_filter *f = local_filter_by_id(s, filter_ids[0]);
+        if (f != NULL) {
+            deliver_to_filter(m, f);
+        }
+        return;
+    }
+    struct deliver_scratch *scratch = &s->deliver;
+    scratch->mark++;
+    scratch->count = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct local_filter *f = local_filter_by_id(s, filter_ids[i]);
+        if (f != NULL) {
+            add_up(s, m, f);
+        }
+    }
+    for (size_t i = 0; i < scratch->count; i++) {
+        const struct recipient *r = &scratch->recipients[i];
+        struct delivery d = {
+            .message = m,
+            .identifier = r->identifier_count == 1 ? r->identifier : 0,
+            .qos = least(m->qos, r->qos),
+            .retain = m->retain && r->retain_as_published,
+        };
+        if (r->identifier_count > 1) {
+            d.more = gather_identifiers(s, r, filter_ids, count);
+        }
+        deliver_one(r->session, &d);
+    }
+}
+
+void deliver_to_seat(struct subscription *sub, struct message *m, uint64_t group_id)
+{
+    struct shard *s = sub->session->shard;
+    ASSERT_OWNED(s);
+
+    struct delivery d = {
+        .message = m,
+        .qos = least(m->qos, sub->options.qos),
+        .retain = m->retain && sub->options.retain_as_published,
+        .identifier = sub->options.identifier,
+    };
+    if (d.qos > 0) { /* QoS 0 is never moved to another member */
+        d.more = calloc(1, sizeof *d.more);
+        if (d.more == NULL) {
+            shard_count(s, METRIC_drop_no_memory);
+            return;
+        }
+        d.more->group_id = group_id;
+    }
+    deliver_one(sub->session, &d);
+}
+
+void deliver_fini(struct shard *s)
+{
+    free(s->deliver.recipients);
+    s->deliver = (struct deliver_scratch){0};
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * deliver: a message to those of one shard's sessions that have a matching subscription.
+ *
+ * A session gets one copy, whatever the number of its matching subscriptions: at the highest of
+ * their QoS, with all of their subscription identifiers [MQTT-3.3.4-2..4], with RETAIN as published
+ * if one of them asks for it, and not at all if all of them say No Local and it is the publisher's
+ * own.
+ *
+ * Owner: the subscribers' shard. Memory: a scratch entry for each session that the message goes to,
+ * when more than one filter matched.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct message;
+struct shard;
+struct subscription;
+
+/* To the subscribers of these filters; ids that are not (any longer) known here are passed over. */
+void deliver_to_filters(struct shard *s, struct message *message, const uint64_t *filter_ids,
+                        size_t count);
+
+/* To one member of the shared subscription `group_id`. */
+void deliver_to_seat(struct subscription *subscription, struct message *message, uint64_t group_id);
+
+void deliver_fini(struct shard *s); /* the scratch */

@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/route/publish.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/config/config.h"
+#include "broker/message.h"
+#include "broker/route/deliver.h"
+#include "broker/route/index.h"
+#include "broker/route/local.h"
+#include "broker/route/retained.h"
+#include "broker/shard/shard.h"
+
+struct post_deliver {
+    struct post_head head;
+    uint32_t count;
+    struct message *message; /* a reference, the record's */
+    uint64_t filter_ids[];
+};
+
+struct post_deliver_shared {
+    struct post_head head;
+    struct message *message; /* a reference, the record's */
+    uint64_t group_id;
+    uint64_t seat_id;
+    uint64_t publisher_hash;
+};
+
+struct post_retain {
+    struct post_head head;
+    struct retain_job *job; /* the asking shard's; here only its message may be looked at */
+    enum retain_result result;
+};
+
+/* One record carries that many; a message that matches more takes several. */
+#define FILTERS_PER_RECORD ((POST_BYTES_MAX - sizeof(struct post_deliver)) / sizeof(uint64_t))
+
+/* ---- plain subscriptions */
+
+/* The matched filters that the shard has subscribers for, into ids[0..max); *at goes on from call
+ * to call. */
+static size_t ids_of_shard(const struct match *match, unsigned shard, size_t *at, uint64_t *ids,
+                           size_t max)
+{
+    size_t n = 0;
+    for (; *at < match->filter_count && n < max; (*at)++) {
+        if ((match->filters[*at].shards >> shard & 1) != 0) {
+            ids[n++] = match->filters[*at].filter_id;
+        }
+    }
+    return n;
+}
+
+static void hand_over(struct shard *s, unsigned to, struct message *m)
+{
+    uint64_t ids[FILTERS_PER_RECORD];
+    size_t at = 0;
+    while (at < s->match.filter_count) {
+        const size_t n = ids_of_shard(&s->match, to, &at, ids, FILTERS_PER_RECORD);
+        if (n == 0) {
+            break;
+        }
+        if (to == s->id) {
+            deliver_to_filters(s, m, ids, n);
+            continue;
+        }
+        struct post_deliver *p = post_reserve(s, to, POST_DELIVER, sizeof *p + n * sizeof ids[0]);
+        p->count = (uint32_t)n;
+        p->message = message_take(m, 1);
+        memcpy(p->filter_ids, ids, n * sizeof ids[0]);
+        post_commit(s, to);
+    }
+}
+
+void publish_on_deliver(struct shard *s, unsigned from, const struct post_head *record)
+{
+    (void)from;
+    const struct post_deliver *p = (const void *)record;
+    deliver_to_filters(s, p->message, p->filter_ids, p->count);
+    message_put(p->message);
+}
+
+/* ---- shared subscriptions */
+
+/* _Static_assert: the configuration's order is the index's. */
+_Static_assert((int)SHARE_ROUND_ROBIN == (int)CONFIG_ROUND_ROBIN, "strategies");
+_Static_assert((int)SHARE_RANDOM == (int)CONFIG_RANDOM, "strategies");
+_Static_assert((int)SHARE_STICKY == (int)CONFIG_STICKY, "strategies");
+_Static_assert((int)SHARE_HASH_CLIENT == (int)CONFIG_HASH_CLIENT, "strategies");
+_Static_assert((int)SHARE_HASH_TOPIC == (int)CONFIG_HASH_TOPIC, "strategies");
+
+static void give_to_group(struct shard *s, const struct share_group *group, struct message *m,
+                          uint64_t publisher_hash, uint64_t except)
+{
+    const struct share_choice how = {
+        .strategy = (enum share_strategy)s->config->shared_subscriptions.strategy,
+        .self = s->id,
+        .publisher_hash = publisher_hash,
+        .topic_hash = m->topic_hash,
+        .random = shard_random(s),
+        .except = except,
+    };
+    const struct share_member *member = share_pick(group, &how);
+    if (member == NULL) {
+        shard_count(s, METRIC_drop_shared_no_member);
+        return;
+    }
+    const uint64_t group_id = share_group_id(group);
+    if (member->shard == s->id) {
+        struct subscription *sub = local_by_seat(s, member->subscription_id);
+        if (sub != NULL) {
+            deliver_to_seat(sub, m, group_id);
+        } else { /* it has left, and the index's writer has yet to hear of it */
+            shard_due(s, message_take(m, 1), group_id, member->subscription_id, publisher_hash);
+        }
+        return;
+    }
+    struct post_deliver_shared *p = post_reserve(s, member->shard, POST_DELIVER_SHARED, sizeof *p);
+    p->message = message_take(m, 1);
+    p->group_id = group_id;
+    p->seat_id = member->subscription_id;
+    p->publisher_hash = publisher_hash;
+    post_commit(s, member->shard);
+}
+
+void publish_on_deliver_shared(struct shard *s, unsigned from, const struct post_head *record)
+{
+    (void)from;
+    const struct post_deliver_shared *p = (const void *)record;
+    struct subscription *sub = local_by_seat(s, p->seat_id);
+    if (sub != NULL) {
+        deliver_to_seat(sub, p->message, p->group_id);
+        message_put(p->message);
+    } else {
+        shard_count(s, METRIC_shared_redispatched);
+        shard_due(s, p->message, p->group_id, p->seat_id, p->publisher_hash);
+    }
+}
+
+/* ---- all of them */
+
+size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash)
+{
+    ASSERT_OWNED(s);
+
+    if (index_match(s->node->index, message_topic(m), &s->match) != INDEX_OK) {
+        shard_count(s, METRIC_drop_no_memory);
+        return 0;
+    }
+    uint64_t shards = 0;
+    for (size_t i = 0; i < s->match.filter_count; i++) {
+        shards |= s->match.filters[i].shards;
+    }
+    for (; shards != 0; shards &= shards - 1) {
+        hand_over(s, (unsigned)__builtin_ctzll(shards), m);
+    }
+    for (size_t i = 0; i < s->match.group_count; i++) {
+        give_to_group(s, s->match.groups[i], m, publisher_hash, 0);
+    }
+    return s->match.filter_count + s->match.group_count;
+}
+
+/* Again to the group that it was for, as the member chosen first is gone. */
+static void route_to_group(struct shard *s, const struct due *due)
+{
+    if (index_match(s->node->index, message_topic(due->message), &s->match) != INDEX_OK) {
+        shard_count(s, METRIC_drop_no_memory);
+        return;
+    }
+    for (size_t i = 0; i < s->match.group_count; i++) {
+        if (share_group_id(s->match.groups[i]) == due->group_id) {
+            give_to_group(s, s->match.groups[i], due->message, due->publisher_hash, due->except);
+            return;
+        }
+    }
+    shard_count(s, METRIC_drop_shared_no_member);
+}
+
+/* ---- retained messages */
+
+static enum retain_result store(struct shard *s, struct message *m)
+{
+    struct node *node = s->node;
+    if (m->payload_len == 0) { /* [MQTT-3.3.1-6, 3.3.1-7] */
+        if (retained_delete(s->retained, message_topic(m))) {
+            atomic_fetch_sub_explicit(&node->retained, 1, memory_order_relaxed);
+            shard_count(s, METRIC_retained_deleted);
+        }
+        return RETAIN_DONE;
+    }
+    if (atomic_load_explicit(&node->retained, memory_order_relaxed) >=
+            (int64_t)s->config->limits.retained_messages_max &&
+        retained_get(s->retained, message_topic(m)) == NULL) {
+        shard_count(s, METRIC_retained_refused);
+        return RETAIN_FULL;
+    }
+    bool was_new;
+    if (retained_set(s->retained, m, &was_new) != RETAINED_OK) {
+        shard_count(s, METRIC_retained_refused);
+        return RETAIN_FULL;
+    }
+    if (was_new) {
+        atomic_fetch_add_explicit(&node->retained, 1, memory_order_relaxed);
+    }
+    shard_count(s, METRIC_retained_set);
+    return RETAIN_DONE;
+}
+
+enum retain_result publish_retain(struct shard *s, struct retain_job *job)
+{
+    ASSERT_OWNED(s);
+    assert(job->message->retain);
+
+    const unsigned owner = index_owner(s->node->index, message_topic(job->message));
+    if (owner == s->id) {
+        return store(s, job->message);
+    }
+    struct post_retain *p = post_reserve(s, owner, POST_RETAIN, sizeof *p);
+    p->job = job;
+    post_commit(s, owner);
+    return RETAIN_WAIT;
+}
+
+void publish_on_retain(struct shard *s, unsigned from, const struct post_head *record)
+{
+    struct retain_job *job = ((const struct post_retain *)(const void *)record)->job;
+    const enum retain_result result = store(s, job->message);
+    struct post_retain *p = post_reserve(s, from, POST_RETAINED, sizeof *p);
+    p->job = job;
+    p->result = result;
+    post_commit(s, from);
+}
+
+void publish_on_retained(struct shard *s, unsigned from, const struct post_head *record)
+{
+    (void)from;
+    const struct post_retain *p = (const void *)record;
+    p->job->done(s, p->job, p->result);
+}
+
+void publish_expire_retained(struct shard *s)
+{
+    const unsigned steps = 1000;
+    const unsigned dropped = retained_expire(s->retained, s->now_ms, steps);
+    if (dropped > 0) {
+        atomic_fetch_sub_explicit(&s->node->retained, (int64_t)dropped, memory_order_relaxed);
+        metrics_add(&s->metrics, METRIC_retained_expired, dropped);
+    }
+}
+
+/* ---- what the shard itself has to say */
+
+struct due_job {
+    struct retain_job job;
+    uint64_t publisher_hash;
+};
+
+/* A retained will: sent to those who are there, stored or not. */
+static void on_due_retained(struct shard *s, struct retain_job *job, enum retain_result result)
+{
+    (void)result; /* counted where it was refused */
+    struct due_job *due = (struct due_job *)job;
+    publish_route(s, job->message, due->publisher_hash);
+    message_put(job->message);
+    free(due);
+}
+
+static void route_due(struct shard *s, const struct due *due)
+{
+    if (due->group_id != 0) {
+        route_to_group(s, due);
+        message_put(due->message);
+        return;
+    }
+    struct due_job *job = due->message->retain ? malloc(sizeof *job) : NULL;
+    if (job == NULL) {
+        if (due->message->retain) {
+            shard_count(s, METRIC_retained_refused);
+        }
+        publish_route(s, due->message, due->publisher_hash);
+        message_put(due->message);
+        return;
+    }
+    *job = (struct due_job){
+        .job = {.done = on_due_retained, .message = due->message},
+        .publisher_hash = due->publisher_hash,
+    };
+    const enum retain_result result = publish_retain(s, &job->job);
+    if (result != RETAIN_WAIT) {
+        on_due_retained(s, &job->job, result);
+    }
+}
+
+void publish_due(struct shard *s)
+{
+    struct due *due = s->due_first; /* what these set off is for the next turn */
+    s->due_first = NULL;
+    s->due_last = NULL;
+    while (due != NULL) {
+        struct due *next = due->next;
+        route_due(s, due);
+        free(due);
+        due = next;
+    }
+}

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * publish: one message to all who want it: matched once, on the publisher's shard; then handed over
+ * once to each shard that has subscribers, and once to the member chosen of each shared group.
+ *
+ *   publish_retain() ─▶ publish_route() ─▶ own subscribers: deliver.c
+ *   (if RETAIN)                        └─▶ POST_DELIVER ─▶ theirs
+ *
+ * A retained message is stored before it is matched, and a subscription is in the index before its
+ * retained messages are looked up: so a subscriber gets the message by at least one of the two
+ * ways.
+ *
+ * Owner: the publisher's shard. Order: what one shard publishes in order arrives in order, as every
+ * mailbox keeps it (P2).
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/shard/post.h"
+
+struct message;
+struct retain_job;
+struct shard;
+
+enum retain_result {
+    RETAIN_DONE, /* stored, replaced, or deleted */
+    RETAIN_FULL, /* limits.retained_messages_max, or no memory: not stored */
+    RETAIN_WAIT, /* the job's done() will tell */
+};
+
+/* A retained message on its way to the shard that stores it. On the heap; done() frees it. */
+struct retain_job {
+    void (*done)(struct shard *s, struct retain_job *job, enum retain_result result);
+    struct message *message; /* a reference, the job's */
+};
+
+/* Stores the message of the job (its RETAIN is set). RETAIN_DONE, _FULL: done() is not called. */
+enum retain_result publish_retain(struct shard *s, struct retain_job *job);
+
+/* Delivers to all that match; the message stays the caller's. publisher_hash: of the client id, for
+ * hash_client. Returns how many filters and groups matched. */
+size_t publish_route(struct shard *s, struct message *message, uint64_t publisher_hash);
+
+/* Routes what the shard itself has to say (shard_due()). */
+void publish_due(struct shard *s);
+
+/* Drops a few retained messages that have expired; once a second. */
+void publish_expire_retained(struct shard *s);
+
+extern post_fn publish_on_deliver, publish_on_deliver_shared, publish_on_retain,
+    publish_on_retained;

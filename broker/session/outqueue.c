@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/outqueue.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/message.h"
+
+#define CAPACITY_MIN  8u
+#define PACKET_IDS    65535u
+#define CAPACITY_KEPT 32u /* an empty queue keeps a ring of this size while it is in use */
+
+static struct delivery *at_sequence(const struct outqueue *q, uint64_t sequence)
+{
+    return &q->ring[sequence & (q->capacity - 1)];
+}
+
+static uint16_t packet_id_of(uint64_t sequence)
+{
+    return (uint16_t)(sequence % PACKET_IDS + 1);
+}
+
+static void forget(struct delivery *d)
+{
+    message_put(d->message);
+    free(d->more);
+    d->message = NULL;
+    d->more = NULL;
+    d->state = DELIVERY_DONE;
+}
+
+void outqueue_fini(struct outqueue *q)
+{
+    for (uint64_t s = q->head; s < q->tail; s++) {
+        forget(at_sequence(q, s));
+    }
+    free(q->ring);
+    *q = (struct outqueue){0};
+}
+
+static bool grow(struct outqueue *q)
+{
+    const uint32_t capacity = q->capacity == 0 ? CAPACITY_MIN : q->capacity * 2;
+    struct delivery *ring = malloc(capacity * sizeof *ring);
+    if (ring == NULL) {
+        return false;
+    }
+    for (uint64_t s = q->head; s < q->tail; s++) {
+        ring[s & (capacity - 1)] = *at_sequence(q, s);
+    }
+    free(q->ring);
+    q->ring = ring;
+    q->capacity = capacity;
+    return true;
+}
+
+enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *delivery,
+                                const struct outqueue_limits *limits)
+{
+    assert(delivery->message != NULL);
+    assert(delivery->qos == 1 || delivery->qos == 2);
+
+    const size_t bytes = message_bytes(delivery->message);
+    if (outqueue_waiting(q) >= limits->messages_max ||
+        (outqueue_waiting(q) > 0 && q->waiting_bytes + bytes > limits->bytes_max)) {
+        return OUTQUEUE_FULL;
+    }
+    if (q->tail - q->head == q->capacity && !grow(q)) {
+        return OUTQUEUE_NO_MEMORY;
+    }
+    struct delivery *d = at_sequence(q, q->tail);
+    *d = *delivery;
+    d->state = DELIVERY_WAITING;
+    q->tail++;
+    q->waiting_bytes += bytes;
+    return OUTQUEUE_OK;
+}
+
+/* Places at the head that are done are given back, and the ring of an empty queue too. */
+static void advance(struct outqueue *q)
+{
+    while (q->head < q->unsent && at_sequence(q, q->head)->state == DELIVERY_DONE) {
+        q->head++;
+    }
+    if (q->cursor < q->head) {
+        q->cursor = q->head;
+    }
+    if (q->head == q->tail && q->capacity > CAPACITY_KEPT) {
+        free(q->ring);
+        q->ring = NULL;
+        q->capacity = 0;
+    }
+}
+
+/* The oldest waiting delivery is no longer waiting. */
+static void leave_waiting(struct outqueue *q)
+{
+    assert(q->unsent < q->tail);
+    const size_t bytes = message_bytes(at_sequence(q, q->unsent)->message);
+    assert(q->waiting_bytes >= bytes);
+    q->waiting_bytes -= bytes;
+    q->unsent++;
+}
+
+bool outqueue_drop_oldest(struct outqueue *q)
+{
+    if (q->unsent == q->tail) {
+        return false;
+    }
+    struct delivery *d = at_sequence(q, q->unsent);
+    leave_waiting(q);
+    forget(d);
+    advance(q);
+    return true;
+}
+
+void outqueue_rewind(struct outqueue *q)
+{
+    q->cursor = q->head;
+    q->in_flight = 0;
+}
+
+struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uint16_t *packet_id)
+{
+    while (q->cursor < q->unsent && at_sequence(q, q->cursor)->state == DELIVERY_DONE) {
+        q->cursor++;
+    }
+    if (q->cursor == q->tail || q->in_flight >= receive_maximum ||
+        q->cursor - q->head >= PACKET_IDS) {
+        return NULL;
+    }
+    *packet_id = packet_id_of(q->cursor);
+    return at_sequence(q, q->cursor);
+}
+
+void outqueue_sent(struct outqueue *q)
+{
+    struct delivery *d = at_sequence(q, q->cursor);
+    if (d->state == DELIVERY_WAITING) {
+        assert(q->cursor == q->unsent);
+        leave_waiting(q);
+        d->state = DELIVERY_SENT;
+    }
+    q->cursor++;
+    q->in_flight++;
+}
+
+void outqueue_skip(struct outqueue *q)
+{
+    struct delivery *d = at_sequence(q, q->cursor);
+    if (d->state == DELIVERY_WAITING) {
+        assert(q->cursor == q->unsent);
+        leave_waiting(q);
+    }
+    q->cursor++;
+    forget(d);
+    advance(q);
+}
+
+struct delivery *outqueue_find(struct outqueue *q, uint16_t packet_id)
+{
+    if (packet_id == 0 || q->head == q->unsent) {
+        return NULL;
+    }
+    const uint64_t first = q->head % PACKET_IDS;
+    const uint64_t offset = (packet_id - 1u + PACKET_IDS - first) % PACKET_IDS;
+    if (offset >= q->unsent - q->head) {
+        return NULL;
+    }
+    struct delivery *d = at_sequence(q, q->head + offset);
+    return d->state == DELIVERY_DONE ? NULL : d;
+}
+
+void outqueue_release(struct outqueue *q, struct delivery *d)
+{
+    (void)q;
+    assert(d->qos == 2);
+    assert(d->state == DELIVERY_SENT || d->state == DELIVERY_RELEASED);
+    message_put(d->message);
+    free(d->more);
+    d->message = NULL;
+    d->more = NULL;
+    d->state = DELIVERY_RELEASED;
+}
+
+/* The sequence number of a delivery in the ring. */
+static uint64_t sequence_of(const struct outqueue *q, const struct delivery *d)
+{
+    const uint64_t index = (uint64_t)(d - q->ring);
+    return q->head + ((index - q->head) & (q->capacity - 1));
+}
+
+void outqueue_done(struct outqueue *q, struct delivery *d)
+{
+    assert(d->state == DELIVERY_SENT || d->state == DELIVERY_RELEASED);
+    if (sequence_of(q, d) < q->cursor) { /* else it was sent on an earlier connection only */
+        assert(q->in_flight > 0);
+        q->in_flight--;
+    }
+    forget(d);
+    advance(q);
+}
+
+struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at)
+{
+    if (*at < q->head) {
+        *at = q->head;
+    }
+    while (*at < q->tail) {
+        struct delivery *d = at_sequence(q, (*at)++);
+        if (d->state != DELIVERY_DONE) {
+            return d;
+        }
+    }
+    return NULL;
+}
+
+void outqueue_check(const struct outqueue *q)
+{
+    assert(q->head <= q->cursor);
+    assert(q->cursor <= q->unsent);
+    assert(q->unsent <= q->tail);
+    assert(q->tail - q->head <= q->capacity);
+    assert(q->unsent - q->head <= PACKET_IDS);
+
+    uint64_t waiting_bytes = 0;
+    uint32_t in_flight = 0;
+    for (uint64_t s = q->head; s < q->tail; s++) {
+        const struct delivery *d = at_sequence(q, s);
+        assert((d->state == DELIVERY_WAITING) == (s >= q->unsent));
+        assert((d->message != NULL) == (d->state == DELIVERY_WAITING || d->state == DELIVERY_SENT));
+        waiting_bytes += d->state == DELIVERY_WAITING ? message_bytes(d->message) : 0;
+        in_flight += s < q->cursor && d->state != DELIVERY_DONE;
+    }
+    assert(waiting_bytes == q->waiting_bytes);
+    assert(in_flight == q->in_flight);
+}

@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * outqueue: the QoS 1 and 2 deliveries of one session, from their arrival to the client's last
+ * acknowledgement, in order (4.3, 4.4, 4.6, 4.9).
+ *
+ *   done │ sent, awaiting PUBACK, PUBREC or PUBCOMP │ waiting to be sent │
+ *        head                 cursor             unsent                 tail
+ *
+ * The packet identifier is the place in the queue (sequence mod 65535 + 1): a resumed session sends
+ * the same message under the same identifier without anything having been stored, and the window
+ * stalls before one could be reused. After a reconnect the cursor goes back to the head, and what
+ * was sent before is sent again from there (4.4).
+ *
+ * Owner: the session, hence its shard. Each entry holds a reference to its message.
+ * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
+ * At the bound (outqueue_limits): outqueue_push() says OUTQUEUE_FULL, and the caller's policy
+ * decides; only what waits to be sent counts, what was sent is bounded by the receive maximum.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/nodiscard.h"
+
+struct message;
+
+enum delivery_state {
+    DELIVERY_WAITING,  /* never sent */
+    DELIVERY_SENT,     /* PUBLISH sent, on this connection or an earlier one */
+    DELIVERY_RELEASED, /* QoS 2: PUBREC came, PUBREL is owed or sent; the message is given back */
+    DELIVERY_DONE,     /* acknowledged, or dropped: only its place is left */
+};
+
+/* What a delivery carries besides the message, where one identifier is not enough. */
+struct delivery_more {
+    uint64_t group_id; /* the shared subscription it came by; 0: a plain one */
+    uint32_t identifier_count;
+    uint32_t identifiers[]; /* subscription identifiers */
+};
+
+struct delivery {
+    struct message *message;    /* a reference; NULL once released or done */
+    struct delivery_more *more; /* owned; usually NULL */
+    uint32_t identifier;        /* the subscription identifier, 0: none (or in `more`) */
+    uint8_t qos;                /* 1 or 2 */
+    bool retain;                /* the flag to send */
+    uint8_t state;              /* enum delivery_state */
+};
+
+struct outqueue {
+    struct delivery *ring;
+    uint32_t capacity;                   /* a power of two, or 0 */
+    uint32_t in_flight;                  /* sent on this connection and not acknowledged */
+    uint64_t head, cursor, unsent, tail; /* sequence numbers, in this order */
+    uint64_t waiting_bytes;              /* of the messages from `unsent` on */
+};
+
+enum outqueue_err {
+    OUTQUEUE_OK = 0,
+    OUTQUEUE_FULL,
+    OUTQUEUE_NO_MEMORY,
+};
+
+struct outqueue_limits {
+    uint32_t messages_max; /* waiting */
+    uint64_t bytes_max;    /* waiting */
+};
+
+void outqueue_fini(struct outqueue *q); /* gives everything back; empty again */
+
+/* Takes over the delivery's reference and `more`, when OUTQUEUE_OK. */
+NODISCARD enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *delivery,
+                                          const struct outqueue_limits *limits);
+
+/* Drops the oldest that was never sent (drop_oldest); false: there is none. Its place stays. */
+bool outqueue_drop_oldest(struct outqueue *q);
+
+/* A connection begins: everything unacknowledged is to be sent (again) from the head. */
+void outqueue_rewind(struct outqueue *q);
+
+/*
+ * The next delivery to be sent on this connection, or NULL: nothing is left, or the window is
+ * closed: `receive_maximum` in flight, or the identifier still in use. *packet_id is its
+ * identifier. state tells what is to be sent: PUBLISH (DUP when DELIVERY_SENT) or PUBREL
+ * (DELIVERY_RELEASED).
+ */
+struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uint16_t *packet_id);
+void outqueue_sent(struct outqueue *q); /* what outqueue_next() gave has been sent */
+void outqueue_skip(struct outqueue *q); /* … or is given up: expired, too large */
+
+/* The delivery under that identifier, sent and unacknowledged; NULL: not found. */
+struct delivery *outqueue_find(struct outqueue *q, uint16_t packet_id);
+void outqueue_release(struct outqueue *q,
+                      struct delivery *d);                  /* PUBREC: the message is given back */
+void outqueue_done(struct outqueue *q, struct delivery *d); /* PUBACK, PUBCOMP, a failure */
+
+static inline uint64_t outqueue_waiting(const struct outqueue *q)
+{
+    return q->tail - q->unsent;
+}
+
+static inline bool outqueue_is_empty(const struct outqueue *q)
+{
+    return q->tail == q->head;
+}
+
+/* Walks every delivery not done, in order: *at is 0 at first. NULL at the end. */
+struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at);
+
+void outqueue_check(const struct outqueue *q); /* asserts all that must hold; slow, for tests */

@@ -1,0 +1,314 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/session.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/config/config.h"
+#include "broker/conn/conn.h"
+#include "broker/message.h"
+#include "broker/route/local.h"
+#include "broker/session/replay.h"
+#include "broker/shard/shard.h"
+
+#define NEVER UINT64_MAX
+
+/* A queue this full lets no replay of retained messages in: live messages go first. */
+#define REPLAY_ROOM_DIVISOR 2u
+
+static void on_timer(struct timer *timer, uint64_t now_ms);
+
+struct session *session_find(struct shard *s, struct bytes client_id, uint64_t client_hash)
+{
+    ASSERT_OWNED(s);
+    struct table_link *link = table_find(&s->sessions, client_hash);
+    for (; link != NULL; link = table_find_next(link)) {
+        struct session *session = table_object(link, struct session, by_client_id);
+        if (bytes_equal(session_client_id(session), client_id)) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+struct session *session_open(struct shard *s, struct bytes client_id, uint64_t client_hash)
+{
+    ASSERT_OWNED(s);
+    assert(client_id.len <= UINT16_MAX);
+
+    struct session *session = calloc(1, sizeof *session + client_id.len);
+    if (session == NULL) {
+        return NULL;
+    }
+    session->shard = s;
+    session->serial = shard_serial(s);
+    session->client_hash = client_hash;
+    session->ends_ms = NEVER;
+    session->client_id_len = (uint16_t)client_id.len;
+    memcpy(session->client_id, client_id.at, client_id.len);
+    timer_init(&session->timer, on_timer);
+    table_insert(&s->sessions, &session->by_client_id, client_hash);
+    atomic_fetch_add_explicit(&s->node->sessions, 1, memory_order_relaxed);
+    shard_count(s, METRIC_sessions_created);
+    return session;
+}
+
+/* ---- the will */
+
+void session_will_forget(struct session *session)
+{
+    if (session->will != NULL) {
+        message_put(session->will->message);
+        free(session->will);
+        session->will = NULL;
+    }
+}
+
+void session_will_publish(struct session *session)
+{
+    struct shard *s = session->shard;
+    struct will *will = session->will;
+    if (will == NULL) {
+        return;
+    }
+    session->will = NULL;
+    if (s->ending) {
+        shard_count(s, METRIC_drop_will_shutdown);
+        message_put(will->message);
+    } else {
+        /* Nobody else has seen the message yet, so that its time may still be set. */
+        will->message->has_expiry = will->has_expiry;
+        will->message->expires_ms = s->now_ms + (uint64_t)will->expiry_s * 1000;
+        shard_count(s, METRIC_wills_published);
+        shard_due(s, will->message, 0, 0, session->client_hash);
+    }
+    free(will);
+}
+
+/* ---- beginning and end of a connection */
+
+static void set_timer(struct session *session)
+{
+    uint64_t due_ms = session->ends_ms;
+    if (session->will != NULL && session->will->due_ms < due_ms) {
+        due_ms = session->will->due_ms;
+    }
+    if (due_ms == NEVER) {
+        wheel_cancel(session->shard->wheel, &session->timer);
+    } else {
+        wheel_set(session->shard->wheel, &session->timer, due_ms);
+    }
+}
+
+static void on_timer(struct timer *timer, uint64_t now_ms)
+{
+    struct session *session = table_object(timer, struct session, timer);
+    if (session->will != NULL && session->will->due_ms <= now_ms) {
+        session_will_publish(session);
+    }
+    if (session->ends_ms <= now_ms) {
+        shard_count(session->shard, METRIC_sessions_expired);
+        session_end(session);
+        return;
+    }
+    set_timer(session);
+}
+
+void session_attach(struct session *session, struct conn *conn)
+{
+    ASSERT_OWNED(session->shard);
+    assert(session->conn == NULL);
+
+    session_will_forget(session); /* [MQTT-3.1.3-9]: reconnected before the delay was over */
+    session->conn = conn;
+    session->ends_ms = NEVER;
+    set_timer(session);
+    outqueue_rewind(&session->out);
+    local_set_online(session, true);
+}
+
+void session_detach(struct session *session, enum session_will will)
+{
+    struct shard *s = session->shard;
+    ASSERT_OWNED(s);
+
+    session->conn = NULL;
+    local_set_online(session, false);
+    if (will == SESSION_WILL_FORGET) {
+        session_will_forget(session);
+    } else if (session->will != NULL && session->will->delay_s == 0) {
+        session_will_publish(session);
+    } else if (session->will != NULL) {
+        session->will->due_ms = s->now_ms + (uint64_t)session->will->delay_s * 1000;
+    }
+    if (session->expiry_s == 0) {
+        session_end(session);
+        return;
+    }
+    session->ends_ms = session->expiry_s == MQTT_NO_EXPIRY
+                           ? NEVER
+                           : s->now_ms + (uint64_t)session->expiry_s * 1000;
+    set_timer(session);
+}
+
+/* What a member of a shared subscription leaves behind goes to another one; the rest is lost. */
+static void give_up_deliveries(struct session *session)
+{
+    struct shard *s = session->shard;
+    uint64_t at = 0;
+    for (struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL;) {
+        if (d->message == NULL) {
+            continue; /* the client has it: only the handshake was not finished */
+        }
+        /* QoS 2 that was sent stays with its client, and goes with its session (4.8.2). */
+        const bool may_move = d->state == DELIVERY_WAITING || d->qos == 1;
+        if (d->more != NULL && d->more->group_id != 0 && may_move && !s->ending) {
+            shard_count(s, METRIC_shared_redispatched);
+            shard_due(s, message_take(d->message, 1), d->more->group_id, 0, 0);
+        } else {
+            shard_count(s, METRIC_drop_session_ended);
+        }
+    }
+    outqueue_fini(&session->out);
+}
+
+void session_end(struct session *session)
+{
+    struct shard *s = session->shard;
+    ASSERT_OWNED(s);
+    assert(session->conn == NULL);
+
+    session_will_publish(session); /* [MQTT-3.1.3-9]: the session's end, at the latest */
+    local_unsubscribe_all(session);
+    give_up_deliveries(session);
+    replay_forget_all(session);
+    packet_ids_fini(&session->received);
+    wheel_cancel(s->wheel, &session->timer);
+    table_remove(&s->sessions, &session->by_client_id);
+    atomic_fetch_sub_explicit(&s->node->sessions, 1, memory_order_relaxed);
+    shard_count(s, METRIC_sessions_ended);
+    free(session);
+}
+
+/* ---- messages to the client */
+
+static void drop(struct shard *s, const struct delivery *delivery, enum metric reason)
+{
+    shard_count(s, reason);
+    message_put(delivery->message);
+    free(delivery->more);
+}
+
+/* QoS 1 and 2 that cannot be queued: what the configuration says. true: there is room now. */
+static bool make_room(struct session *session)
+{
+    struct shard *s = session->shard;
+    switch (s->config->limits.session_queue_full) {
+    case CONFIG_DROP_OLDEST:
+        if (outqueue_drop_oldest(&session->out)) {
+            shard_count(s, METRIC_drop_queue_full_oldest);
+            return true;
+        }
+        return false;
+    case CONFIG_DISCONNECT:
+        if (session->conn != NULL) {
+            conn_doom(session->conn, MQTT_REASON_QUOTA_EXCEEDED);
+        }
+        return false;
+    case CONFIG_DROP_NEWEST:
+        break;
+    }
+    return false;
+}
+
+void session_deliver(struct session *session, const struct delivery *delivery)
+{
+    struct shard *s = session->shard;
+    ASSERT_OWNED(s);
+
+    const struct outqueue_limits limits = {
+        .messages_max = s->config->limits.session_queue_messages_max,
+        .bytes_max = s->config->limits.session_queue_bytes_max,
+    };
+    session_pump(session); /* what waits goes first, and may make room */
+    enum outqueue_err err;
+    while ((err = outqueue_push(&session->out, delivery, &limits)) == OUTQUEUE_FULL) {
+        if (!make_room(session)) {
+            break;
+        }
+    }
+    switch (err) {
+    case OUTQUEUE_OK:
+        shard_count(s, METRIC_deliveries_queued);
+        session_pump(session);
+        break;
+    case OUTQUEUE_FULL:
+        drop(s, delivery, METRIC_drop_queue_full_newest);
+        break;
+    case OUTQUEUE_NO_MEMORY:
+        drop(s, delivery, METRIC_drop_no_memory);
+        break;
+    }
+}
+
+/* Sends the delivery at the queue's cursor; false: not now. */
+static bool send_next(struct session *session, struct delivery *d, uint16_t packet_id)
+{
+    struct conn *c = session->conn;
+    struct shard *s = session->shard;
+    if (d->state == DELIVERY_RELEASED) {
+        conn_send_ack(c, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);
+        outqueue_sent(&session->out);
+        return true;
+    }
+    const bool again = d->state == DELIVERY_SENT;
+    if (!again && message_expired(d->message, s->now_ms)) {
+        shard_count(s, METRIC_drop_expired);
+        outqueue_skip(&session->out);
+        return true;
+    }
+    switch (conn_send_publish(c, d, packet_id, again)) {
+    case CONN_SENT:
+        if (again) {
+            shard_count(s, METRIC_publish_resent);
+        }
+        outqueue_sent(&session->out);
+        return true;
+    case CONN_TOO_LARGE: /* [MQTT-3.1.2-25]: as if it had been delivered */
+        shard_count(s, METRIC_drop_too_large);
+        outqueue_skip(&session->out);
+        return true;
+    case CONN_NO_MEMORY:
+        break;
+    }
+    return false;
+}
+
+void session_pump(struct session *session)
+{
+    struct conn *c = session->conn;
+    if (c == NULL || outqueue_is_empty(&session->out)) {
+        return;
+    }
+    uint16_t window = c->receive_maximum;
+    if (window > session->shard->config->limits.inflight_max) {
+        window = (uint16_t)session->shard->config->limits.inflight_max;
+    }
+    while (c->phase == CONN_CONNECTED && !c->doomed && !conn_output_full(c)) {
+        uint16_t packet_id;
+        struct delivery *d = outqueue_next(&session->out, window, &packet_id);
+        if (d == NULL || !send_next(session, d, packet_id)) {
+            break;
+        }
+    }
+}
+
+bool session_has_room(const struct session *session)
+{
+    const struct config_limits *limits = &session->shard->config->limits;
+    const uint64_t messages_max = limits->session_queue_messages_max / REPLAY_ROOM_DIVISOR;
+    return session->conn != NULL && !session->conn->doomed && !conn_output_full(session->conn) &&
+           outqueue_waiting(&session->out) <= messages_max &&
+           session->out.waiting_bytes <= limits->session_queue_bytes_max / REPLAY_ROOM_DIVISOR;
+}

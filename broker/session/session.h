@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * session: what the broker keeps of a client from one connection to the next (4.1): its
+ * subscriptions, the QoS 1 and 2 messages on their way in both directions, its will, and its end.
+ *
+ *   session_open() ──▶ connected ── session_detach() ──▶ waiting ── expiry or Clean Start ──▶ ended
+ *                         ▲─────────── session_attach() ─────┘
+ *
+ * Owner: the shard that the client identifier belongs to; no call may come from another thread.
+ * Memory: about 300 bytes and the identifier, plus what is queued. At the bounds: the queue's
+ * policy (limits.session_queue_full); subscriptions and sessions are refused. Not here: who is
+ * subscribed to what (route/local.h); the packets of the connection (conn/conn.h).
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/session/outqueue.h"
+#include "broker/session/packet_ids.h"
+#include "broker/shard/wheel.h"
+#include "broker/table.h"
+#include "proto/bytes.h"
+
+struct conn;
+struct message;
+struct replay;
+struct shard;
+struct subscription;
+
+/* Stored at CONNECT, published when the connection ends otherwise than by DISCONNECT (3.1.2.5). */
+struct will {
+    struct message *message; /* a reference */
+    uint32_t expiry_s;       /* message expiry interval: counted from publication */
+    bool has_expiry;
+    uint32_t delay_s;
+    uint64_t due_ms; /* when the connection is gone; UINT64_MAX while it is there */
+};
+
+struct session {
+    struct table_link by_client_id;
+    struct shard *shard;
+    struct conn *conn; /* borrowed; NULL while not connected */
+    uint64_t serial;   /* unique in the process; a message's `publisher` */
+    uint64_t client_hash;
+    struct outqueue out;
+    struct packet_ids received;         /* QoS 2 from the client, not released yet */
+    struct subscription *subscriptions; /* owned by route/local.h */
+    uint32_t subscription_count;
+    uint32_t expiry_s;      /* session expiry interval; MQTT_NO_EXPIRY: never */
+    uint64_t ends_ms;       /* when not connected; UINT64_MAX: never */
+    struct will *will;      /* owned; NULL: none */
+    struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
+    struct timer timer;     /* the earlier of the will's and the session's time */
+    uint64_t mark;          /* of the delivery being put together (route/deliver.c) */
+    uint32_t mark_index;
+    uint16_t client_id_len;
+    uint8_t client_id[];
+};
+
+static inline struct bytes session_client_id(const struct session *session)
+{
+    return bytes_of(session->client_id, session->client_id_len);
+}
+
+struct session *session_find(struct shard *s, struct bytes client_id, uint64_t client_hash);
+
+/* A new session without a connection; counted. NULL when out of memory. */
+struct session *session_open(struct shard *s, struct bytes client_id, uint64_t client_hash);
+
+/* The connection serves the session from now on: nothing ends by time, what was not acknowledged is
+ * to be sent again. It has none now. The former will, if it was still to come, is forgotten. */
+void session_attach(struct session *session, struct conn *conn);
+
+enum session_will { SESSION_WILL_FORGET, SESSION_WILL_PUBLISH };
+
+/* The connection is gone; the session may end here and now, and then the pointer is dead. */
+void session_detach(struct session *session, enum session_will will);
+
+/* Ends it: a will that waited is published, subscriptions go, shared deliveries go to other
+ * members, the rest is dropped and counted. It has no connection. */
+void session_end(struct session *session);
+
+void session_will_forget(struct session *session);
+void session_will_publish(struct session *session); /* now, whatever its delay */
+
+/* One QoS 1 or 2 delivery for the session, with the reference and `more` in it. It is queued, sent
+ * if the window is open, or dropped by the policy and counted. */
+void session_deliver(struct session *session, const struct delivery *delivery);
+
+/* Sends what the window and the connection's output have room for. */
+void session_pump(struct session *session);
+
+/* Room in the queue for a replay of retained messages to go on? */
+bool session_has_room(const struct session *session);

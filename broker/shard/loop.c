@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/shard/loop.h"
+
+#include "broker/config/config.h"
+#include "broker/conn/conn.h"
+#include "broker/conn/input.h"
+#include "broker/conn/life.h"
+#include "broker/io/io.h"
+#include "broker/message.h"
+#include "broker/route/local.h"
+#include "broker/route/publish.h"
+#include "broker/session/replay.h"
+#include "broker/shard/quiescence.h"
+#include "broker/shard/shard.h"
+#include "broker/shard/wheel.h"
+
+#define MAIL_PER_TURN   1024u /* from each sender */
+#define TIMERS_PER_TURN 4096u
+#define MS              1000000ull /* in nanoseconds */
+
+/* How long to wait at most while something is to be looked at again. */
+#define CONGESTED_NS (MS / 10)
+#define STALLED_NS   (10 * MS)
+#define RETIRED_NS   (100 * MS)
+#define ENDING_NS    (10 * MS)
+
+#define ENDING_MS 3000u /* clients that do not go by themselves are cut off */
+
+#define EXPIRE_RETAINED_MS 1000u
+
+static post_fn *const post_handlers[POST_TYPES] = {
+    [POST_CONNECTION] = conn_on_arrival,
+    [POST_FILTER_ADD] = local_on_filter_add,
+    [POST_FILTER_ADDED] = local_on_filter_added,
+    [POST_FILTER_REMOVE] = local_on_filter_remove,
+    [POST_SHARE_JOIN] = local_on_share_join,
+    [POST_SHARE_JOINED] = local_on_share_joined,
+    [POST_SHARE_LEAVE] = local_on_share_leave,
+    [POST_RETAIN] = publish_on_retain,
+    [POST_RETAINED] = publish_on_retained,
+    [POST_REPLAY] = replay_on_request,
+    [POST_REPLAYED] = replay_on_answer,
+    [POST_DELIVER] = publish_on_deliver,
+    [POST_DELIVER_SHARED] = publish_on_deliver_shared,
+};
+
+/* ---- the parts of a turn */
+
+static void look_around(struct shard *s)
+{
+    s->now_ms = s->node->clock_ms();
+    s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
+    s->memory_full = message_memory() >= s->config->limits.message_memory_max;
+    shard_count(s, METRIC_turns);
+    if (s->now_ms >= s->expire_retained_ms) {
+        s->expire_retained_ms = s->now_ms + EXPIRE_RETAINED_MS;
+        publish_expire_retained(s);
+    }
+}
+
+static void say_goodbye(struct shard *s)
+{
+    if (s->ending || !atomic_load_explicit(&s->node->ending, memory_order_acquire)) {
+        return;
+    }
+    s->ending = true;
+    s->ending_by_ms = s->now_ms + ENDING_MS;
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        io_listen_stop(s->io, i);
+    }
+    for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+        conn_close(c, MQTT_REASON_SERVER_SHUTTING_DOWN, SESSION_WILL_PUBLISH);
+    }
+}
+
+/* Those whose input can go on; what they set off is for the next turn. */
+static void resume_ready(struct shard *s)
+{
+    struct conn_list ready = s->ready;
+    if (ready.first == NULL) {
+        return;
+    }
+    struct conn *const last = ready.last;
+    for (bool more = true; more && s->ready.first != NULL;) {
+        struct conn *c = conn_list_take(&s->ready, CONN_READY);
+        more = c != last;
+        input_resume(c);
+    }
+}
+
+static void resume_stalled(struct shard *s)
+{
+    if (s->stalled.first == NULL || shard_congested(s)) {
+        return;
+    }
+    struct conn *c;
+    while ((c = conn_list_take(&s->stalled, CONN_STALLED)) != NULL) {
+        input_unblock(c, BLOCKED_ROOM);
+    }
+}
+
+static void flush_dirty(struct shard *s)
+{
+    struct conn *c;
+    while ((c = conn_list_take(&s->dirty, CONN_DIRTY)) != NULL) {
+        conn_flush(c);
+    }
+}
+
+/* ---- and what comes after it */
+
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t how_long(const struct shard *s, bool more_mail)
+{
+    if (more_mail || s->ready.first != NULL || s->due_first != NULL) {
+        return 0;
+    }
+    uint64_t ns = LOOP_FOREVER;
+    const uint64_t next_ms = least(wheel_next_ms(s->wheel), s->expire_retained_ms);
+    ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
+    if (shard_congested(s)) {
+        ns = least(ns, CONGESTED_NS);
+    }
+    if (s->stalled.first != NULL) {
+        ns = least(ns, STALLED_NS);
+    }
+    if (quiescence_waiting(s->node->quiescence, s->id) > 0) {
+        ns = least(ns, RETIRED_NS);
+    }
+    if (s->ending) {
+        ns = least(ns, ENDING_NS);
+    }
+    return ns;
+}
+
+/* Nobody has to wait for a sleeping shard to pass its quiescent point; senders of mail wake it. */
+static bool fall_asleep(struct shard *s)
+{
+    atomic_store_explicit(&s->asleep, 1, memory_order_seq_cst);
+    atomic_thread_fence(memory_order_seq_cst);
+    if (!post_is_empty(s)) {
+        atomic_store_explicit(&s->asleep, 0, memory_order_relaxed);
+        return false;
+    }
+    quiescence_offline(s->node->quiescence, s->id);
+    s->awake = false;
+    return true;
+}
+
+uint64_t loop_work(struct shard *s)
+{
+    shard_enter(s);
+    look_around(s);
+    say_goodbye(s);
+    const bool more_mail = post_receive(s, MAIL_PER_TURN, post_handlers);
+    wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
+    resume_stalled(s);
+    resume_ready(s);
+    publish_due(s);
+    flush_dirty(s);
+    post_flush(s);
+    quiescence_pass(s->node->quiescence, s->id);
+    const uint64_t ns = how_long(s, more_mail);
+    return ns > 0 && fall_asleep(s) ? ns : 0;
+}
+
+/* ---- until the end */
+
+static void cut_off(struct shard *s)
+{
+    if (s->ending && s->now_ms >= s->ending_by_ms) {
+        for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+            conn_abort(c);
+        }
+        s->ending_by_ms = UINT64_MAX;
+    }
+}
+
+bool loop_is_finished(const struct shard *s)
+{
+    return s->ending && s->all.first == NULL;
+}
+
+void loop_run(struct shard *s)
+{
+    bool counted = false;
+    shard_self = s;
+    while (atomic_load_explicit(&s->node->running, memory_order_acquire) > 0) {
+        io_turn(s->io, loop_work(s));
+        shard_enter(s);
+        cut_off(s);
+        if (!counted && loop_is_finished(s)) {
+            counted = true; /* the others may still have mail for us: wait for them */
+            atomic_fetch_sub_explicit(&s->node->running, 1, memory_order_acq_rel);
+        }
+    }
+    quiescence_offline(s->node->quiescence, s->id);
+    s->awake = false;
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * post: mail from one shard to the others, in order, through the mailbox of each pair; what finds
+ * its mailbox full waits in a list here, and publishers wait with it (shard_congested()).
+ *
+ * Owner: the shard. Memory: the mailboxes it receives by (one a sender), and the overflow: what one
+ * turn produces, as publishers are held up while there is any.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct mailbox;
+struct shard;
+
+enum post_type {
+    POST_CONNECTION,   /* a connection moves to its session's shard */
+    POST_FILTER_ADD,   /* the index's writer shall add a filter for the sender */
+    POST_FILTER_ADDED, /* … has done so */
+    POST_FILTER_REMOVE,
+    POST_SHARE_JOIN,
+    POST_SHARE_JOINED,
+    POST_SHARE_LEAVE,
+    POST_RETAIN,   /* the part's shard shall store a retained message */
+    POST_RETAINED, /* … has done so, or refuses */
+    POST_REPLAY,   /* the part's shard shall look retained messages up */
+    POST_REPLAYED,
+    POST_DELIVER,        /* a message for the subscribers of some filters */
+    POST_DELIVER_SHARED, /* a message for one member of a group */
+    POST_TYPES,
+};
+
+/* Begins every record. */
+struct post_head {
+    enum post_type type;
+};
+
+struct post_waiting {
+    struct post_waiting *next;
+    size_t len;
+    _Alignas(16) uint8_t record[];
+};
+
+struct post_out {
+    struct mailbox *box; /* the receiver's; NULL for oneself */
+    struct post_waiting *first, *last;
+    struct post_waiting *open; /* reserved outside of the mailbox, not yet committed */
+};
+
+struct post {
+    struct mailbox **in;  /* [shard_count], owned; NULL at oneself */
+    struct post_out *out; /* [shard_count] */
+    unsigned overflowed;  /* targets with something waiting */
+};
+
+int post_init(struct shard *s, unsigned shard_count,
+              size_t mailbox_bytes);                     /* 0, or -1: no memory */
+void post_connect(struct shard *from, struct shard *to); /* after all post_init() */
+void post_fini(struct shard *s); /* records that were not read are the caller's to have read */
+
+/* Room for one record to `to` (another shard), whose head is already filled in; fill the rest and
+ * post_commit(). len <= POST_BYTES_MAX. Never NULL: without memory the process ends with a message,
+ * as losing mail would leave the shards disagreeing. */
+#define POST_BYTES_MAX 8192u
+void *post_reserve(struct shard *s, unsigned to, enum post_type type, size_t len);
+void post_commit(struct shard *s, unsigned to);
+
+/* Puts waiting records into mailboxes that have room again, shows what was committed, and wakes the
+ * receivers that sleep. Once a turn. */
+void post_flush(struct shard *s);
+
+/* Calls handle() for the records that have come, at most `budget` from each sender; true: there may
+ * be more. */
+typedef void post_fn(struct shard *s, unsigned from, const struct post_head *record);
+bool post_receive(struct shard *s, unsigned budget, post_fn *const handlers[POST_TYPES]);
+
+bool post_is_empty(const struct shard *s); /* nothing has come */

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/shard/shard.h"
+
+#include <stdlib.h>
+
+#include "broker/message.h"
+#include "broker/shard/quiescence.h"
+
+_Thread_local struct shard *shard_self;
+
+void shard_enter(struct shard *s)
+{
+    ASSERT_OWNED(s);
+    if (s->awake) {
+        return;
+    }
+    s->awake = true;
+    atomic_store_explicit(&s->asleep, 0, memory_order_relaxed);
+    quiescence_online(s->node->quiescence, s->id);
+    s->now_ms = s->node->clock_ms();
+    s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
+}
+
+static uint64_t rotated(uint64_t x, unsigned by)
+{
+    return x << by | x >> (64 - by);
+}
+
+/* Blackman and Vigna, "Scrambled linear pseudorandom number generators", 2018. */
+uint64_t shard_random(struct shard *s)
+{
+    uint64_t *x = s->random_state;
+    const uint64_t result = rotated(x[1] * 5, 7) * 9;
+    const uint64_t shifted = x[1] << 17;
+    x[2] ^= x[0];
+    x[3] ^= x[1];
+    x[1] ^= x[2];
+    x[0] ^= x[3];
+    x[2] ^= shifted;
+    x[3] = rotated(x[3], 45);
+    return result;
+}
+
+void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
+               uint64_t publisher_hash)
+{
+    struct due *due = malloc(sizeof *due);
+    if (due == NULL) {
+        shard_count(s, METRIC_drop_no_memory);
+        message_put(message);
+        return;
+    }
+    *due = (struct due){.message = message,
+                        .group_id = group_id,
+                        .except = except,
+                        .publisher_hash = publisher_hash};
+    if (s->due_last == NULL) {
+        s->due_first = due;
+    } else {
+        s->due_last->next = due;
+    }
+    s->due_last = due;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * shard: one thread's world: its ring, connections, sessions, timers, and mail to the other shards.
+ *
+ * Owner: the shard's thread. Nothing in it is touched by another, but for the mailboxes (each with
+ * one producer and one consumer), `asleep`, and the metrics. What several modules of the shard use
+ * stands here; what the loop does with it, in broker/shard/loop.h.
+ */
+#pragma once
+
+#include <assert.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/metrics.h"
+#include "broker/node.h"
+#include "broker/shard/post.h"
+#include "broker/table.h"
+
+struct config;
+struct conn;
+struct io;
+struct message;
+struct retained;
+struct wheel;
+
+/* A FIFO of connections, through one of their links. */
+struct conn_list {
+    struct conn *first, *last;
+};
+
+/* A message that the shard itself has to route: a will, or a shared delivery without a member. */
+struct due {
+    struct due *next;
+    struct message *message; /* a reference */
+    uint64_t group_id;       /* to a member of this group only; 0: to all that match */
+    uint64_t except;         /* not to this subscription_id */
+    uint64_t publisher_hash;
+};
+
+/* Scratch of one delivery (route/deliver.c). */
+struct deliver_scratch {
+    struct recipient *recipients;
+    size_t count, capacity;
+    uint64_t mark; /* of the delivery being put together */
+};
+
+struct shard {
+    struct node *node;
+    unsigned id; /* also its thread number for the index and its reclamation */
+    struct io *io;
+    struct wheel *wheel;
+    struct metrics metrics;
+
+    uint64_t now_ms;             /* as of this turn */
+    const struct config *config; /* as of this turn */
+    bool awake;                  /* online for reclamation, now_ms fresh; see shard_enter() */
+    bool ending;                 /* clients were told; the loop ends when all are gone */
+    uint64_t ending_by_ms;       /* then what is left is cut off */
+    uint64_t expire_retained_ms; /* next time */
+    unsigned listener_count;
+    bool memory_full; /* message_memory_max was reached when this turn began */
+    uint64_t random_state[4];
+
+    struct table sessions; /* by client identifier */
+    struct table filters;  /* struct local_filter by name */
+    struct table filters_by_id;
+    struct table subscriptions; /* by session and filter */
+    struct table shares;        /* struct share_seat by subscription_id */
+    struct retained *retained;  /* of the index parts that this shard writes */
+    uint64_t next_serial;       /* sessions and shared subscriptions; unique over all shards */
+
+    struct conn_list all;     /* every connection */
+    struct conn_list dirty;   /* with output to be sent at the end of the turn */
+    struct conn_list ready;   /* with input or work that can go on */
+    struct conn_list stalled; /* publishers waiting for room */
+    struct due *due_first, *due_last;
+
+    struct match match; /* scratch of one publish */
+    struct deliver_scratch deliver;
+    struct post post; /* mail to and from the other shards */
+
+    /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
+     * shard (1) and by the sender that takes it upon itself (0); both with sequential consistency.
+     */
+    _Alignas(64) _Atomic int asleep;
+};
+
+extern _Thread_local struct shard *shard_self; /* of the running thread */
+
+#define ASSERT_OWNED(shard) assert((shard) == shard_self)
+
+/* To be called first in whatever the kernel or another thread sets off. */
+void shard_enter(struct shard *s);
+
+uint64_t shard_random(struct shard *s); /* xoshiro256**, seeded by the kernel; not for secrets */
+
+/* A number that no other session or shared subscription of this process has or had. */
+static inline uint64_t shard_serial(struct shard *s)
+{
+    return s->next_serial++ * INDEX_SHARDS_MAX + s->id;
+}
+
+static inline void shard_count(struct shard *s, enum metric metric)
+{
+    metrics_add(&s->metrics, metric, 1);
+}
+
+/* Leaves a message to be routed in this turn, by the layer above (broker/route). Takes the
+ * reference. */
+void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
+               uint64_t publisher_hash);
+
+/* Is there so much mail waiting that publishers have to wait? */
+static inline bool shard_congested(const struct shard *s)
+{
+    return s->post.overflowed > 0;
+}

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/table.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#define BUCKETS_MIN    16u
+#define MOVED_PER_CALL 4u /* twice what is needed for `old` to be empty before the next growth */
+
+int table_init(struct table *t)
+{
+    *t = (struct table){.mask = BUCKETS_MIN - 1};
+    t->buckets = calloc(BUCKETS_MIN, sizeof *t->buckets);
+    return t->buckets == NULL ? -1 : 0;
+}
+
+void table_fini(struct table *t)
+{
+    free(t->buckets);
+    free(t->old);
+    *t = (struct table){0};
+}
+
+static void push(struct table_link **buckets, size_t mask, struct table_link *link)
+{
+    struct table_link **head = &buckets[link->hash & mask];
+    link->next = *head;
+    *head = link;
+}
+
+static void move_bucket(struct table *t, size_t bucket)
+{
+    struct table_link *link = t->old[bucket];
+    t->old[bucket] = NULL;
+    while (link != NULL) {
+        struct table_link *next = link->next;
+        push(t->buckets, t->mask, link);
+        link = next;
+    }
+}
+
+/* Goes on with the move, and brings this hash's bucket over, so that the caller need look in one
+ * place. */
+static void settle(struct table *t, uint64_t hash)
+{
+    if (t->old == NULL) {
+        return;
+    }
+    move_bucket(t, hash & t->old_mask);
+    for (unsigned i = 0; i < MOVED_PER_CALL; i++) {
+        move_bucket(t, t->moved);
+        if (t->moved++ == t->old_mask) {
+            free(t->old);
+            t->old = NULL;
+            return;
+        }
+    }
+}
+
+/* Without memory the table stays as it is, with longer chains. */
+static void grow(struct table *t)
+{
+    const size_t buckets = (t->mask + 1) * 2;
+    struct table_link **fresh = calloc(buckets, sizeof *fresh);
+    if (fresh == NULL) {
+        return;
+    }
+    t->old = t->buckets;
+    t->old_mask = t->mask;
+    t->moved = 0;
+    t->buckets = fresh;
+    t->mask = buckets - 1;
+}
+
+void table_insert(struct table *t, struct table_link *link, uint64_t hash)
+{
+    if (t->old == NULL && t->count > t->mask) {
+        grow(t);
+    }
+    settle(t, hash);
+    link->hash = hash;
+    push(t->buckets, t->mask, link);
+    t->count++;
+}
+
+void table_remove(struct table *t, struct table_link *link)
+{
+    settle(t, link->hash);
+    struct table_link **at = &t->buckets[link->hash & t->mask];
+    while (*at != link) {
+        assert(*at != NULL); /* it was never inserted */
+        at = &(*at)->next;
+    }
+    *at = link->next;
+    link->next = NULL;
+    t->count--;
+}
+
+static struct table_link *same_hash(struct table_link *link, uint64_t hash)
+{
+    while (link != NULL && link->hash != hash) {
+        link = link->next;
+    }
+    return link;
+}
+
+struct table_link *table_find(struct table *t, uint64_t hash)
+{
+    settle(t, hash);
+    return same_hash(t->buckets[hash & t->mask], hash);
+}
+
+struct table_link *table_find_next(const struct table_link *link)
+{
+    return same_hash(link->next, link->hash);
+}
+
+struct table_link *table_any(struct table *t, size_t *cursor)
+{
+    while (t->old != NULL) {
+        settle(t, 0);
+    }
+    for (; t->count > 0; (*cursor)++) {
+        struct table_link *link = t->buckets[*cursor & t->mask];
+        if (link != NULL) {
+            return link;
+        }
+    }
+    return NULL;
+}

@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "tests/unit/proto/samples.h"
+
+#include "tests/unit/proto/wire.h"
+
+#define CUT(n) (UINT64_C(1) << (n))
+
+/* clang-format off */
+const struct sample samples[] = {
+    /* CONNECT */
+    {"3.1 CONNECT",               MQTT_V31,  CLIENT, "10 {['MQIsdp'] 03 02 003c ['me']}", 0, false},
+    {"3.1 CONNECT, all",          MQTT_V31,  CLIENT, "10 {['MQIsdp'] 03 f6 003c ['me'] ['w'] ['bye'] ['user'] ['pass']}", CUT(24) | CUT(30), false},
+    {"3.1 CONNECT, long id",      MQTT_V31,  CLIENT, "10 {['MQIsdp'] 03 00 0000 ['a-client-id-of-more-than-23-characters']}", 0, false},
+    {"3.1 CONNECT, no user",      MQTT_V31,  CLIENT, "10 {['MQIsdp'] 03 c2 003c ['me']}", 0, true},
+    {"3.1 CONNECT, no password",  MQTT_V31,  CLIENT, "10 {['MQIsdp'] 03 c2 003c ['me'] ['user']}", CUT(16), true},
+    {"3.1.1 CONNECT",             MQTT_V311, CLIENT, "10 {['MQTT'] 04 02 003c ['me']}", 0, false},
+    {"3.1.1 CONNECT, empty id",   MQTT_V311, CLIENT, "10 {['MQTT'] 04 02 003c []}", 0, false},
+    {"3.1.1 CONNECT, same, kept", MQTT_V311, CLIENT, "10 {['MQTT'] 04 00 003c []}", 0, false},
+    {"3.1.1 CONNECT, will",       MQTT_V311, CLIENT, "10 {['MQTT'] 04 2e ffff ['me'] ['w/t'] []}", 0, false},
+    {"3.1.1 CONNECT, all",        MQTT_V311, CLIENT, "10 {['MQTT'] 04 f6 003c ['me'] ['w'] ['bye'] ['user'] [00ff]}", 0, false},
+    {"5.0 CONNECT",               MQTT_V5,   CLIENT, "10 {['MQTT'] 05 02 003c {} ['me']}", 0, false},
+    {"5.0 CONNECT, empty id",     MQTT_V5,   CLIENT, "10 {['MQTT'] 05 00 003c {} []}", 0, false},
+    {"5.0 CONNECT, password",     MQTT_V5,   CLIENT, "10 {['MQTT'] 05 42 003c {} ['me'] ['pass']}", 0, false},
+    {"5.0 CONNECT, properties",   MQTT_V5,   CLIENT, "10 {['MQTT'] 05 02 003c {11 ffffffff 21 0014 27 00010000 22 000a 19 01 17 00 26 ['k'] ['v'] 26 ['k'] ['v'] 15 ['M'] 16 [00]} ['me']}", 0, false},
+    {"5.0 CONNECT, will",         MQTT_V5,   CLIENT, "10 {['MQTT'] 05 2e 003c {} ['me'] {18 00000005 01 01 02 0000000a 03 ['c'] 08 ['r'] 09 [ff] 26 ['k'] ['v']} ['w'] ['bye']}", 0, false},
+    {"5.0 CONNECT, all",          MQTT_V5,   CLIENT, "10 {['MQTT'] 05 f6 003c {21 ffff} ['me'] {} ['w'] ['bye'] ['user'] ['pass']}", 0, false},
+    /* CONNACK */
+    {"3.1 CONNACK",               MQTT_V31,  SERVER, "20 {00 05}", 0, false},
+    {"3.1 CONNACK, reserved byte", MQTT_V31, SERVER, "20 {ff 00}", 0, true},
+    {"3.1.1 CONNACK",             MQTT_V311, SERVER, "20 {01 00}", 0, false},
+    {"3.1.1 CONNACK, refused",    MQTT_V311, SERVER, "20 {00 02}", 0, false},
+    {"5.0 CONNACK",               MQTT_V5,   SERVER, "20 {00 00 {}}", 0, false},
+    {"5.0 CONNACK, properties",   MQTT_V5,   SERVER, "20 {01 00 {11 00000000 12 ['id'] 13 000a 21 0001 24 01 25 00 28 01 29 01 2a 01 22 ffff}}", 0, false},
+    {"5.0 CONNACK, refused",      MQTT_V5,   SERVER, "20 {00 87 {1f ['no']}}", 0, false},
+    /* PUBLISH */
+    {"3.1 PUBLISH",               MQTT_V31,  CLIENT, "30 {['a/b'] 'hi'}", CUT(5) | CUT(6), false},
+    {"3.1 PUBLISH, QoS 2",        MQTT_V31,  SERVER, "3d {['a/b'] 0001 'hi'}", CUT(7) | CUT(8), false},
+    {"3.1.1 PUBLISH",             MQTT_V311, CLIENT, "31 {['a/b'] 'hi'}", CUT(5) | CUT(6), false},
+    {"3.1.1 PUBLISH, QoS 1",      MQTT_V311, SERVER, "32 {['a/b'] ffff 'h'}", CUT(7), false},
+    {"3.1.1 PUBLISH, empty",      MQTT_V311, CLIENT, "3b {['a/b'] 000a}", 0, false},
+    {"5.0 PUBLISH",               MQTT_V5,   CLIENT, "30 {['a/b'] {} 'hi'}", CUT(6) | CUT(7), false},
+    {"5.0 PUBLISH, alias alone",  MQTT_V5,   CLIENT, "34 {[] 0009 {23 0001}}", 0, false},
+    {"5.0 PUBLISH, properties",   MQTT_V5,   CLIENT, "3a {['a/b'] 0009 {01 01 02 0000003c 03 ['c'] 08 ['r'] 09 [ff] 23 ffff 26 ['k'] ['v']}}", 0, false},
+    {"5.0 PUBLISH, identifiers",  MQTT_V5,   SERVER, "33 {['a/b'] 0009 {0b 01 0b ffffff7f 0b 01}}", 0, false},
+    /* PUBACK, PUBREC, PUBREL, PUBCOMP */
+    {"3.1 PUBACK",                MQTT_V31,  CLIENT, "40 {0001}", 0, false},
+    {"3.1 PUBREC",                MQTT_V31,  SERVER, "50 {ffff}", 0, false},
+    {"3.1 PUBREL",                MQTT_V31,  SERVER, "62 {0001}", 0, false},
+    {"3.1 PUBREL, again",         MQTT_V31,  CLIENT, "6a {0001}", 0, true},
+    {"3.1 PUBCOMP",               MQTT_V31,  CLIENT, "70 {0001}", 0, false},
+    {"3.1.1 PUBACK",              MQTT_V311, SERVER, "40 {0001}", 0, false},
+    {"3.1.1 PUBREC",              MQTT_V311, CLIENT, "50 {0001}", 0, false},
+    {"3.1.1 PUBREL",              MQTT_V311, CLIENT, "62 {0001}", 0, false},
+    {"3.1.1 PUBCOMP",             MQTT_V311, SERVER, "70 {0001}", 0, false},
+    {"5.0 PUBACK, short",         MQTT_V5,   CLIENT, "40 {0001}", 0, false},
+    {"5.0 PUBACK, spelled out",   MQTT_V5,   CLIENT, "40 {0001 00}", CUT(2), true},
+    {"5.0 PUBACK, to the end",    MQTT_V5,   CLIENT, "40 {0001 00 {}}", CUT(2) | CUT(3), true},
+    {"5.0 PUBACK, code",          MQTT_V5,   SERVER, "40 {0001 10}", CUT(2), false},
+    {"5.0 PUBACK, properties",    MQTT_V5,   SERVER, "40 {0001 00 {1f ['why'] 26 [] []}}", CUT(2) | CUT(3), false},
+    {"5.0 PUBREC, code",          MQTT_V5,   CLIENT, "50 {0001 97}", CUT(2), false},
+    {"5.0 PUBREL, code",          MQTT_V5,   SERVER, "62 {0001 92}", CUT(2), false},
+    {"5.0 PUBREL, short",         MQTT_V5,   CLIENT, "62 {0001}", 0, false},
+    {"5.0 PUBCOMP, properties",   MQTT_V5,   CLIENT, "70 {0001 92 {26 ['k'] ['v']}}", CUT(2) | CUT(3), false},
+    /* SUBSCRIBE, SUBACK */
+    {"3.1 SUBSCRIBE",             MQTT_V31,  CLIENT, "82 {0001 ['a/+'] 01}", 0, false},
+    {"3.1 SUBSCRIBE, again",      MQTT_V31,  CLIENT, "8a {0001 ['a/+'] 01}", 0, true},
+    {"3.1.1 SUBSCRIBE",           MQTT_V311, CLIENT, "82 {0001 ['a/+'] 01 ['#'] 02}", CUT(8), false},
+    {"5.0 SUBSCRIBE",             MQTT_V5,   CLIENT, "82 {0001 {} ['a/+'] 2d ['$share/g/t'] 1a}", CUT(9), false},
+    {"5.0 SUBSCRIBE, properties", MQTT_V5,   CLIENT, "82 {0001 {0b 8001 26 ['k'] ['v']} ['a/+'] 00}", 0, false},
+    {"3.1 SUBACK",                MQTT_V31,  SERVER, "90 {0001 00 01 02}", CUT(3) | CUT(4), false},
+    {"3.1.1 SUBACK",              MQTT_V311, SERVER, "90 {0001 00 80}", CUT(3), false},
+    {"5.0 SUBACK",                MQTT_V5,   SERVER, "90 {0001 {} 00 8f}", CUT(4), false},
+    {"5.0 SUBACK, properties",    MQTT_V5,   SERVER, "90 {0001 {1f ['x']} 97}", 0, false},
+    /* UNSUBSCRIBE, UNSUBACK */
+    {"3.1 UNSUBSCRIBE",           MQTT_V31,  CLIENT, "a2 {0001 ['a/+']}", 0, false},
+    {"3.1 UNSUBSCRIBE, again",    MQTT_V31,  CLIENT, "aa {0001 ['a/+']}", 0, true},
+    {"3.1.1 UNSUBSCRIBE",         MQTT_V311, CLIENT, "a2 {0001 ['a/+'] ['#']}", CUT(7), false},
+    {"5.0 UNSUBSCRIBE",           MQTT_V5,   CLIENT, "a2 {0001 {26 ['k'] ['v']} ['a/+']}", 0, false},
+    {"3.1 UNSUBACK",              MQTT_V31,  SERVER, "b0 {0001}", 0, false},
+    {"3.1.1 UNSUBACK",            MQTT_V311, SERVER, "b0 {0001}", 0, false},
+    {"5.0 UNSUBACK",              MQTT_V5,   SERVER, "b0 {0001 {} 00 11}", CUT(4), false},
+    /* PINGREQ, PINGRESP, DISCONNECT, AUTH */
+    {"3.1 PINGREQ",               MQTT_V31,  CLIENT, "c0 {}", 0, false},
+    {"3.1.1 PINGREQ",             MQTT_V311, CLIENT, "c0 {}", 0, false},
+    {"5.0 PINGREQ",               MQTT_V5,   CLIENT, "c0 {}", 0, false},
+    {"3.1 PINGRESP",              MQTT_V31,  SERVER, "d0 {}", 0, false},
+    {"3.1.1 PINGRESP",            MQTT_V311, SERVER, "d0 {}", 0, false},
+    {"5.0 PINGRESP",              MQTT_V5,   SERVER, "d0 {}", 0, false},
+    {"3.1 DISCONNECT",            MQTT_V31,  CLIENT, "e0 {}", 0, false},
+    {"3.1.1 DISCONNECT",          MQTT_V311, CLIENT, "e0 {}", 0, false},
+    {"5.0 DISCONNECT, short",     MQTT_V5,   CLIENT, "e0 {}", 0, false},
+    {"5.0 DISCONNECT, spelled",   MQTT_V5,   CLIENT, "e0 {00}", CUT(0), true},
+    {"5.0 DISCONNECT, code",      MQTT_V5,   CLIENT, "e0 {04}", CUT(0), false},
+    {"5.0 DISCONNECT, expiry",    MQTT_V5,   CLIENT, "e0 {00 {11 00000001}}", CUT(0) | CUT(1), false},
+    {"5.0 DISCONNECT, server",    MQTT_V5,   SERVER, "e0 {9d {1c ['h'] 1f ['x'] 26 ['k'] ['v']}}", CUT(0) | CUT(1), false},
+    {"5.0 AUTH",                  MQTT_V5,   CLIENT, "f0 {18 {15 ['M'] 16 [00]}}", 0, false},
+    {"5.0 AUTH, again",           MQTT_V5,   CLIENT, "f0 {19 {15 ['M'] 1f ['x'] 26 ['k'] ['v']}}", 0, false},
+    {"5.0 AUTH, server",          MQTT_V5,   SERVER, "f0 {00 {15 ['M']}}", CUT(0), false},
+    {"5.0 AUTH, empty",           MQTT_V5,   SERVER, "f0 {}", 0, false},
+};
+/* clang-format on */
+const size_t samples_count = sizeof samples / sizeof samples[0];
