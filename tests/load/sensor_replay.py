@@ -3,7 +3,7 @@
 """A day of sensor traffic, as fast as it goes, and every promise of QoS checked.
 
     sensor_replay.py --bin build/release/bin          # starts a broker; 2,000 devices
-    sensor_replay.py --port 1883 --devices 200        # against one that runs
+    sensor_replay.py --port 1883 --devices 200        # against one that runs, and is new
 
 The day, the same for the same --seed:
 
@@ -196,6 +196,7 @@ class Connection:
         if self.version >= V311 and p.session_present != (self.subscribed and not self.clean):
             self.world.wrong(f'{self.client_id}: session present is {p.session_present}')
         self.up = True
+        self.inflight_max = min(self.inflight_max, p.prop('receive_maximum', 65535))
         if not self.subscribed:
             if self.filters:
                 self.send(wire.subscribe(self.version, 65535, self.filters))
