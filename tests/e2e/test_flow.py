@@ -141,6 +141,25 @@ def packet_ids_of_a_busy_window_are_unique(b):
         seen += 1
 
 
+@test(mosquitto='mixes them up')
+def order_behind_a_window_that_opens_and_closes(b):
+    """The subscriber takes and acknowledges as it likes; the order per quality of service stays."""
+    order = random.Random(3)
+    s, p = b.connected(props={'receive_maximum': 20}), b.connected()
+    s.subscribe('flow/window', qos=2)
+    sent, got = 0, {1: [], 2: []}
+    while sent < 1500 or len(got[1]) + len(got[2]) < sent:
+        for _ in range(order.randrange(30) if sent < 1500 else 0):
+            p.publish('flow/window', b'%d' % sent, qos=order.choice((1, 2)))
+            sent += 1
+        # Each PUBLISH within the window is on its way, so waiting for one is fine.
+        for _ in range(min(order.randrange(1, 40), 20, sent - len(got[1]) - len(got[2]))):
+            m = s.expect_message('flow/window', dup=False)
+            got[m.qos].append(int(m.payload))
+    for qos in (1, 2):
+        equal(got[qos], sorted(got[qos]), f'order at QoS {qos}')
+
+
 # ---- Receive maximum, the broker's
 
 @test
