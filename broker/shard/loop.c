@@ -142,7 +142,7 @@ static bool fall_asleep(struct shard *s)
 {
     atomic_exchange_explicit(&s->asleep, 1, memory_order_acq_rel); /* see wake() in post.c */
     if (!post_is_empty(s)) {
-        atomic_store_explicit(&s->asleep, 0, memory_order_relaxed);
+        atomic_exchange_explicit(&s->asleep, 0, memory_order_acq_rel);
         return false;
     }
     quiescence_offline(s->node->quiescence, s->id);
