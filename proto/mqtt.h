@@ -46,16 +46,16 @@ enum mqtt_type {
 
 enum mqtt_err {
     MQTT_OK = 0,
-    MQTT_ERR_NEED_MORE,         /* a fair beginning; the rest has not arrived */
-    MQTT_ERR_MALFORMED,         /* 0x81 */
-    MQTT_ERR_PROTOCOL,          /* 0x82 */
-    MQTT_ERR_PACKET_TOO_LARGE,  /* 0x95 */
-    MQTT_ERR_VERSION,           /* 0x84: a protocol level that is none of ours */
-    MQTT_ERR_CLIENT_ID,         /* 0x85 */
-    MQTT_ERR_TOPIC_NAME,        /* 0x90: a wildcard in a topic name, say */
-    MQTT_ERR_TOPIC_ALIAS,       /* 0x94: alias 0 */
-    MQTT_ERR_NOT_A_SERVERS,     /* 0x82: a packet type that the peer's side never sends */
-    MQTT_ERR_NO_SPACE,          /* encoding only: `out` is too small, nothing was promised of it */
+    MQTT_ERR_NEED_MORE,        /* a fair beginning; the rest has not arrived */
+    MQTT_ERR_MALFORMED,        /* 0x81 */
+    MQTT_ERR_PROTOCOL,         /* 0x82 */
+    MQTT_ERR_PACKET_TOO_LARGE, /* 0x95 */
+    MQTT_ERR_VERSION,          /* 0x84: a protocol level that is none of ours */
+    MQTT_ERR_CLIENT_ID,        /* 0x85 */
+    MQTT_ERR_TOPIC_NAME,       /* 0x90: a wildcard in a topic name, say */
+    MQTT_ERR_TOPIC_ALIAS,      /* 0x94: alias 0 */
+    MQTT_ERR_NOT_A_SERVERS,    /* 0x82: a packet type that the peer's side never sends */
+    MQTT_ERR_NO_SPACE,         /* encoding only: over `out`, or over MQTT_PACKET_BYTES_MAX */
 };
 
 /* The reason code that a server answers the error with (4.13). Not for OK, NEED_MORE, NO_SPACE. */
@@ -63,13 +63,13 @@ enum mqtt_reason mqtt_err_reason(enum mqtt_err err);
 
 /* What a decoder has to know besides the bytes. */
 struct mqtt_params {
-    enum mqtt_version version;  /* UNKNOWN: only CONNECT is fair, and it tells the version */
-    bool from_server;           /* the bytes were sent by a server (tests, tools, bridges) */
-    uint32_t packet_bytes_max;  /* whole packets over it are MQTT_ERR_PACKET_TOO_LARGE; 0: the standard's */
+    enum mqtt_version version; /* UNKNOWN: only CONNECT is fair, and it tells the version */
+    bool from_server;          /* the bytes were sent by a server (tests, tools, bridges) */
+    uint32_t packet_bytes_max; /* of a whole packet; 0: MQTT_PACKET_BYTES_MAX */
 };
 
-#define MQTT_PACKET_BYTES_MAX 268435460u /* 1 + 4 + 268435455 (2.1.4) */
-#define MQTT_NO_EXPIRY 0xffffffffu       /* session expiry interval: never (3.1.2.11.2) */
+#define MQTT_PACKET_BYTES_MAX 268435460u  /* 1 + 4 + 268435455 (2.1.4) */
+#define MQTT_NO_EXPIRY        0xffffffffu /* session expiry interval: never (3.1.2.11.2) */
 
 struct mqtt_will {
     uint8_t qos;
@@ -116,7 +116,8 @@ struct mqtt_ack {
     struct mqtt_properties properties;
 };
 
-/* SUBSCRIBE and UNSUBSCRIBE; the filters were checked for form, walk them with mqtt_filter_next(). */
+/* SUBSCRIBE and UNSUBSCRIBE; the filters were checked for form, walk them with mqtt_filter_next().
+ */
 struct mqtt_subscribe {
     uint16_t packet_id;
     struct mqtt_properties properties;
@@ -155,12 +156,16 @@ struct mqtt_packet {
  * Decodes the packet that in[0..in_len) begins with; it points into `in`. Any bytes are fair input.
  * MQTT_OK: *used is the packet's size. MQTT_ERR_NEED_MORE: *used is the size to call again with (at
  * least; once the fixed header is complete, exactly the packet's size).
- * Any other: the connection is over; mqtt_err_reason() gives the reason code.
- * MQTT_ERR_VERSION on a CONNECT: packet->connect.version holds the level asked for as it came.
+ * Any other: the connection is over; mqtt_err_reason() gives the reason code. Of the packet only
+ * the type that the first byte named is to be used, and of a CONNECT connect.version: the level as
+ * it came (so any number, after MQTT_ERR_VERSION), or MQTT_VERSION_UNKNOWN when it was not reached.
+ * A wrong first byte, length, or size is told as soon as it is there, ahead of the packet's end.
+ *
  * Checks everything that the bytes alone can tell: flags, lengths, UTF-8, properties (which, how
  * often, their ranges), topic names without wildcards, filters that are not empty, subscription
- * options, packet id 0, nothing left over. A filter's wildcards and $share are the caller's, with
- * proto/topic.h, since SUBACK answers them one by one.
+ * options (No Local on a "$share/…" too), packet id 0, reason codes, nothing left over. A filter's
+ * wildcards and the form of $share are the caller's, with proto/topic.h, since SUBACK answers them
+ * one by one. Not checked: that a payload said to be UTF-8 is (3.3.2.3.2).
  */
 NODISCARD enum mqtt_err mqtt_decode(struct mqtt_packet *packet, const uint8_t *in, size_t in_len,
                                     const struct mqtt_params *params, size_t *used);
@@ -182,6 +187,10 @@ bool mqtt_filter_next(struct bytes *rest, enum mqtt_type type, struct mqtt_filte
  * with a struct property_writer); before 5.0 properties and reason codes are left out. Fixed-header
  * flags follow from the type. Acks, DISCONNECT and AUTH take their short forms where the reason is
  * 0x00 and there are no properties. *used is the size. Only MQTT_ERR_NO_SPACE, else MQTT_OK.
+ * A CONNECT is written in `version`, whatever connect.version says. The codes of CONNACK and SUBACK
+ * are written as given: before 5.0 the caller has to turn them into the old ones.
+ * The caller guarantees, and asserts see to it: qos <= 2, a packet id where there must be one, no
+ * string over 65535 bytes, no DUP at QoS 0, no AUTH before 5.0.
  */
 NODISCARD enum mqtt_err mqtt_encode(const struct mqtt_packet *packet, enum mqtt_version version,
                                     uint8_t *out, size_t out_size, size_t *used);
@@ -195,7 +204,8 @@ NODISCARD enum mqtt_err mqtt_publish_head_encode(const struct mqtt_publish *publ
                                                  enum mqtt_version version, uint8_t *out,
                                                  size_t out_size, size_t *used);
 
-/* 1 + 4 + 2 + topic + 2 + 4 + properties: never less than what mqtt_publish_head_encode() writes. */
+/* 1 + 4 + 2 + topic + 2 + 4 + properties: never less than what mqtt_publish_head_encode() writes.
+ */
 size_t mqtt_publish_head_bound(const struct mqtt_publish *publish);
 
 /* The whole size that mqtt_encode() would give, for a peer's Maximum Packet Size (3.1.2.11.4). */

@@ -27,8 +27,9 @@ bool topic_is_share(struct bytes filter); /* begins with "$share/", or is "$shar
 /* Does the (plain, valid) filter match the (valid) name? [MQTT-4.7.2-1] included. */
 bool topic_matches(struct bytes filter, struct bytes name);
 
-size_t topic_levels(struct bytes topic); /* 1 + number of '/' */
+size_t topic_levels(struct bytes topic);      /* 1 + number of '/' */
 bool topic_has_wildcard(struct bytes filter); /* '+' or '#' as a level of a valid filter */
 
-/* Takes the next level off *rest. Usage: bool more = true; while (more) { level = topic_level_next(&rest, &more); } */
+/* Takes the next level off *rest; *more: is there another? Every topic has at least one level, so:
+ * bool more = true; while (more) { level = topic_level_next(&rest, &more); … } */
 struct bytes topic_level_next(struct bytes *rest, bool *more);
