@@ -21,10 +21,10 @@ struct message {
     uint8_t qos; /* as published */
     bool retain; /* as published */
     bool has_expiry;
-    uint64_t expires_ms;   /* on the broker's clock, when has_expiry */
-    uint64_t publisher;    /* the session's serial number, for No Local; 0: the broker itself */
-    uint64_t topic_hash;   /* XXH3 of the topic */
-    uint8_t body[];        /* topic, properties as received less what is the hop's own, payload */
+    uint64_t expires_ms; /* on the broker's clock, when has_expiry */
+    uint64_t publisher;  /* the session's serial number, for No Local; 0: the broker itself */
+    uint64_t topic_hash; /* XXH3 of the topic */
+    uint8_t body[];      /* topic, properties as received less what is the hop's own, payload */
 };
 
 static inline struct bytes message_topic(const struct message *m)
