@@ -15,7 +15,6 @@
  * double underscore, and so no key of ours that is in a group. `name` is without the prefix. */
 static bool is_kubernetes(const char *name)
 {
-    const size_t len = strlen(name);
     if (strstr(name, "__") != NULL) {
         return false;
     }
@@ -25,7 +24,7 @@ static bool is_kubernetes(const char *name)
     }
     const char *const port = strstr(padded, "_PORT_");
     return strstr(padded, "_SERVICE_HOST_") != NULL || strstr(padded, "_SERVICE_PORT_") != NULL ||
-           (port != NULL && (port[6] == '\0' || isdigit((unsigned char)port[6]))) || len == 0;
+           (port != NULL && (port[6] == '\0' || isdigit((unsigned char)port[6])));
 }
 
 /* "LIMITS__CONNECTIONS_MAX" to "limits.connections_max"; false: no key is written like that. */

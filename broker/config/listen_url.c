@@ -84,14 +84,14 @@ const char *listen_url_parse(struct listen_url *out, const char *url)
     struct listen_url u = {0};
     const char *const host = url + sizeof scheme - 1;
     const bool bracketed = host[0] == '[';
+    if (!bracketed && strchr(host, ':') != strrchr(host, ':')) {
+        return "an IPv6 address stands in brackets, for example tcp://[::1]:1883";
+    }
     const char *const end = bracketed ? strchr(host, ']') : strchrnul(host, ':');
     if (end == NULL || !copy(u.host, sizeof u.host, host + bracketed, end)) {
         return "its host is missing or too long; " FORM;
     }
     const char *const colon = end + bracketed;
-    if (!bracketed && strchr(host, ':') != strrchr(host, ':')) {
-        return "an IPv6 address stands in brackets, for example tcp://[::1]:1883";
-    }
     if (*colon != ':' || !parse_port(colon + 1, &u.port)) {
         return "its port is not a number from 1 to 65535, or 0 for any that is free; " FORM;
     }

@@ -226,12 +226,20 @@ bool schema_suggest(const char *path, size_t len, char out[SCHEMA_PATH_BYTES])
         const size_t group_len = strcspn(right, ".");
         const unsigned whole = resemblance(starred, strlen(starred), right, strlen(right));
         const unsigned part = last_part_resemblance(starred, right);
-        const unsigned group = resemblance(starred, strlen(starred), right, group_len);
+        const unsigned group = strchr(starred, '.') == NULL
+                                   ? resemblance(starred, strlen(starred), right, group_len)
+                                   : RESEMBLANCE_NONE;
+        if (group == 0) {
+            numbered(right, entry, out);
+            return true;
+        }
         if (group < best) {
             best = group;
             snprintf(out, SCHEMA_PATH_BYTES, "%.*s", (int)group_len, right);
         }
-        if (part != RESEMBLANCE_NONE && (whole < best || part < best)) {
+        /* Far off as a whole, it is another key of that group unless the last parts are alike. */
+        const bool is_alike = part != RESEMBLANCE_NONE || whole <= 2;
+        if (is_alike && (whole < best || part < best)) {
             best = whole < part ? whole : part;
             numbered(right, entry, out);
         }

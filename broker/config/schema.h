@@ -57,8 +57,8 @@ const struct schema_key *schema_find(const char *path, size_t len, unsigned *ent
 
 enum schema_node schema_node_of(const char *path); /* with a star for the number of an entry */
 
-/* The path of the key or group that somebody who wrote that one most likely meant; false when it
- * resembles none. */
+/* The path of the key or group that somebody who wrote that one most likely meant; for a group that
+ * there is, its first key. false when it resembles none. */
 bool schema_suggest(const char *path, size_t len, char out[SCHEMA_PATH_BYTES]);
 
 /* "limits.connections_max", "listeners.2.url" */

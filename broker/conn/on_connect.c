@@ -91,8 +91,7 @@ static uint16_t keep_alive(const struct conn *c, const struct mqtt_connect *m)
 {
     const uint32_t max_s = c->shard->config->limits.keep_alive_max_s;
     const bool over = max_s > 0 && (m->keep_alive_s == 0 || m->keep_alive_s > max_s);
-    /* Before 5.0 the client could not be told. */
-    return over && m->version == MQTT_V5 ? (uint16_t)max_s : m->keep_alive_s;
+    return over ? (uint16_t)max_s : m->keep_alive_s; /* before 5.0 the client cannot be told */
 }
 
 static void take_terms(struct conn *c, const struct mqtt_connect *m)
@@ -157,7 +156,7 @@ static void answer(struct conn *c, const struct mqtt_connect *m, struct bytes as
 {
     struct mqtt_packet packet = {.type = MQTT_CONNACK};
     packet.connack.session_present = session_present && m->version != MQTT_V31;
-    uint8_t properties[1024];
+    uint8_t properties[2048];
     struct property_writer w = {.at = properties, .size = sizeof properties};
     if (m->version == MQTT_V5) {
         connack_properties(&w, c, m, assigned_id);

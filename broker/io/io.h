@@ -84,13 +84,14 @@ enum io_err {
 /* A sentence for the operator, with the remedy. */
 const char *io_err_text(enum io_err err);
 
-/* On io_uring (broker/io/uring.c). `handlers` must outlive it. *sys_errno is set on failure. */
+/* On io_uring (broker/io/uring.c). `handlers` must outlive it. *sys_errno is set on failure. Any thread
+ * may create it; the first to call io_turn() or io_submit() is the owner from then on. */
 NODISCARD enum io_err io_uring_create(struct io **out, const struct io_conf *conf,
                                       const struct io_handlers *handlers, void *context,
                                       int *sys_errno);
 
 /* Cancels what is under way, waits for it without calling handlers, frees. Sockets that are still
- * attached are closed. NULL is fine. */
+ * attached are closed. By the owner, or by another thread when the owner's has ended. NULL is fine. */
 void io_destroy(struct io *io);
 
 /* Accepts on listen_fd (bound, listening, the caller's to close after io_listen_stop()) from now on;
@@ -104,7 +105,8 @@ void io_attach(struct io *io, struct io_socket *s, int fd); /* fd is io's from h
  * is under way: -1 if something is. */
 int io_detach(struct io *io, struct io_socket *s);
 
-/* Exactly one received() or ended(); nothing is under way after it. */
+/* Exactly one received() or ended(); nothing is under way after it. Not while a receive is under way;
+ * after ended() this and io_receive_start() do nothing. */
 void io_receive_once(struct io *io, struct io_socket *s);
 
 /* received() for whatever comes, until io_receive_stop(), ended(), or io_close(). */

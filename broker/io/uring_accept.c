@@ -124,9 +124,11 @@ void uring_accept_complete(struct uring *u, enum uring_number number, unsigned l
     case URING_ACCEPT:
         on_accept(u, listener, cqe);
         break;
-    case URING_ACCEPT_CANCEL: /* it misses one that is just being tried anew; see uring_socket.c */
+    case URING_ACCEPT_CANCEL:
         l->cancelling = false;
-        cancel(u, listener);
+        if (cqe->res < 0) { /* it may just have missed it; see uring_socket.c */
+            cancel(u, listener);
+        }
         break;
     default:
         assert(number == URING_ACCEPT_AGAIN);

@@ -9,11 +9,14 @@
  *
  * Closing: cancel what is under way and close the descriptor in the same submission; closed() when
  * the last of these has completed. Others may get the same descriptor before that, which is no
- * harm, since completions and cancellations name the socket and not the descriptor. Nothing is
- * shut down first: cancelling a send that is stuck ends it, and what the kernel took is delivered.
+ * harm, since completions and cancellations name the socket and not the descriptor. (Cancelling by
+ * descriptor would also walk all that is armed: 0.26 ms with 9,000 receives, against 4 us.) Nothing
+ * is shut down first: cancelling a send that is stuck ends it, and what the kernel took is
+ * delivered.
  *
- * A cancellation that finds nothing means little: an operation is out of sight while it is about
- * to be tried anew. It is repeated until the operation has completed.
+ * A cancellation that succeeds may complete before what it cancels does. One that finds nothing
+ * means little, for an operation is out of sight while it is about to be tried anew: it is repeated
+ * until the operation has completed.
  */
 #include <assert.h>
 #include <errno.h>
@@ -341,7 +344,9 @@ void uring_socket_complete(struct uring *u, enum uring_op op, struct io_socket *
         break;
     case URING_CANCEL_RECEIVE:
         clear(s, CANCELLING_RECEIVE);
-        cancel_receive(u, s);
+        if (cqe->res < 0) {
+            cancel_receive(u, s);
+        }
         if (has(s, CLOSING)) {
             finish_close(u, s);
         }
@@ -349,7 +354,9 @@ void uring_socket_complete(struct uring *u, enum uring_op op, struct io_socket *
     case URING_CANCEL_SEND:
         assert(has(s, CLOSING)); /* nothing else cancels one */
         clear(s, CANCELLING_SEND);
-        cancel_send(u, s);
+        if (cqe->res < 0) {
+            cancel_send(u, s);
+        }
         finish_close(u, s);
         break;
     default:

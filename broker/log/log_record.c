@@ -17,10 +17,15 @@ static size_t kept_len(struct bytes text, size_t room)
     return len;
 }
 
-static size_t room_left(const struct log_record *r)
+/* For a text or number, after its head; false: not even for the head. */
+static bool has_room(const struct log_record *r, size_t *room)
 {
     const size_t left = sizeof r->fields - r->used;
-    return left > sizeof(struct log_head) ? left - sizeof(struct log_head) : 0;
+    if (left < sizeof(struct log_head)) {
+        return false;
+    }
+    *room = left - sizeof(struct log_head);
+    return true;
 }
 
 static void append(struct log_record *r, const void *from, size_t len)
@@ -44,8 +49,12 @@ static void append_head(struct log_record *r, const struct log_field *field, siz
 
 static void append_text(struct log_record *r, const struct log_field *field)
 {
-    const size_t left = room_left(r);
-    const size_t room = left < LOG_TEXT_BYTES_MAX ? left : LOG_TEXT_BYTES_MAX;
+    size_t room;
+    if (!has_room(r, &room)) {
+        r->cut = true;
+        return;
+    }
+    room = room < LOG_TEXT_BYTES_MAX ? room : LOG_TEXT_BYTES_MAX;
     if (field->bytes.len <= room) {
         append_head(r, field, field->bytes.len);
         append(r, field->bytes.at, field->bytes.len);
@@ -62,7 +71,8 @@ static void append_text(struct log_record *r, const struct log_field *field)
 static void append_number(struct log_record *r, const struct log_field *field)
 {
     const uint64_t number = field->kind == LOG_KIND_BOOL ? field->truth : field->unsigned_number;
-    if (room_left(r) < sizeof number) {
+    size_t room;
+    if (!has_room(r, &room) || room < sizeof number) {
         r->cut = true;
         return;
     }

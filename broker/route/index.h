@@ -8,15 +8,16 @@
  *
  * Readers are all shards: plain loads, no lock, no read-modify-write, no retry. The writer builds
  * what is new, publishes it with one release store, and frees the old after_quiescent().
- * The index knows filters, shards, and the members of shared-subscription groups; the subscribers of a plain filter are
- * their own shard's affair (route/local.h), found there by the filter's id. So a filter with a
- * hundred thousand subscribers is one entry, and a publish is matched once.
- * Cost of a match: grows with the filters that match, not with those that exist (bench/).
+ * The index knows filters, shards, and the members of shared-subscription groups; the subscribers
+ * of a plain filter are their own shard's affair (route/local.h), found there by the filter's id.
+ * So a filter with a hundred thousand subscribers is one entry, and a publish is matched once. Cost
+ * of a match: grows with the filters that match, not with those that exist (bench/).
  */
 #pragma once
 
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "proto/bytes.h"
@@ -35,11 +36,12 @@ enum index_err {
 struct index *index_create(unsigned shards, struct quiescence *q); /* NULL when out of memory */
 void index_destroy(struct index *index); /* all threads are through with it */
 
-/* The shard that writes the filter's part: the only one that may call the changing functions for it.
- * Plain and shared filters alike; `filter` is the part of "$share/NAME/FILTER" after NAME. */
+/* The shard that writes the filter's part: the only one that may call the changing functions for
+ * it. Plain and shared filters alike; `filter` is the part of "$share/NAME/FILTER" after NAME. */
 unsigned index_owner(const struct index *index, struct bytes filter);
 
-/* ---- changes; on the owner's thread. `self` is the owner; `shard` the one that has subscribers. */
+/* ---- changes; on the owner's thread. `self` is the owner; `shard` the one that has subscribers.
+ */
 
 /* The shard has subscribers for the plain filter from now on: every match that begins after the
  * return sees it. *filter_id: the same for all shards while the filter exists; never 0, never
@@ -57,7 +59,8 @@ struct share_member {
     uint64_t subscription_id; /* the session's shard finds the subscription by it; unique, not 0 */
     uint64_t client_hash;     /* of the client identifier, for hash strategies' stability */
     uint32_t shard;
-    _Atomic uint8_t online;   /* written by `shard`, read by all, relaxed: 1 while connected */
+    uint32_t place;         /* the index's own: where in the group */
+    _Atomic uint8_t online; /* written by `shard`, read by all, relaxed: 1 while connected */
 };
 
 NODISCARD enum index_err index_share_join(struct index *index, unsigned self,
@@ -82,29 +85,38 @@ struct match {
     size_t filter_count, filter_capacity;
     const struct share_group **groups;
     size_t group_count, group_capacity;
+    struct match_walk *walk; /* the index's own: where a match has got to */
 };
 
 void match_init(struct match *m);
 void match_fini(struct match *m);
 
-/* All filters and groups that match the (valid) topic name; [MQTT-4.7.2-1] kept. The former content of
- * *m is dropped. INDEX_NO_MEMORY: the scratch could not grow. */
-NODISCARD enum index_err index_match(const struct index *index, struct bytes topic, struct match *m);
+/* All filters and groups that match the (valid) topic name; [MQTT-4.7.2-1] kept. The former content
+ * of *m is dropped. INDEX_NO_MEMORY: the scratch could not grow. */
+NODISCARD enum index_err index_match(const struct index *index, struct bytes topic,
+                                     struct match *m);
 
-enum share_strategy { SHARE_ROUND_ROBIN, SHARE_RANDOM, SHARE_STICKY, SHARE_HASH_CLIENT, SHARE_HASH_TOPIC };
+enum share_strategy {
+    SHARE_ROUND_ROBIN,
+    SHARE_RANDOM,
+    SHARE_STICKY,
+    SHARE_HASH_CLIENT,
+    SHARE_HASH_TOPIC
+};
 
 struct share_choice {
     enum share_strategy strategy;
-    unsigned self;            /* the choosing shard; round robin and sticky keep their place per shard */
-    uint64_t publisher_hash;  /* of the publisher's client identifier */
+    unsigned self; /* the choosing shard; round robin and sticky keep their place per shard */
+    uint64_t publisher_hash; /* of the publisher's client identifier */
     uint64_t topic_hash;
-    uint64_t random;          /* fresh for each call */
-    uint64_t except;          /* a subscription_id that must not be chosen, 0: none */
+    uint64_t random; /* fresh for each call */
+    uint64_t except; /* a subscription_id that must not be chosen, 0: none */
 };
 
-/* The member that gets the message: a connected one if there is any, else an offline one; NULL if the
- * group has none (but the excepted). Valid until the caller's next quiescent point. */
-const struct share_member *share_pick(const struct share_group *group, const struct share_choice *how);
+/* The member that gets the message: a connected one if there is any, else an offline one; NULL if
+ * the group has none (but the excepted). Valid until the caller's next quiescent point. */
+const struct share_member *share_pick(const struct share_group *group,
+                                      const struct share_choice *how);
 
 uint64_t share_group_id(const struct share_group *group);
 

@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,7 +18,7 @@
 struct message;
 struct retained;
 
-struct retained *retained_create(void); /* NULL when out of memory */
+struct retained *retained_create(void);    /* NULL when out of memory */
 void retained_destroy(struct retained *r); /* gives the references back */
 
 enum retained_err {
@@ -27,21 +28,22 @@ enum retained_err {
 
 /* Takes a reference of its own; replaces and gives back the topic's former one. *was_new: the topic
  * had none. */
-NODISCARD enum retained_err retained_set(struct retained *r, struct message *message, bool *was_new);
+NODISCARD enum retained_err retained_set(struct retained *r, struct message *message,
+                                         bool *was_new);
 bool retained_delete(struct retained *r, struct bytes topic); /* false: there was none */
 struct message *retained_get(const struct retained *r, struct bytes topic); /* borrowed, or NULL */
 
 /*
- * The next message, in order, whose topic matches the (valid, plain) filter and comes after the topic
- * `after` (empty: from the beginning). Looks at no more than *budget tree positions and counts them
- * off. RETAINED_FOUND: *message is borrowed; go on with its topic. RETAINED_PAUSED: the budget is
- * used up; go on later with *resume as `after` (copied into resume_buffer, 65535 bytes).
+ * The next message, in order, whose topic matches the (valid, plain) filter and comes after the
+ * topic `after` (empty: from the beginning). Looks at no more than *budget tree positions and
+ * counts them off. RETAINED_FOUND: *message is borrowed; go on with its topic. RETAINED_PAUSED: the
+ * budget is used up; go on later with *resume as `after` (copied into resume_buffer, 65535 bytes).
  * RETAINED_END: no more.
  */
 enum retained_next { RETAINED_FOUND, RETAINED_PAUSED, RETAINED_END };
 enum retained_next retained_next(const struct retained *r, struct bytes filter, struct bytes after,
-                                 unsigned *budget, struct message **message,
-                                 uint8_t *resume_buffer, size_t *resume_len);
+                                 unsigned *budget, struct message **message, uint8_t *resume_buffer,
+                                 size_t *resume_len);
 
 size_t retained_count(const struct retained *r);
 

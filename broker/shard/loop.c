@@ -140,10 +140,9 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
 /* Nobody has to wait for a sleeping shard to pass its quiescent point; senders of mail wake it. */
 static bool fall_asleep(struct shard *s)
 {
-    atomic_store_explicit(&s->asleep, 1, memory_order_seq_cst);
-    atomic_thread_fence(memory_order_seq_cst);
+    atomic_exchange_explicit(&s->asleep, 1, memory_order_acq_rel); /* see wake() in post.c */
     if (!post_is_empty(s)) {
-        atomic_store_explicit(&s->asleep, 0, memory_order_relaxed);
+        atomic_exchange_explicit(&s->asleep, 0, memory_order_acq_rel);
         return false;
     }
     quiescence_offline(s->node->quiescence, s->id);

@@ -13,7 +13,7 @@
 
 struct mailbox;
 
-struct mailbox *mailbox_create(size_t bytes); /* a power of two; NULL when out of memory */
+struct mailbox *mailbox_create(size_t bytes); /* a power of two, >= 256; NULL: no memory */
 void mailbox_destroy(struct mailbox *m);
 
 /* ---- the producer */

@@ -119,14 +119,13 @@ static void move_in(struct shard *s, struct post_out *out)
 }
 
 /*
- * The receiver sets `asleep`, then looks at its mailboxes, then waits; here the mailbox is filled,
- * then `asleep` is looked at: with both sequentially consistent, one of the two sees the other.
+ * The receiver exchanges `asleep` to 1, then looks at its mailboxes, then waits; here the mailbox is
+ * filled, then `asleep` exchanged to 0. The later of the two exchanges sees the earlier one, and what
+ * came before it: so either the receiver finds the mail, or we find it asleep.
  */
 static void wake(struct shard *s, struct shard *to)
 {
-    atomic_thread_fence(memory_order_seq_cst);
-    if (atomic_load_explicit(&to->asleep, memory_order_relaxed) != 0 &&
-        atomic_exchange_explicit(&to->asleep, 0, memory_order_seq_cst) != 0) {
+    if (atomic_exchange_explicit(&to->asleep, 0, memory_order_acq_rel) != 0) {
         io_wake(s->io, to->io);
     }
 }

@@ -33,5 +33,6 @@ void wheel_cancel(struct wheel *w, struct timer *t); /* fine when it is not set 
  * budget left over fires at the next run. */
 unsigned wheel_run(struct wheel *w, uint64_t now_ms, unsigned budget);
 
-/* When wheel_run() has to be called next: never later than the earliest timer; UINT64_MAX if none. */
+/* When wheel_run() has to be called next: never later than the earliest timer; 0: at
+ * once; UINT64_MAX if none. */
 uint64_t wheel_next_ms(const struct wheel *w);

@@ -53,8 +53,8 @@ ALONE(allow_anonymous, BOOL, "false", "", AT_START,
 
 GROUP(data)
 KEY(data, dir, TEXT(4095), "", "", AT_START,
-    "Directory for what must survive a restart. Empty: nothing is written to disk, and sessions "
-    "and retained messages end with the process.")
+    "Directory of this node, used by one process at a time: its lock, and its identity (node.id). "
+    "Sessions and retained messages are not written to disk by this version. Empty: no directory.")
 END(data)
 
 GROUP(log)
@@ -66,7 +66,8 @@ END(log)
 
 GROUP(limits)
 KEY(limits, connections_max, UINT(1, 10000000), "100000", "connections", LIVE,
-    "Connections at a time. At the limit a new one is closed at once and counted.")
+    "Clients at a time. At the limit a CONNECT is refused (0x97, before MQTT 5: 3); connections "
+    "that are more than 100 above it are closed at once. Both are counted.")
 KEY(limits, connect_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
     "Time from the connection's opening to a whole CONNECT. After it the connection is closed.")
 KEY(limits, packet_bytes_max, UINT(128, 268435460), "1048576", "bytes", LIVE,
@@ -94,18 +95,19 @@ KEY(limits, sessions_max, UINT(1, 100000000), "1000000", "sessions", LIVE,
     "Sessions, those without a connection included. At the limit a CONNECT that needs a new one "
     "is refused (0x97).")
 KEY(limits, retained_messages_max, UINT(0, 100000000), "1000000", "messages", LIVE,
-    "Retained messages. At the limit a message for a new topic is delivered, but not retained, "
-    "and counted; known topics are still replaced. 0: none are retained.")
+    "Retained messages. At the limit a message for a new topic is refused (0x97); where the client "
+    "cannot be told (QoS 0, before MQTT 5) it is delivered, but not retained. Both are counted. "
+    "Known topics are still replaced. 0: none are retained.")
 KEY(limits, output_bytes_max, SIZE(1024, 1ull << 32), "1 MiB", "bytes", LIVE,
     "Bytes that one connection may have unsent. Above it QoS 0 messages for that client are "
     "dropped and counted; QoS 1 and 2 wait in the session's queue.")
 KEY(limits, message_memory_max, SIZE(0, UINT64_MAX), "0", "bytes", LIVE,
-    "Memory of all messages together. At the limit publishers are not read from, up to "
-    "message_stall_s. 0: a quarter of the usable memory (the lower of the machine's and the "
+    "Memory of all messages together. At the limit QoS 0 is dropped and counted, and publishers of "
+    "QoS 1 and 2 are not read from, up to message_stall_s. 0: a quarter of the usable memory (the lower of the machine's and the "
     "cgroup's limit). Otherwise at least packet_bytes_max.")
 KEY(limits, message_stall_s, UINT(0, 3600), "5", "seconds", LIVE,
-    "How long a publisher whose message finds no memory is not read from before the message is "
-    "refused (0x97) or, at QoS 0, dropped, and counted.")
+    "How long a publisher whose QoS 1 or 2 message finds no memory is not read from before the "
+    "message is refused (0x97; before MQTT 5 by closing the connection) and counted.")
 KEY(limits, keep_alive_max_s, UINT(0, 65535), "0", "seconds", LIVE,
     "Longest Keep Alive. MQTT 5 clients that ask for more, or for none, are told this one (Server "
     "Keep Alive); to older ones it is applied all the same. 0: no maximum.")

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/message.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include <xxhash.h>
+
+/*
+ * The memory in use is counted in stripes, a cache line each, which threads share in turn; so a
+ * thread mostly adds to a line that nobody else writes. A stripe may go below zero (created on one
+ * thread, freed on another): only the sum means something.
+ */
+#define CACHE_LINE 64u
+#define STRIPES    64u
+
+static struct {
+    _Alignas(CACHE_LINE) _Atomic uint64_t bytes; /* modulo 2^64; relaxed, no order promised */
+} stripes[STRIPES];
+
+static _Atomic uint32_t threads_counted; /* gives each thread its stripe */
+static _Thread_local uint32_t stripe;    /* 1 + its number; 0: none yet */
+
+static void count_bytes(uint64_t delta)
+{
+    if (stripe == 0) {
+        stripe = 1 + atomic_fetch_add_explicit(&threads_counted, 1, memory_order_relaxed) % STRIPES;
+    }
+    atomic_fetch_add_explicit(&stripes[stripe - 1].bytes, delta, memory_order_relaxed);
+}
+
+uint64_t message_memory(void)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < STRIPES; i++) {
+        sum += atomic_load_explicit(&stripes[i].bytes, memory_order_relaxed);
+    }
+    return (int64_t)sum < 0 ? 0 : sum; /* a free was seen before its create */
+}
+
+static uint8_t *append(uint8_t *to, struct bytes from)
+{
+    if (from.len > 0) {
+        memcpy(to, from.at, from.len);
+    }
+    return to + from.len;
+}
+
+struct message *message_create(struct bytes topic, struct bytes properties, struct bytes payload)
+{
+    assert(topic.len <= UINT16_MAX);
+    assert(properties.len <= UINT32_MAX);
+    assert(payload.len <= UINT32_MAX);
+
+    struct message *m = malloc(sizeof *m + topic.len + properties.len + payload.len);
+    if (m == NULL) {
+        return NULL;
+    }
+    *m = (struct message){
+        .payload_len = (uint32_t)payload.len,
+        .properties_len = (uint32_t)properties.len,
+        .topic_len = (uint16_t)topic.len,
+        .topic_hash = topic.len > 0 ? XXH3_64bits(topic.at, topic.len) : XXH3_64bits("", 0),
+    };
+    atomic_init(&m->references, 1);
+    append(append(append(m->body, topic), properties), payload);
+    count_bytes(message_bytes(m));
+    return m;
+}
+
+/* Release: what this thread did with the message is done before it goes. The last one's acquire
+ * reads from the chain of those releases, so it frees after all of them. */
+void message_put(struct message *m)
+{
+    if (m == NULL) {
+        return;
+    }
+    /* Alone already: nobody else can take a reference, so no need to count. */
+    if (atomic_load_explicit(&m->references, memory_order_acquire) != 1) {
+        if (atomic_fetch_sub_explicit(&m->references, 1, memory_order_release) != 1) {
+            return;
+        }
+        (void)atomic_load_explicit(&m->references, memory_order_acquire);
+    }
+    count_bytes(-(uint64_t)message_bytes(m));
+    free(m);
+}
+
+size_t message_bytes(const struct message *m)
+{
+    return sizeof *m + m->topic_len + m->properties_len + m->payload_len;
+}

@@ -1,0 +1,320 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/route/index.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "broker/route/part.h"
+#include "broker/route/share.h"
+#include "broker/shard/quiescence.h"
+#include "proto/topic.h"
+
+#define CACHE_LINE 64u
+
+struct index_part {
+    _Alignas(CACHE_LINE) struct part part;
+};
+
+struct index {
+    unsigned shards;
+    uint64_t seed;
+    struct quiescence *quiescence;
+    struct index_part parts[]; /* one per shard; then that of "+/…" and "#", which shard 0 writes */
+};
+
+struct index *index_create(unsigned shards, struct quiescence *q)
+{
+    assert(shards >= 1);
+    assert(shards <= INDEX_SHARDS_MAX);
+    assert(q != NULL);
+
+    const unsigned parts = shards + 1;
+    struct index *index = aligned_alloc(CACHE_LINE, sizeof *index + parts * sizeof index->parts[0]);
+    if (index == NULL) {
+        return NULL;
+    }
+    memset(index, 0, sizeof *index + parts * sizeof index->parts[0]);
+    index->shards = shards;
+    index->quiescence = q;
+    bool ok = getrandom(&index->seed, sizeof index->seed, 0) == sizeof index->seed;
+    for (unsigned i = 0; ok && i < parts; i++) {
+        ok = part_init(&index->parts[i].part, q, i < shards ? i : 0, index->seed, i + 1, parts);
+    }
+    if (!ok) {
+        index_destroy(index);
+        return NULL;
+    }
+    return index;
+}
+
+void index_destroy(struct index *index)
+{
+    for (unsigned i = 0; index != NULL && i <= index->shards; i++) {
+        part_fini(&index->parts[i].part);
+    }
+    free(index);
+}
+
+static unsigned part_number(const struct index *index, struct bytes filter)
+{
+    bool more;
+    const struct bytes first = topic_level_next(&filter, &more);
+    if (first.len == 1 && (first.at[0] == '+' || first.at[0] == '#')) {
+        return index->shards;
+    }
+    return (unsigned)(level_hash(first, index->seed) % index->shards);
+}
+
+unsigned index_owner(const struct index *index, struct bytes filter)
+{
+    return index->parts[part_number(index, filter)].part.owner;
+}
+
+/* ---- changes */
+
+static struct part *owned_part(struct index *index, unsigned self, struct bytes filter)
+{
+    struct part *const part = &index->parts[part_number(index, filter)].part;
+    assert(part->owner == self);
+    return part;
+}
+
+static uint64_t shards_of(const struct filter *filter)
+{
+    return atomic_load_explicit(&filter->shards, memory_order_acquire);
+}
+
+static struct share_group *groups_of(const struct filter *filter)
+{
+    return atomic_load_explicit(&filter->groups, memory_order_acquire);
+}
+
+enum index_err index_add(struct index *index, unsigned self, struct bytes filter, unsigned shard,
+                         uint64_t *filter_id)
+{
+    assert(shard < index->shards);
+    assert(topic_filter_valid(filter));
+
+    struct filter *const f = part_make(owned_part(index, self, filter), filter);
+    if (f == NULL) {
+        return INDEX_NO_MEMORY;
+    }
+    atomic_store_explicit(&f->shards, shards_of(f) | UINT64_C(1) << shard, memory_order_release);
+    *filter_id = f->id;
+    return INDEX_OK;
+}
+
+static void drop_if_unused(struct part *part, struct filter *f)
+{
+    if (shards_of(f) == 0 && groups_of(f) == NULL) {
+        part_drop(part, f);
+    }
+}
+
+void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned shard)
+{
+    assert(shard < index->shards);
+
+    struct part *const part = owned_part(index, self, filter);
+    struct filter *const f = part_find(part, filter);
+    if (f != NULL) {
+        atomic_store_explicit(&f->shards, shards_of(f) & ~(UINT64_C(1) << shard),
+                              memory_order_release);
+        drop_if_unused(part, f);
+    }
+}
+
+/* Before the others, so that whoever reads it reads them as well. */
+static void group_link(struct filter *f, struct share_group *group)
+{
+    atomic_init(&group->next, groups_of(f));
+    atomic_store_explicit(&f->groups, group, memory_order_release);
+}
+
+static void on_group_released(void *group)
+{
+    share_group_destroy(group);
+}
+
+/* It keeps its way to the next one, for those who are in it. */
+static void group_unlink(struct filter *f, struct share_group *group)
+{
+    _Atomic(struct share_group *) *link = &f->groups;
+    while (atomic_load_explicit(link, memory_order_relaxed) != group) {
+        link = &atomic_load_explicit(link, memory_order_relaxed)->next;
+    }
+    struct share_group *const next = atomic_load_explicit(&group->next, memory_order_relaxed);
+    atomic_store_explicit(link, next, memory_order_release);
+}
+
+/* The filter's group of that name, made if there is none. A new one can be read when it has a
+ * member, and is linked then. */
+enum index_err index_share_join(struct index *index, unsigned self, struct bytes share_name,
+                                struct bytes filter, struct share_member *member,
+                                uint64_t *group_id)
+{
+    assert(member->shard < index->shards);
+    assert(topic_filter_valid(filter));
+
+    struct part *const part = owned_part(index, self, filter);
+    struct filter *const f = part_make(part, filter);
+    if (f == NULL) {
+        return INDEX_NO_MEMORY;
+    }
+    struct share_group *const present = share_group_find(groups_of(f), share_name);
+    struct share_group *const group =
+        present != NULL ? present : share_group_create(share_name, part_id(part), index->shards);
+    const size_t bytes = present != NULL ? share_group_bytes(present) : 0;
+    if (group == NULL || !share_group_join(group, member, index->quiescence, self)) {
+        if (group != NULL && present == NULL) {
+            share_group_destroy(group);
+        }
+        drop_if_unused(part, f);
+        return INDEX_NO_MEMORY;
+    }
+    if (present == NULL) {
+        group_link(f, group);
+    }
+    part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
+    *group_id = group->id;
+    return INDEX_OK;
+}
+
+void index_share_leave(struct index *index, unsigned self, struct bytes share_name,
+                       struct bytes filter, struct share_member *member)
+{
+    struct part *const part = owned_part(index, self, filter);
+    struct filter *const f = part_find(part, filter);
+    assert(f != NULL);
+    struct share_group *const group = share_group_find(groups_of(f), share_name);
+    assert(group != NULL);
+
+    const size_t bytes = share_group_bytes(group);
+    const uint32_t left = share_group_leave(group, member, index->quiescence, self);
+    part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
+    if (left == 0) {
+        part_count_bytes(part, -(ptrdiff_t)share_group_bytes(group));
+        group_unlink(f, group);
+        after_quiescent(index->quiescence, self, on_group_released, group);
+        drop_if_unused(part, f);
+    }
+}
+
+/* ---- matching */
+
+void match_init(struct match *m)
+{
+    *m = (struct match){.filter_count = 0};
+}
+
+void match_fini(struct match *m)
+{
+    free(m->filters);
+    free(m->groups);
+    if (m->walk != NULL) {
+        match_walk_fini(m->walk);
+    }
+    free(m->walk);
+    match_init(m);
+}
+
+static bool groups_reserve(struct match *m)
+{
+    if (m->group_count < m->group_capacity) {
+        return true;
+    }
+    const size_t capacity = m->group_capacity * 2 + 8;
+    const struct share_group **const groups = realloc(m->groups, capacity * sizeof *groups);
+    if (groups == NULL) {
+        return false;
+    }
+    m->groups = groups;
+    m->group_capacity = capacity;
+    return true;
+}
+
+static bool filters_reserve(struct match *m, size_t count)
+{
+    if (count <= m->filter_capacity) {
+        return true;
+    }
+    const size_t capacity = count * 2;
+    struct match_filter *const filters = realloc(m->filters, capacity * sizeof *filters);
+    if (filters == NULL) {
+        return false;
+    }
+    m->filters = filters;
+    m->filter_capacity = capacity;
+    return true;
+}
+
+/* What the filters found say now; a filter may have lost its last shard since it was found. */
+static enum index_err gather(struct match *m, const struct match_walk *walk)
+{
+    if (!filters_reserve(m, walk->found_count)) {
+        return INDEX_NO_MEMORY;
+    }
+    for (size_t i = 0; i < walk->found_count; i++) {
+        const struct filter *const f = walk->found[i];
+        const uint64_t shards = shards_of(f);
+        if (shards != 0) {
+            m->filters[m->filter_count++] =
+                (struct match_filter){.filter_id = f->id, .shards = shards};
+        }
+        for (const struct share_group *group = groups_of(f); group != NULL;
+             group = atomic_load_explicit(&group->next, memory_order_acquire)) {
+            if (!groups_reserve(m)) {
+                return INDEX_NO_MEMORY;
+            }
+            m->groups[m->group_count++] = group;
+        }
+    }
+    return INDEX_OK;
+}
+
+enum index_err index_match(const struct index *index, struct bytes topic, struct match *m)
+{
+    assert(topic.len > 0);
+    assert(topic.len <= UINT16_MAX);
+
+    m->filter_count = 0;
+    m->group_count = 0;
+    if (m->walk == NULL && (m->walk = calloc(1, sizeof *m->walk)) == NULL) {
+        return INDEX_NO_MEMORY;
+    }
+    struct match_walk *const walk = m->walk;
+    if (!match_walk_begin(walk, topic, index->seed)) {
+        return INDEX_NO_MEMORY;
+    }
+    const unsigned own = (unsigned)(walk->levels[0].hash % index->shards);
+    if (!part_match(&index->parts[own].part, walk)) {
+        return INDEX_NO_MEMORY;
+    }
+    /* A filter that begins with a wildcard does not match a topic that begins with '$'
+     * [MQTT-4.7.2-1]; all such filters are in the last part, and no others. */
+    if (topic.at[0] != '$' && !part_match(&index->parts[index->shards].part, walk)) {
+        return INDEX_NO_MEMORY;
+    }
+    return gather(m, walk);
+}
+
+/* ---- figures */
+
+uint64_t index_filter_count(const struct index *index)
+{
+    uint64_t sum = 0;
+    for (unsigned i = 0; i <= index->shards; i++) {
+        sum += atomic_load_explicit(&index->parts[i].part.filter_count, memory_order_relaxed);
+    }
+    return sum;
+}
+
+uint64_t index_bytes(const struct index *index)
+{
+    uint64_t sum = sizeof *index + (index->shards + 1) * sizeof index->parts[0];
+    for (unsigned i = 0; i <= index->shards; i++) {
+        sum += atomic_load_explicit(&index->parts[i].part.bytes, memory_order_relaxed);
+    }
+    return sum;
+}
