@@ -60,10 +60,15 @@ static void replay_free(struct replay *r)
 static void detach(struct session *session, struct replay *r)
 {
     struct replay **at = &session->replays;
+    struct replay *before = NULL;
     while (*at != r) {
-        at = &(*at)->next;
+        before = *at;
+        at = &before->next;
     }
     *at = r->next;
+    if (session->replays_last == r) {
+        session->replays_last = before;
+    }
     r->session = NULL;
     if (!r->away) {
         replay_free(r);
@@ -74,7 +79,6 @@ bool replay_start(struct session *session, struct bytes filter,
                   const struct subscribe_options *options)
 {
     const struct node *node = session->shard->node;
-    replay_forget(session, filter); /* subscribed again before the first was over */
     struct replay *r = calloc(1, sizeof *r + filter.len);
     if (r == NULL) {
         return false;
@@ -87,11 +91,12 @@ bool replay_start(struct session *session, struct bytes filter,
     const bool everywhere = filter.at[0] == '+' || filter.at[0] == '#';
     r->shard = everywhere ? 0 : index_owner(node->index, filter);
     r->last_shard = !everywhere || node->shard_count == 1;
-    struct replay **at = &session->replays;
-    while (*at != NULL) {
-        at = &(*at)->next;
+    if (session->replays_last == NULL) {
+        session->replays = r;
+    } else {
+        session->replays_last->next = r;
     }
-    *at = r;
+    session->replays_last = r;
     replay_pump(session);
     return true;
 }
