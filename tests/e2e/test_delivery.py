@@ -5,6 +5,7 @@ import threading
 from harness import equal, pass_time, test
 from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V31, V311, V5, publish_many, wire)
 
+SET = {'limits.packet_bytes_max': 4000000}
 SECONDS = 12
 
 

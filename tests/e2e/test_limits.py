@@ -150,10 +150,14 @@ def retained_messages(b):
     live = other.connected()
     live.subscribe('#', qos=1, retain_handling=2)
     p = other.connected()
-    for topic in 'abcd':
+    for topic in 'abc':
         p.publish(topic, topic.encode(), qos=1, retain=True)
         live.expect_message(topic)
-    other.wait_counter('retained_refused', 1)
+    for qos in (1, 2):
+        p.publish('d', b'refused', qos=qos, retain=True, expect=(0x97,))
+    p.publish('d', b'cannot be told', retain=True)  # so it is delivered, and not stored
+    live.expect_message('d', b'cannot be told')
+    other.wait_counter('retained_refused', 3)
     p.publish('a', b'replaced', qos=1, retain=True)
     p.publish('b', b'', qos=1, retain=True)
     p.publish('e', b'e', qos=1, retain=True)

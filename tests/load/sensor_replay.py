@@ -70,6 +70,7 @@ class Connection:
         self.backlog = collections.deque()     # (topic, payload, qos, retain), not sent yet
         self.inflight_max = 16
         self.received = set()                  # QoS 2, not released
+        self.released = set()                  # packet ids whose PUBREL was sent again: 0x92 is fine
         self.resent = set()                    # (topic id, qos, seq) that were sent again
         self.fast = 0
 
@@ -177,7 +178,8 @@ class Connection:
             self.on_publish(first, buffer, body, end)
         elif kind in self.FAST:
             packet_id = buffer[body] << 8 | buffer[body + 1]
-            if end - body > 2 and buffer[body + 2] >= 0x80:
+            if end - body > 2 and buffer[body + 2] >= 0x80 and not (
+                    kind == PUBCOMP and buffer[body + 2] == 0x92 and packet_id in self.released):
                 self.world.wrong(f'{self.client_id}: code 0x{buffer[body + 2]:02x} in an answer')
             if kind == PUBREL:
                 self.received.discard(packet_id)
@@ -205,6 +207,7 @@ class Connection:
                 self.world.waiting.discard(self)
         for packet_id, sent in self.unacked.items():  # in their order (4.4)
             if sent is None:
+                self.released.add(packet_id)
                 self.send(b'\x62\x02' + struct.pack('>H', packet_id))
             else:
                 data, key = sent
