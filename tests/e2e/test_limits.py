@@ -39,9 +39,9 @@ def connects(other):
 def connections(b):
     other = b.another({'limits.connections_max': 5})
     clients = [wait_until(lambda: connects(other)) for _ in range(5)]
-    before = other.counter('connections_refused')
+    before = other.counter('connect_refused')
     refused_at_the_door(other)
-    other.wait_counter('connections_refused', before + 1)
+    other.wait_counter('connect_refused', before + 1)
     for c in clients:
         c.ping()
     clients[0].disconnect()
