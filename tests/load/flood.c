@@ -212,6 +212,8 @@ static int take(int fd, const char *filter, unsigned qos, uint64_t seconds)
     const uint64_t began = now_ns();
     uint64_t count = 0;
     uint64_t bytes = 0;
+    uint64_t first_ns = 0; /* when the first and the last bytes came */
+    uint64_t last_ns = 0;
     uint64_t skip = 0;  /* bytes left of the packet that began in an earlier read */
     unsigned shift = 0; /* of the length that is being read */
     int in_length = 0;  /* 0: at a packet's first byte */
@@ -224,6 +226,8 @@ static int take(int fd, const char *filter, unsigned qos, uint64_t seconds)
             break;
         }
         bytes += (uint64_t)got;
+        last_ns = now_ns();
+        first_ns = first_ns == 0 && count > 0 ? last_ns : first_ns;
         for (size_t i = 0; i < (size_t)got;) {
             if (skip > 0 && in_length == 0) {
                 const size_t step = skip < (size_t)got - i ? (size_t)skip : (size_t)got - i;
@@ -241,7 +245,7 @@ static int take(int fd, const char *filter, unsigned qos, uint64_t seconds)
             }
         }
     }
-    const double took = (double)(now_ns() - began) / 1e9;
+    const double took = (double)(last_ns - first_ns) / 1e9 + 1e-9;
     (void)printf("took %llu messages, %.1f MB in %.2f s: %.0f/s\n", (unsigned long long)count,
                  (double)bytes / 1e6, took, (double)count / took);
     free(buffer);
