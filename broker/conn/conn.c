@@ -96,6 +96,7 @@ static void no_memory(struct conn *c)
 /* 5.0: what goes before the properties as they came from the publisher. */
 #define OWN_PROPERTIES_BYTES (5u + 3u) /* message expiry interval, topic alias */
 #define IDENTIFIER_BYTES     5u
+#define PUBLISH_BYTES_MIN    5u /* around the properties: 1 + 1, topic 2, their length 1 */
 
 static void put_own_properties(struct property_writer *w, struct conn *c,
                                const struct delivery *delivery, uint16_t alias)
@@ -179,9 +180,11 @@ enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery
         publish.properties.raw = bytes_of(properties, w.len);
     }
     enum conn_send sent = CONN_TOO_LARGE;
-    if (mqtt_publish_size(&publish, c->version) <= c->packet_bytes_max) {
+    if (publish.properties.raw.len + PUBLISH_BYTES_MIN <= c->packet_bytes_max &&
+        mqtt_publish_size(&publish, c->version) <= c->packet_bytes_max) {
         sent = put_publish(c, &publish, m);
-    } else if (publish.topic.len == 0 || c->version == MQTT_V5) {
+    }
+    if (sent != CONN_SENT && c->version == MQTT_V5) {
         alias_out_forget(c, m); /* a mapping that the client will not have seen */
     }
     if (properties != small) {

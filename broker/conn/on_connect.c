@@ -105,8 +105,10 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
         m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
         property_has(p, PROPERTY_RECEIVE_MAXIMUM) ? p->receive_maximum : UINT16_MAX;
-    c->packet_bytes_max = property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) ? p->maximum_packet_size
-                                                                        : MQTT_PACKET_BYTES_MAX;
+    if (property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) &&
+        p->maximum_packet_size < MQTT_PACKET_BYTES_MAX) {
+        c->packet_bytes_max = p->maximum_packet_size; /* else what no packet can be over */
+    }
     c->problem_information = !property_has(p, PROPERTY_REQUEST_PROBLEM_INFORMATION) ||
                              p->request_problem_information != 0;
     if (property_has(p, PROPERTY_TOPIC_ALIAS_MAXIMUM)) {

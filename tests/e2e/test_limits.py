@@ -281,6 +281,27 @@ def queue_bound_counts_for_a_slow_connected_client_too(b):
     equal(got, [0, 15, 16, 17, 18, 19])
 
 
+# ---- Packets as large as there are
+
+@test(only='dunlin', full=True, timeout=120)
+def what_grows_over_the_largest_packet_is_dropped(b):
+    """A PUBLISH of the largest size by alias: with its topic in full there is no packet for it."""
+    other = b.another({'limits.packet_bytes_max': 268435460, 'limits.message_memory_max': 1 << 30})
+    s = other.connected(props={'maximum_packet_size': 0xffffffff})
+    p = other.connected()
+    topic = 't' * 1000
+    s.subscribe(topic)
+    p.publish(topic, b'sets the alias', props={'topic_alias': 1})
+    s.expect_message(topic)
+    p.send(b'\x30\xff\xff\xff\x7f\x00\x00\x03\x23\x00\x01')
+    for _ in range(268435455 - 6 >> 16):
+        p.send(bytes(1 << 16))
+    p.send(bytes((268435455 - 6) % (1 << 16)))
+    p.ping()
+    s.expect_nothing()
+    equal(other.counter('drop_too_large'), 1)
+
+
 # ---- One who does not read
 
 @test(only='dunlin')
