@@ -8,7 +8,7 @@
 
 #define CAPACITY_MIN  8u
 #define PACKET_IDS    65535u
-#define CAPACITY_MAX    (1u << 31)
+#define CAPACITY_MAX  (1u << 31)
 #define CAPACITY_KEPT 32u /* an empty queue keeps a ring of this size while it is in use */
 
 static struct delivery *at_sequence(const struct outqueue *q, uint64_t sequence)
@@ -100,9 +100,9 @@ static void advance(struct outqueue *q)
 }
 
 /*
- * What is sent and never acknowledged holds the head in its place, and what waits may be dropped and
- * followed by more for ever: so what waits moves up to what was sent whenever the gap between them
- * is the larger part, which is one move for each that was dropped.
+ * What is sent and never acknowledged holds the head in its place, and what waits may be dropped
+ * and followed by more for ever: so what waits moves up to what was sent whenever the gap between
+ * them is the larger part, which is one move for each that was dropped.
  */
 static void close_gap(struct outqueue *q)
 {

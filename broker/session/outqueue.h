@@ -6,11 +6,11 @@
  *   done │ sent, awaiting PUBACK, PUBREC or PUBCOMP │ gap │ waiting to be sent │
  *        head                 cursor              sent_end unsent              tail
  *
- * The packet identifier is the place in the queue (sequence mod 65535 + 1), which a delivery gets when
- * it is sent: a resumed session sends the same message under the same identifier without anything
- * having been stored, and the window stalls before one could be reused. After a reconnect the cursor
- * goes back to the head, and what was sent before is sent again from there (4.4).
- * The gap is what drop_oldest and expiry leave behind: never more than what waits, and some.
+ * The packet identifier is the place in the queue (sequence mod 65535 + 1), which a delivery gets
+ * when it is sent: a resumed session sends the same message under the same identifier without
+ * anything having been stored, and the window stalls before one could be reused. After a reconnect
+ * the cursor goes back to the head, and what was sent before is sent again from there (4.4). The
+ * gap is what drop_oldest and expiry leave behind: never more than what waits, and some.
  *
  * Owner: the session, hence its shard. Each entry holds a reference to its message.
  * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
@@ -52,10 +52,10 @@ struct delivery {
 
 struct outqueue {
     struct delivery *ring;
-    uint32_t capacity;                   /* a power of two, or 0 */
-    uint32_t in_flight;                  /* sent on this connection and not acknowledged */
+    uint32_t capacity;  /* a power of two, or 0 */
+    uint32_t in_flight; /* sent on this connection and not acknowledged */
     uint64_t head, cursor, sent_end, unsent, tail; /* sequence numbers, in this order */
-    uint64_t waiting_bytes;              /* of the messages from `unsent` on */
+    uint64_t waiting_bytes;                        /* of the messages from `unsent` on */
 };
 
 enum outqueue_err {
