@@ -163,6 +163,8 @@ uint64_t loop_work(struct shard *s)
     flush_dirty(s);
     post_flush(s);
     quiescence_pass(s->node->quiescence, s->id);
+    /* The one of this turn may be gone now; the kernel's calls come before the next turn. */
+    s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
     const uint64_t ns = how_long(s, more_mail);
     return ns > 0 && fall_asleep(s) ? ns : 0;
 }
