@@ -333,12 +333,14 @@ static void sent(void *context, struct io_socket *socket, int error)
     metrics_add(&s->metrics, METRIC_bytes_sent, c->send_bytes);
     outbuf_consume(&c->out, c->send_bytes);
     conn_list_add(&s->dirty, c, CONN_DIRTY);
+    /* Before what waits fills the room again, or the client would not be heard until all of it is
+     * sent. */
+    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
+        input_unblock(c, BLOCKED_OUTPUT);
+    }
     if (c->session != NULL) {
         session_pump(c->session);
         replay_pump(c->session);
-    }
-    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
-        input_unblock(c, BLOCKED_OUTPUT);
     }
 }
 
