@@ -37,6 +37,11 @@
 #define RECEIVE_BUFFER_BYTES 16384u
 #define RING_ENTRIES         4096u
 
+/* jemalloc reads it at its start: what was freed goes back to the system within some seconds, by a
+ * thread of jemalloc's own, also when the shard that freed it has gone to sleep since. */
+extern const char *malloc_conf;
+const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000";
+
 #define MEMORY_SHARE 4u /* message_memory_max, unless it is set: that part of the usable memory */
 
 struct broker {

@@ -32,8 +32,9 @@ static uint8_t first_byte(const struct mqtt_publish *publish)
 }
 
 enum mqtt_err mqtt_publish_head_encode(const struct mqtt_publish *publish,
-                                       enum mqtt_version version, uint8_t *out, size_t out_size,
-                                       size_t *used)
+                                       enum mqtt_version version,
+                                       uint8_t *out, /* NOLINT(readability-non-const-parameter) */
+                                       size_t out_size, size_t *used)
 {
     const size_t remaining = remaining_length(publish, version);
     const size_t head = packet_size(remaining) - publish->payload.len;

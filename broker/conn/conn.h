@@ -84,7 +84,7 @@ struct conn {
     size_t send_bytes; /* of `out`, with the kernel */
 
     uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
-    size_t in_len, in_capacity, in_wanted; /* wanted: the size of the packet that begins there */
+    uint32_t in_len, in_capacity, in_wanted; /* wanted: the size of the packet that begins there */
 
     struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
     uint32_t keep_alive_ms; /* one and a half times; 0: off */

@@ -198,16 +198,16 @@ static bool keep(struct conn *c, const uint8_t *data, size_t len)
             return false;
         }
         c->in = in;
-        c->in_capacity = capacity;
+        c->in_capacity = (uint32_t)capacity; /* a packet and a receive buffer at most */
     }
     memcpy(c->in + c->in_len, data, len);
-    c->in_len += len;
+    c->in_len += (uint32_t)len;
     return true;
 }
 
 static void discard(struct conn *c, size_t len)
 {
-    c->in_len -= len;
+    c->in_len -= (uint32_t)len;
     if (c->in_len == 0) {
         free(c->in);
         c->in = NULL;
@@ -247,7 +247,7 @@ void input_received(struct conn *c, const uint8_t *data, size_t len)
             conn_move(c, done.to, data + done.len, len - done.len);
             return;
         }
-        c->in_wanted = done.wanted;
+        c->in_wanted = (uint32_t)done.wanted;
         if (is_open(c) && done.len < len && !keep(c, data + done.len, len - done.len)) {
             conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_PUBLISH);
             return;
@@ -278,7 +278,7 @@ void input_resume(struct conn *c)
             return;
         }
         if (c->in != NULL) { /* conn_close() has taken it away otherwise */
-            c->in_wanted = done.wanted;
+            c->in_wanted = (uint32_t)done.wanted;
             discard(c, done.len);
         }
     }

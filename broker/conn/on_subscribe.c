@@ -147,6 +147,9 @@ static void replay_retained(const struct job *job)
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter); i++) {
         const bool granted = job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR;
         const struct subscribe_options options = options_of(job, &filter);
+        if (job->existed[i]) {
+            replay_forget(session, filter.filter); /* of the subscription that was replaced */
+        }
         if (granted && wants_retained(&filter, job->existed[i]) &&
             !replay_start(session, filter.filter, &options)) {
             shard_count(session->shard, METRIC_drop_no_memory);

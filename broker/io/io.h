@@ -34,13 +34,15 @@ struct io_socket {
 };
 
 struct io_handlers {
-    /* A connection came in on that listener. The fd (non-blocking, close-on-exec) is the callee's. */
+    /* A connection came in on that listener. The fd (non-blocking, close-on-exec) is the callee's.
+     */
     void (*accepted)(void *context, unsigned listener, int fd);
 
     /* Bytes arrived; borrowed for the call. */
     void (*received)(void *context, struct io_socket *s, const uint8_t *data, size_t len);
 
-    /* No more bytes will come: error 0 is the peer's end of stream, else an errno. Once a socket. */
+    /* No more bytes will come: error 0 is the peer's end of stream, else an errno. Once a socket.
+     */
     void (*ended)(void *context, struct io_socket *s, int error);
 
     /* The io_send() is over: all was sent (error 0), or it failed for good (errno). */
@@ -55,9 +57,9 @@ struct io_handlers {
 };
 
 struct io_conf {
-    unsigned receive_buffers;     /* a power of two */
+    unsigned receive_buffers; /* a power of two */
     unsigned receive_buffer_bytes;
-    unsigned entries;             /* submission queue, a power of two */
+    unsigned entries; /* submission queue, a power of two */
 };
 
 /* What io counts; written by the owner with relaxed stores, read by any thread. */
@@ -68,45 +70,46 @@ enum io_counter {
     IO_NO_BUFFER,           /* receives that ended for want of a buffer, and were started again */
     IO_PARTIAL_SEND,        /* sends that the kernel did in part, and were continued */
     IO_ACCEPT_FAILED,
-    IO_WAKE_UPS,            /* sent to other shards */
+    IO_WAKE_UPS, /* sent to other shards */
     IO_COUNTERS,
 };
 
 enum io_err {
     IO_OK = 0,
-    IO_FORBIDDEN,   /* the kernel or a container profile refuses io_uring; see io_err_text() */
-    IO_TOO_OLD,     /* the kernel lacks something that is needed (6.1 has it) */
-    IO_NO_MEMORY,   /* memory or locked memory */
+    IO_FORBIDDEN, /* the kernel or a container profile refuses io_uring; see io_err_text() */
+    IO_TOO_OLD,   /* the kernel lacks something that is needed (6.1 has it) */
+    IO_NO_MEMORY, /* memory or locked memory */
     IO_NO_DESCRIPTOR,
-    IO_FAILED,      /* another errno, in *sys_errno */
+    IO_FAILED, /* another errno, in *sys_errno */
 };
 
 /* A sentence for the operator, with the remedy. */
 const char *io_err_text(enum io_err err);
 
-/* On io_uring (broker/io/uring.c). `handlers` must outlive it. *sys_errno is set on failure. Any thread
- * may create it; the first to call io_turn() or io_submit() is the owner from then on. */
+/* On io_uring (broker/io/uring.c). `handlers` must outlive it. *sys_errno is set on failure. Any
+ * thread may create it; the first to call io_turn() or io_submit() is the owner from then on. */
 NODISCARD enum io_err io_uring_create(struct io **out, const struct io_conf *conf,
                                       const struct io_handlers *handlers, void *context,
                                       int *sys_errno);
 
 /* Cancels what is under way, waits for it without calling handlers, frees. Sockets that are still
- * attached are closed. By the owner, or by another thread when the owner's has ended. NULL is fine. */
+ * attached are closed. By the owner, or by another thread when the owner's has ended. NULL is fine.
+ */
 void io_destroy(struct io *io);
 
-/* Accepts on listen_fd (bound, listening, the caller's to close after io_listen_stop()) from now on;
- * `listener` is handed back with each connection, below 64. */
+/* Accepts on listen_fd (bound, listening, the caller's to close after io_listen_stop()) from now
+ * on; `listener` is handed back with each connection, below 64. */
 void io_listen(struct io *io, unsigned listener, int listen_fd);
 void io_listen_stop(struct io *io, unsigned listener); /* a few accepted() may still come */
 
 void io_attach(struct io *io, struct io_socket *s, int fd); /* fd is io's from here on */
 
-/* Takes the descriptor (s->fd until then) out again, to be attached to another io: 0. Only while nothing
- * is under way: -1 if something is. */
+/* Takes the descriptor (s->fd until then) out again, to be attached to another io: 0. Only while
+ * nothing is under way: -1 if something is. */
 int io_detach(struct io *io, struct io_socket *s);
 
-/* Exactly one received() or ended(); nothing is under way after it. Not while a receive is under way;
- * after ended() this and io_receive_start() do nothing. */
+/* Exactly one received() or ended(); nothing is under way after it. Not while a receive is under
+ * way; after ended() this and io_receive_start() do nothing. */
 void io_receive_once(struct io *io, struct io_socket *s);
 
 /* received() for whatever comes, until io_receive_stop(), ended(), or io_close(). */
@@ -127,7 +130,8 @@ void io_shutdown_write(struct io *io, struct io_socket *s);
 /* Cancels what is under way and closes; closed() follows, never from inside this call. */
 void io_close(struct io *io, struct io_socket *s);
 
-/* Makes the io_turn() of `to`, on another thread, come back (at the latest when `from` next turns). */
+/* Makes the io_turn() of `to`, on another thread, come back (at the latest when `from` next turns).
+ */
 void io_wake(struct io *from, struct io *to);
 void io_wake_external(struct io *to); /* from any thread; async-signal-safe */
 

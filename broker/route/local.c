@@ -478,7 +478,8 @@ void local_unsubscribe(struct subscription *sub)
 void local_unsubscribe_all(struct session *session)
 {
     while (session->subscriptions != NULL) {
-        local_unsubscribe(session->subscriptions);
+        local_unsubscribe(
+            session->subscriptions); /* NOLINT(clang-analyzer-unix.Malloc): unlinked */
     }
 }
 
@@ -528,7 +529,8 @@ void local_on_filter_added(struct shard *s, unsigned from, const struct post_hea
         filter_activate(s, f, added->id);
     } else {
         while (f->count > 0) {
-            subscription_free(local_filter_subscriptions(f)[0]);
+            struct subscription *sub = local_filter_subscriptions(f)[0];
+            subscription_free(sub); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the array */
         }
     }
     if (f->count == 0) { /* all have left in the meantime, or it could not be added */

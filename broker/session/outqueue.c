@@ -8,6 +8,7 @@
 
 #define CAPACITY_MIN  8u
 #define PACKET_IDS    65535u
+#define CAPACITY_MAX    (1u << 31)
 #define CAPACITY_KEPT 32u /* an empty queue keeps a ring of this size while it is in use */
 
 static struct delivery *at_sequence(const struct outqueue *q, uint64_t sequence)
@@ -40,6 +41,9 @@ void outqueue_fini(struct outqueue *q)
 
 static bool grow(struct outqueue *q)
 {
+    if (q->capacity == CAPACITY_MAX) {
+        return false;
+    }
     const uint32_t capacity = q->capacity == 0 ? CAPACITY_MIN : q->capacity * 2;
     struct delivery *ring = malloc(capacity * sizeof *ring);
     if (ring == NULL) {
@@ -79,8 +83,11 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
 /* Places at the head that are done are given back, and the ring of an empty queue too. */
 static void advance(struct outqueue *q)
 {
-    while (q->head < q->unsent && at_sequence(q, q->head)->state == DELIVERY_DONE) {
+    while (q->head < q->sent_end && at_sequence(q, q->head)->state == DELIVERY_DONE) {
         q->head++;
+    }
+    if (q->head == q->sent_end) { /* nothing is under way, and the gap lies before the head */
+        q->head = q->sent_end = q->unsent;
     }
     if (q->cursor < q->head) {
         q->cursor = q->head;
@@ -90,6 +97,24 @@ static void advance(struct outqueue *q)
         q->ring = NULL;
         q->capacity = 0;
     }
+}
+
+/*
+ * What is sent and never acknowledged holds the head in its place, and what waits may be dropped and
+ * followed by more for ever: so what waits moves up to what was sent whenever the gap between them
+ * is the larger part, which is one move for each that was dropped.
+ */
+static void close_gap(struct outqueue *q)
+{
+    const uint64_t gap = q->unsent - q->sent_end;
+    if (gap < CAPACITY_MIN || gap <= outqueue_waiting(q)) {
+        return;
+    }
+    for (uint64_t s = q->unsent; s < q->tail; s++) {
+        *at_sequence(q, s - gap) = *at_sequence(q, s);
+    }
+    q->unsent -= gap;
+    q->tail -= gap;
 }
 
 /* The oldest waiting delivery is no longer waiting. */
@@ -111,6 +136,7 @@ bool outqueue_drop_oldest(struct outqueue *q)
     leave_waiting(q);
     forget(d);
     advance(q);
+    close_gap(q);
     return true;
 }
 
@@ -122,24 +148,31 @@ void outqueue_rewind(struct outqueue *q)
 
 struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uint16_t *packet_id)
 {
-    while (q->cursor < q->unsent && at_sequence(q, q->cursor)->state == DELIVERY_DONE) {
+    while (q->cursor < q->sent_end && at_sequence(q, q->cursor)->state == DELIVERY_DONE) {
         q->cursor++;
     }
-    if (q->cursor == q->tail || q->in_flight >= receive_maximum ||
-        q->cursor - q->head >= PACKET_IDS) {
+    const uint64_t next = q->cursor < q->sent_end ? q->cursor : q->unsent;
+    if (next == q->tail || q->in_flight >= receive_maximum || q->cursor - q->head >= PACKET_IDS) {
         return NULL;
     }
     *packet_id = packet_id_of(q->cursor);
-    return at_sequence(q, q->cursor);
+    return at_sequence(q, next);
 }
 
 void outqueue_sent(struct outqueue *q)
 {
-    struct delivery *d = at_sequence(q, q->cursor);
-    if (d->state == DELIVERY_WAITING) {
-        assert(q->cursor == q->unsent);
+    if (q->cursor == q->sent_end) {
+        struct delivery *from = at_sequence(q, q->unsent);
+        struct delivery *to = at_sequence(q, q->sent_end);
+        assert(from->state == DELIVERY_WAITING);
         leave_waiting(q);
-        d->state = DELIVERY_SENT;
+        if (to != from) { /* over the gap, so that identifiers are used up by what is sent alone */
+            *to = *from;
+            *from = (struct delivery){.state = DELIVERY_DONE};
+        }
+        to->state = DELIVERY_SENT;
+        q->sent_end++;
+        close_gap(q);
     }
     q->cursor++;
     q->in_flight++;
@@ -147,24 +180,27 @@ void outqueue_sent(struct outqueue *q)
 
 void outqueue_skip(struct outqueue *q)
 {
-    struct delivery *d = at_sequence(q, q->cursor);
-    if (d->state == DELIVERY_WAITING) {
-        assert(q->cursor == q->unsent);
+    struct delivery *d;
+    if (q->cursor == q->sent_end) {
+        d = at_sequence(q, q->unsent);
         leave_waiting(q);
+    } else {
+        d = at_sequence(q, q->cursor);
+        q->cursor++;
     }
-    q->cursor++;
     forget(d);
     advance(q);
+    close_gap(q);
 }
 
 struct delivery *outqueue_find(struct outqueue *q, uint16_t packet_id)
 {
-    if (packet_id == 0 || q->head == q->unsent) {
+    if (packet_id == 0 || q->head == q->sent_end) {
         return NULL;
     }
     const uint64_t first = q->head % PACKET_IDS;
     const uint64_t offset = (packet_id - 1u + PACKET_IDS - first) % PACKET_IDS;
-    if (offset >= q->unsent - q->head) {
+    if (offset >= q->sent_end - q->head) {
         return NULL;
     }
     struct delivery *d = at_sequence(q, q->head + offset);
@@ -218,16 +254,19 @@ struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at)
 void outqueue_check(const struct outqueue *q)
 {
     assert(q->head <= q->cursor);
-    assert(q->cursor <= q->unsent);
+    assert(q->cursor <= q->sent_end);
+    assert(q->sent_end <= q->unsent);
     assert(q->unsent <= q->tail);
     assert(q->tail - q->head <= q->capacity);
-    assert(q->unsent - q->head <= PACKET_IDS);
+    assert(q->sent_end - q->head <= PACKET_IDS);
+    assert(q->unsent - q->sent_end <= outqueue_waiting(q) + CAPACITY_MIN);
 
     uint64_t waiting_bytes = 0;
     uint32_t in_flight = 0;
     for (uint64_t s = q->head; s < q->tail; s++) {
         const struct delivery *d = at_sequence(q, s);
         assert((d->state == DELIVERY_WAITING) == (s >= q->unsent));
+        assert(d->state == DELIVERY_DONE || s < q->sent_end || s >= q->unsent);
         assert((d->message != NULL) == (d->state == DELIVERY_WAITING || d->state == DELIVERY_SENT));
         waiting_bytes += d->state == DELIVERY_WAITING ? message_bytes(d->message) : 0;
         in_flight += s < q->cursor && d->state != DELIVERY_DONE;

@@ -3,13 +3,14 @@
  * outqueue: the QoS 1 and 2 deliveries of one session, from their arrival to the client's last
  * acknowledgement, in order (4.3, 4.4, 4.6, 4.9).
  *
- *   done │ sent, awaiting PUBACK, PUBREC or PUBCOMP │ waiting to be sent │
- *        head                 cursor             unsent                 tail
+ *   done │ sent, awaiting PUBACK, PUBREC or PUBCOMP │ gap │ waiting to be sent │
+ *        head                 cursor              sent_end unsent              tail
  *
- * The packet identifier is the place in the queue (sequence mod 65535 + 1): a resumed session sends
- * the same message under the same identifier without anything having been stored, and the window
- * stalls before one could be reused. After a reconnect the cursor goes back to the head, and what
- * was sent before is sent again from there (4.4).
+ * The packet identifier is the place in the queue (sequence mod 65535 + 1), which a delivery gets when
+ * it is sent: a resumed session sends the same message under the same identifier without anything
+ * having been stored, and the window stalls before one could be reused. After a reconnect the cursor
+ * goes back to the head, and what was sent before is sent again from there (4.4).
+ * The gap is what drop_oldest and expiry leave behind: never more than what waits, and some.
  *
  * Owner: the session, hence its shard. Each entry holds a reference to its message.
  * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
@@ -53,7 +54,7 @@ struct outqueue {
     struct delivery *ring;
     uint32_t capacity;                   /* a power of two, or 0 */
     uint32_t in_flight;                  /* sent on this connection and not acknowledged */
-    uint64_t head, cursor, unsent, tail; /* sequence numbers, in this order */
+    uint64_t head, cursor, sent_end, unsent, tail; /* sequence numbers, in this order */
     uint64_t waiting_bytes;              /* of the messages from `unsent` on */
 };
 
@@ -74,7 +75,7 @@ void outqueue_fini(struct outqueue *q); /* gives everything back; empty again */
 NODISCARD enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *delivery,
                                           const struct outqueue_limits *limits);
 
-/* Drops the oldest that was never sent (drop_oldest); false: there is none. Its place stays. */
+/* Drops the oldest that was never sent (drop_oldest); false: there is none. */
 bool outqueue_drop_oldest(struct outqueue *q);
 
 /* A connection begins: everything unacknowledged is to be sent (again) from the head. */

@@ -16,21 +16,24 @@
 /* How far one lookup may walk in one turn: some tens of microseconds. */
 #define POSITIONS_PER_LOOKUP 2000u
 
-/* One batch, on its way or being delivered. */
+/* The messages looked up last, and where to go on; only a session's first replay has one. */
+struct batch {
+    unsigned count, delivered; /* of `messages` */
+    struct message *messages[REPLAY_BATCH];
+    size_t cursor_len;
+    uint8_t cursor[UINT16_MAX]; /* the topic to go on after */
+};
+
 struct replay {
     struct replay *next;
     struct session *session; /* NULL: abandoned while it was away */
-    bool away;               /* another shard has it: only `session` may be touched */
+    struct batch *batch;     /* NULL: its turn has not come */
+    bool away;               /* another shard has it: only `session` and `next` may be touched */
     bool at_end;             /* of the shard asked last */
     bool last_shard;         /* no further shard is to be asked */
     unsigned shard;          /* asked last, or to be asked next */
     struct subscribe_options options;
-
-    unsigned count, delivered; /* of `messages` */
-    struct message *messages[REPLAY_BATCH];
-    size_t cursor_len;
     uint16_t filter_len;
-    uint8_t cursor[UINT16_MAX]; /* the topic to go on after */
     uint8_t filter[];
 };
 
@@ -46,19 +49,26 @@ static struct bytes filter_of(const struct replay *r)
 
 static void replay_free(struct replay *r)
 {
-    for (unsigned i = r->delivered; i < r->count; i++) {
-        message_put(r->messages[i]);
+    struct batch *b = r->batch;
+    for (unsigned i = b == NULL ? 0 : b->delivered; b != NULL && i < b->count; i++) {
+        message_put(b->messages[i]);
     }
+    free(b);
     free(r);
 }
 
 static void detach(struct session *session, struct replay *r)
 {
     struct replay **at = &session->replays;
+    struct replay *before = NULL;
     while (*at != r) {
-        at = &(*at)->next;
+        before = *at;
+        at = &before->next;
     }
     *at = r->next;
+    if (session->replays_last == r) {
+        session->replays_last = before;
+    }
     r->session = NULL;
     if (!r->away) {
         replay_free(r);
@@ -69,13 +79,10 @@ bool replay_start(struct session *session, struct bytes filter,
                   const struct subscribe_options *options)
 {
     const struct node *node = session->shard->node;
-    replay_forget(session, filter); /* subscribed again before the first was over */
-    struct replay *r = malloc(sizeof *r + filter.len);
+    struct replay *r = calloc(1, sizeof *r + filter.len);
     if (r == NULL) {
         return false;
     }
-    /* The cursor's 64 KiB are not touched. */
-    memset(r, 0, offsetof(struct replay, cursor));
     r->session = session;
     r->options = *options;
     r->filter_len = (uint16_t)filter.len;
@@ -84,11 +91,12 @@ bool replay_start(struct session *session, struct bytes filter,
     const bool everywhere = filter.at[0] == '+' || filter.at[0] == '#';
     r->shard = everywhere ? 0 : index_owner(node->index, filter);
     r->last_shard = !everywhere || node->shard_count == 1;
-    struct replay **at = &session->replays;
-    while (*at != NULL) {
-        at = &(*at)->next;
+    if (session->replays_last == NULL) {
+        session->replays = r;
+    } else {
+        session->replays_last->next = r;
     }
-    *at = r;
+    session->replays_last = r;
     replay_pump(session);
     return true;
 }
@@ -96,14 +104,15 @@ bool replay_start(struct session *session, struct bytes filter,
 /* On the shard that stores the topics: the next batch. */
 static void look_up(struct shard *s, struct replay *r)
 {
+    struct batch *b = r->batch;
     unsigned budget = POSITIONS_PER_LOOKUP;
-    r->count = 0;
-    r->delivered = 0;
-    while (r->count < REPLAY_BATCH) {
+    b->count = 0;
+    b->delivered = 0;
+    while (b->count < REPLAY_BATCH) {
         struct message *m;
         const enum retained_next next =
-            retained_next(s->retained, filter_of(r), bytes_of(r->cursor, r->cursor_len), &budget,
-                          &m, r->cursor, &r->cursor_len);
+            retained_next(s->retained, filter_of(r), bytes_of(b->cursor, b->cursor_len), &budget,
+                          &m, b->cursor, &b->cursor_len);
         if (next == RETAINED_END) {
             r->at_end = true;
             return;
@@ -112,10 +121,10 @@ static void look_up(struct shard *s, struct replay *r)
             return;
         }
         const struct bytes topic = message_topic(m);
-        memcpy(r->cursor, topic.at, topic.len);
-        r->cursor_len = topic.len;
+        memcpy(b->cursor, topic.at, topic.len);
+        b->cursor_len = topic.len;
         if (!message_expired(m, s->now_ms)) {
-            r->messages[r->count++] = message_take(m, 1);
+            b->messages[b->count++] = message_take(m, 1);
         }
     }
 }
@@ -123,7 +132,7 @@ static void look_up(struct shard *s, struct replay *r)
 /* false: the message stays for later. */
 static bool deliver_one(struct session *session, struct replay *r)
 {
-    struct message *m = r->messages[r->delivered];
+    struct message *m = r->batch->messages[r->batch->delivered];
     struct delivery d = {
         .message = m,
         .identifier = r->options.identifier,
@@ -145,7 +154,20 @@ static bool deliver_one(struct session *session, struct replay *r)
         message_put(m);
     }
     shard_count(session->shard, METRIC_retained_replayed);
-    r->delivered++;
+    r->batch->delivered++;
+    return true;
+}
+
+/* The cursor's 64 KiB are not touched before they are used. */
+static bool begin(struct replay *r)
+{
+    r->batch = malloc(sizeof *r->batch);
+    if (r->batch == NULL) {
+        return false;
+    }
+    r->batch->count = 0;
+    r->batch->delivered = 0;
+    r->batch->cursor_len = 0;
     return true;
 }
 
@@ -156,7 +178,7 @@ static bool ask(struct session *session, struct replay *r)
     if (r->at_end) {
         assert(!r->last_shard);
         r->at_end = false;
-        r->cursor_len = 0;
+        r->batch->cursor_len = 0;
         r->shard++;
         r->last_shard = r->shard + 1 == s->node->shard_count;
     }
@@ -177,7 +199,11 @@ void replay_pump(struct session *session)
     struct replay *r = session->replays;
     bool asked = false;
     while (r != NULL && !r->away && session_has_room(session)) {
-        if (r->delivered < r->count) {
+        if (r->batch == NULL && !begin(r)) {
+            shard_count(session->shard, METRIC_drop_no_memory);
+            detach(session, r);
+            r = session->replays;
+        } else if (r->batch->delivered < r->batch->count) {
             if (!deliver_one(session, r)) {
                 return;
             }

@@ -23,7 +23,8 @@ struct session;
 
 #define REPLAY_BATCH 64u
 
-/* Begins one; `filter` is plain and valid. Without memory nothing is replayed: false. */
+/* Begins one; `filter` is plain and valid, and none is under way for it (replay_forget()). Without
+ * memory nothing is replayed: false. */
 bool replay_start(struct session *session, struct bytes filter,
                   const struct subscribe_options *options);
 

@@ -17,10 +17,11 @@ struct mailbox *mailbox_create(size_t bytes); /* a power of two, >= 256; NULL: n
 void mailbox_destroy(struct mailbox *m);
 
 /* ---- the producer */
-size_t mailbox_record_max(const struct mailbox *m); /* a quarter of the ring */
+size_t mailbox_record_max(const struct mailbox *m);   /* a quarter of the ring */
 void *mailbox_reserve(struct mailbox *m, size_t len); /* one at a time; NULL when full */
-void mailbox_commit(struct mailbox *m);  /* the reserved record is complete; not yet to be seen */
-bool mailbox_publish(struct mailbox *m); /* shows all that was committed; false: there was nothing new */
+void mailbox_commit(struct mailbox *m); /* the reserved record is complete; not yet to be seen */
+bool mailbox_publish(
+    struct mailbox *m); /* shows all that was committed; false: there was nothing new */
 
 /* ---- the consumer */
 const void *mailbox_peek(struct mailbox *m, size_t *len); /* NULL when empty; valid until release */

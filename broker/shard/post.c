@@ -119,9 +119,9 @@ static void move_in(struct shard *s, struct post_out *out)
 }
 
 /*
- * The receiver exchanges `asleep` to 1, then looks at its mailboxes, then waits; here the mailbox is
- * filled, then `asleep` exchanged to 0. The later of the two exchanges sees the earlier one, and what
- * came before it: so either the receiver finds the mail, or we find it asleep.
+ * The receiver exchanges `asleep` to 1, then looks at its mailboxes, then waits; here the mailbox
+ * is filled, then `asleep` exchanged to 0. The later of the two exchanges sees the earlier one, and
+ * what came before it: so either the receiver finds the mail, or we find it asleep.
  */
 static void wake(struct shard *s, struct shard *to)
 {

@@ -29,8 +29,8 @@ void wheel_set(struct wheel *w, struct timer *t, uint64_t due_ms);
 void wheel_cancel(struct wheel *w, struct timer *t); /* fine when it is not set */
 
 /* Fires what is due at now_ms, each timer once, in order of due_ms up to the resolution, at most
- * `budget` of them; a timer may set or cancel any timer, itself too. Returns how many fired; what the
- * budget left over fires at the next run. */
+ * `budget` of them; a timer may set or cancel any timer, itself too. Returns how many fired; what
+ * the budget left over fires at the next run. */
 unsigned wheel_run(struct wheel *w, uint64_t now_ms, unsigned budget);
 
 /* When wheel_run() has to be called next: never later than the earliest timer; 0: at

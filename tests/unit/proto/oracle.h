@@ -30,7 +30,7 @@ bool oracle_property_allowed(const struct oracle_place *place, uint8_t id);
 bool oracle_property_others(const struct oracle_place *place, uint8_t id);
 
 /* The packet at that place with these properties (of wire.h); returns its size. */
-size_t oracle_packet(uint8_t *out, const struct oracle_place *place, const char *properties);
+size_t oracle_packet(uint8_t *out, const struct oracle_place *place, const char *props);
 
 /* May the packet (enum mqtt_type) from that side carry the code, in 5.0? */
 bool oracle_reason_allowed(uint8_t reason, unsigned type, bool from_server);
