@@ -236,6 +236,15 @@ class Broker:
         with open(f'/proc/{self.process.pid}/status', encoding='utf-8') as f:
             return int(re.search(rf'^{field}:\s+(\d+)', f.read(), re.MULTILINE)[1])
 
+    def stays_below(self, kib):
+        """Asserts that the broker's resident memory is below. A sanitizer keeps what was freed for a
+        while, and shadows the rest: nothing can be said of the memory then."""
+        with open(f'/proc/{self.process.pid}/maps', encoding='utf-8') as f:
+            sanitized = re.search(r'lib[at]san\.so', f.read())
+        if not sanitized:
+            rss = self.status('VmRSS')
+            equal(rss < kib, True, f'{rss} KiB of memory, less than {kib}')
+
     def counters(self, last):
         """Every counter, of now. The broker writes them into its log when asked; `last` is one that
         the caller is interested in, waited for. Asked more than ten times a second it is silent,
