@@ -294,6 +294,9 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     session_attach(session, c);
     c->session = session;
     c->phase = CONN_CONNECTED;
+    if (session->retaining != NULL) { /* what an earlier connection sent comes first (P2) */
+        c->blocked |= BLOCKED_RETAIN;
+    }
     atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);
     shard_count(s, METRIC_connect_accepted);
     log_connected(c, client_id, resumed);

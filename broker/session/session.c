@@ -183,6 +183,9 @@ void session_end(struct session *session)
     local_unsubscribe_all(session);
     give_up_deliveries(session);
     replay_forget_all(session);
+    if (session->retaining != NULL) {
+        *session->retaining = NULL;
+    }
     packet_ids_fini(&session->received);
     wheel_cancel(s->wheel, &session->timer);
     table_remove(&s->sessions, &session->by_client_id);

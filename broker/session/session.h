@@ -52,8 +52,11 @@ struct session {
     struct will *will; /* owned; NULL: none */
     struct replay *replays_last;
     struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
-    struct timer timer;     /* the earlier of the will's and the session's time */
-    uint64_t mark;          /* of the delivery being put together (route/deliver.c) */
+    /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back
+     * here; NULL: there is none. The next connection waits for it, or would overtake it. */
+    struct session **retaining;
+    struct timer timer; /* the earlier of the will's and the session's time */
+    uint64_t mark;      /* of the delivery being put together (route/deliver.c) */
     uint32_t mark_index;
     uint16_t client_id_len;
     uint8_t client_id[];
