@@ -252,6 +252,16 @@ static struct session *enter_session(struct shard *s, struct bytes client_id, bo
     return session_open(s, client_id, hash);
 }
 
+/*
+ * A client that gave up on a connection and made another: the two may arrive by different shards,
+ * the earlier one last. It must not take over from the later one, where its client waits.
+ */
+static bool is_ghost(const struct conn *c, struct bytes client_id)
+{
+    const struct session *session = session_find(c->shard, client_id, client_hash(client_id));
+    return session != NULL && session->conn != NULL && !c->more_input && conn_peer_has_gone(c);
+}
+
 static void log_connected(const struct conn *c, struct bytes client_id, bool resumed)
 {
     char address[CONN_ADDRESS_TEXT];
@@ -274,6 +284,10 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     struct shard *s = c->shard;
     char text[ASSIGNED_ID_LEN + 1];
 
+    if (is_ghost(c, m->client_id)) {
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
+        return MQTT_REASON_SUCCESS;
+    }
     enum mqtt_reason reason = check(s, m);
     struct session *session = NULL;
     bool resumed = false;
