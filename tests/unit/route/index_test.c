@@ -371,21 +371,21 @@ Test(index, no_memory)
     const uint64_t bytes = index_bytes(index_);
     for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
         const struct bytes filter = bytes_text(filters[i]);
-        enum index_err err = INDEX_NO_MEMORY;
-        for (unsigned n = 0; err != INDEX_OK; n++) {
+        bool failed = true;
+        for (unsigned n = 0; failed; n++) {
             uint64_t id = 0;
             fault_at(n);
-            err = index_add(index_, index_owner(index_, filter), filter, 0, &id);
-            const bool failed = fault_happened();
+            const enum index_err err =
+                index_add(index_, index_owner(index_, filter), filter, 0, &id);
+            failed = fault_happened();
             fault_at(FAULT_NEVER);
-            cr_assert_eq(failed, err != INDEX_OK);
+            cr_assert(failed || err == INDEX_OK);
             cr_assert_eq(id != 0, err == INDEX_OK);
             cr_assert_eq(index_filter_count(index_), err == INDEX_OK);
+            drop(filter, 0);
             all_pass();
             all_pass();
         }
-        drop(filter, 0);
-        all_pass();
         cr_expect_eq(index_bytes(index_), bytes, "%s", filters[i]);
     }
 }
@@ -426,7 +426,7 @@ Test(index, no_memory_to_match)
         err = index_match(index_, bytes_text("a/a/a"), &match);
         fault_at(FAULT_NEVER);
     }
-    cr_expect_gt(n, 6);
+    cr_expect_gt(n, 4);
     cr_expect_eq(match.filter_count, 8);
     cr_expect_eq(match.group_count, 8);
 }
