@@ -100,7 +100,9 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
     const struct mqtt_properties *p = &m->properties;
     c->version = (uint8_t)m->version;
     c->keep_alive_ms = keep_alive(c, m) * 1500u;
-    c->server_receive_maximum = (uint16_t)limits->receive_maximum;
+    /* Before 5.0 the client could not be told; its identifiers are the bound (4.9). */
+    c->server_receive_maximum =
+        m->version == MQTT_V5 ? (uint16_t)limits->receive_maximum : UINT16_MAX;
     c->server_topic_alias_maximum =
         m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
@@ -293,6 +295,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     session->expiry_s = session_expiry(c, m);
     session_attach(session, c);
     c->session = session;
+    c->received_before = (uint16_t)packet_ids_count(&session->received);
     c->phase = CONN_CONNECTED;
     atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);
     shard_count(s, METRIC_connect_accepted);
