@@ -5,7 +5,7 @@ import socket
 import threading
 
 from harness import Client, equal, pass_time, test, wait_until
-from raw import CONNACK, DISCONNECT, PUBREC, V311, V5, Unexpected, publish_many, wire
+from raw import CONNACK, DISCONNECT, PUBREC, V311, V5, Unexpected, Will, publish_many, wire
 
 EXPIRY = {'session_expiry_interval': 300}
 SECONDS = 14
@@ -433,6 +433,20 @@ def publisher_goes_on_when_memory_comes_free(b):
     finally:
         thread.join()
     equal(failure, [])
+
+
+@test(only='dunlin')
+def wills_count_as_memory(b):
+    """Large wills are refused when the memory is used up; the small one of a client that may come
+    to fetch what uses it is not."""
+    mib = 1 << 20
+    other = b.another({'limits.message_memory_max': mib, 'limits.packet_bytes_max': mib})
+    for i in range(16):
+        other.connected(will=Will('w', bytes(65000)))
+    wait_until(lambda: other.counter('message_memory_bytes') >= 16 * 65000)
+    other.connected(will=Will('w', bytes(65000)))  # in a turn that began below the limit
+    other.client().connect(will=Will('w', bytes(65000)), expect=0x97)
+    other.client().connect(will=Will('w', bytes(100)))
 
 
 # ---- What CONNACK announces
