@@ -281,6 +281,29 @@ def queue_bound_counts_for_a_slow_connected_client_too(b):
     equal(got, [0, 15, 16, 17, 18, 19])
 
 
+@test(only='dunlin')
+def retained_messages_that_wait_are_those_of_now(b):
+    """A replay that stops for want of room, and goes on in a later connection, sends what is
+    retained by then."""
+    other = b.another({'limits.session_queue_messages_max': 4})
+    p = other.connected()
+    for i in range(20):
+        p.publish('r/%02d' % i, b'old', qos=1, retain=True)
+    s = other.connected('s', clean_start=False, props=EXPIRY | {'receive_maximum': 1})
+    s.subscribe('r/#', qos=1)
+    s.expect_message('r/00', b'old', ack=False)
+    s.drop()
+    p.publish('r/18', b'', retain=True)
+    p.publish('r/19', b'new', retain=True)
+    p.ping()
+    s = other.connected('s', clean_start=False, props=EXPIRY)
+    got = []
+    while not got or got[-1].topic != 'r/19':
+        got.append(s.expect_message(retain=1))
+    equal([m.topic for m in got], ['r/%02d' % i for i in range(20) if i != 18])
+    equal(got[-1].payload, b'new')
+
+
 # ---- Packets as large as there are
 
 @test(only='dunlin', full=True, timeout=120)
