@@ -72,6 +72,7 @@ struct conn {
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
     uint16_t server_receive_maximum;
+    uint16_t received_before; /* QoS 2, unreleased at CONNECT: not of this connection's quota */
     uint16_t server_topic_alias_maximum;
     uint32_t server_packet_bytes_max;
 

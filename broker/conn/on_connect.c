@@ -19,6 +19,10 @@
 #define ASSIGNED_ID_LEN                                                                            \
     23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
 
+/* A will this small is taken even when message_memory_max is reached: the client may be the one
+ * that comes to fetch what fills the memory. */
+#define WILL_BYTES_ALWAYS 4096u
+
 static uint64_t client_hash(struct bytes client_id)
 {
     return XXH3_64bits(client_id.at, client_id.len);
@@ -50,6 +54,11 @@ static enum mqtt_reason check_will(const struct shard *s, const struct mqtt_conn
 {
     if (!m->has_will) {
         return MQTT_REASON_SUCCESS;
+    }
+    const struct mqtt_will *will = &m->will;
+    if (s->memory_full &&
+        will->topic.len + will->properties.raw.len + will->payload.len > WILL_BYTES_ALWAYS) {
+        return MQTT_REASON_QUOTA_EXCEEDED;
     }
     return publishable_topic(s, m->will.topic);
 }
@@ -100,7 +109,9 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
     const struct mqtt_properties *p = &m->properties;
     c->version = (uint8_t)m->version;
     c->keep_alive_ms = keep_alive(c, m) * 1500u;
-    c->server_receive_maximum = (uint16_t)limits->receive_maximum;
+    /* Before 5.0 the client could not be told; its identifiers are the bound (4.9). */
+    c->server_receive_maximum =
+        m->version == MQTT_V5 ? (uint16_t)limits->receive_maximum : UINT16_MAX;
     c->server_topic_alias_maximum =
         m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
@@ -307,12 +318,12 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     session->expiry_s = session_expiry(c, m);
     session_attach(session, c);
     c->session = session;
+    c->received_before = (uint16_t)packet_ids_count(&session->received);
     c->phase = CONN_CONNECTED;
     if (session->retaining != NULL) { /* what an earlier connection sent comes first (P2) */
         c->blocked |= BLOCKED_RETAIN;
     }
     atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);
-    shard_count(s, METRIC_connect_accepted);
     log_connected(c, client_id, resumed);
 
     c->last_packet_ms = s->now_ms;
@@ -321,9 +332,17 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         wheel_set(s->wheel, &c->timer, s->now_ms + c->keep_alive_ms);
     }
     if (!make_will(session, m)) {
-        return MQTT_REASON_SERVER_BUSY;
+        conn_doom(c, MQTT_REASON_SERVER_BUSY);
+    } else {
+        answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
     }
-    answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
+    if (c->doomed) { /* no memory, or it takes no packet as large as its CONNACK */
+        log_refused(c, client_id, c->doom);
+        shard_count(s, METRIC_connect_refused);
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET); /* silently [MQTT-3.14.0-1] */
+        return MQTT_REASON_SUCCESS;
+    }
+    shard_count(s, METRIC_connect_accepted);
     session_pump(session);
     replay_pump(session);
     return MQTT_REASON_SUCCESS;

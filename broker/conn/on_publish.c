@@ -200,7 +200,8 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         return MQTT_REASON_SUCCESS;
     }
     shard_count(s, METRIC_publish_received);
-    if (publish->qos > 0 && packet_ids_count(&session->received) >= c->server_receive_maximum) {
+    if (publish->qos > 0 && packet_ids_count(&session->received) >=
+                                (uint32_t)c->server_receive_maximum + c->received_before) {
         return MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
     }
     reason = publishable_topic(s, topic);

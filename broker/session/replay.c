@@ -19,6 +19,7 @@
 /* The messages looked up last, and where to go on; only a session's first replay has one. */
 struct batch {
     unsigned count, delivered; /* of `messages` */
+    struct message *last;      /* a reference: delivered last, of this shard's; NULL: none yet */
     struct message *messages[REPLAY_BATCH];
     size_t cursor_len;
     uint8_t cursor[UINT16_MAX]; /* the topic to go on after */
@@ -53,6 +54,7 @@ static void replay_free(struct replay *r)
     for (unsigned i = b == NULL ? 0 : b->delivered; b != NULL && i < b->count; i++) {
         message_put(b->messages[i]);
     }
+    message_put(b == NULL ? NULL : b->last);
     free(b);
     free(r);
 }
@@ -129,6 +131,12 @@ static void look_up(struct shard *s, struct replay *r)
     }
 }
 
+static void remember_last(struct batch *b, struct message *m)
+{
+    message_put(b->last);
+    b->last = m == NULL ? NULL : message_take(m, 1);
+}
+
 /* false: the message stays for later. */
 static bool deliver_one(struct session *session, struct replay *r)
 {
@@ -140,7 +148,13 @@ static bool deliver_one(struct session *session, struct replay *r)
         .retain = true,
     };
     if (d.qos > 0) {
-        session_deliver(session, &d); /* takes the reference */
+        remember_last(r->batch, m);
+        session_deliver(session, &d);                        /* takes the reference */
+    } else if (message_expired(m, session->shard->now_ms)) { /* while it waited here */
+        shard_count(session->shard, METRIC_drop_expired);
+        message_put(m);
+        r->batch->delivered++;
+        return true;
     } else {
         switch (conn_send_publish(session->conn, &d, 0, false)) {
         case CONN_NO_MEMORY:
@@ -151,6 +165,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         case CONN_SENT:
             break;
         }
+        remember_last(r->batch, m);
         message_put(m);
     }
     shard_count(session->shard, METRIC_retained_replayed);
@@ -167,6 +182,7 @@ static bool begin(struct replay *r)
     }
     r->batch->count = 0;
     r->batch->delivered = 0;
+    r->batch->last = NULL;
     r->batch->cursor_len = 0;
     return true;
 }
@@ -179,6 +195,7 @@ static bool ask(struct session *session, struct replay *r)
         assert(!r->last_shard);
         r->at_end = false;
         r->batch->cursor_len = 0;
+        remember_last(r->batch, NULL);
         r->shard++;
         r->last_shard = r->shard + 1 == s->node->shard_count;
     }
@@ -217,6 +234,25 @@ void replay_pump(struct session *session)
             asked = ask(session, r);
         }
     }
+}
+
+void replay_refresh(struct session *session)
+{
+    struct replay *r = session->replays;
+    struct batch *b = r == NULL || r->away ? NULL : r->batch;
+    if (b == NULL || b->delivered == b->count) {
+        return;
+    }
+    while (b->delivered < b->count) {
+        message_put(b->messages[b->delivered++]);
+    }
+    b->cursor_len = 0;
+    if (b->last != NULL) {
+        const struct bytes topic = message_topic(b->last);
+        memcpy(b->cursor, topic.at, topic.len);
+        b->cursor_len = topic.len;
+    }
+    r->at_end = false;
 }
 
 void replay_forget(struct session *session, struct bytes filter)

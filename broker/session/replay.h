@@ -31,6 +31,10 @@ bool replay_start(struct session *session, struct bytes filter,
 /* Goes on, as far as the session has room. */
 void replay_pump(struct session *session);
 
+/* The session is back: what was looked up for it before is looked up again, since it may have been
+ * replaced, deleted, or expired meanwhile. */
+void replay_refresh(struct session *session);
+
 /* The subscription is gone, or all of them are. */
 void replay_forget(struct session *session, struct bytes filter);
 void replay_forget_all(struct session *session);

@@ -125,6 +125,7 @@ void session_attach(struct session *session, struct conn *conn)
     session->ends_ms = NEVER;
     set_timer(session);
     outqueue_rewind(&session->out);
+    replay_refresh(session);
     local_set_online(session, true);
 }
 
