@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_node: a whole node with its shards on one thread, io_fake for a kernel, and a clock that
+ * only moves when told to. The test is the clients (tests/unit/broker/fake_client.h).
+ *
+ * Owner: the test; one node at a time, as the clock has no context. What cannot happen aborts.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/metrics.h"
+#include "broker/node.h"
+
+struct config;
+struct fake_client;
+struct io_fake_net;
+
+struct fake_node {
+    struct node *node;
+    struct io_fake_net *net;
+    struct config *config;
+    struct fake_client *clients; /* all that ever connected */
+};
+
+/* settings: "limits.receive_maximum=5", ended by NULL; what they leave out has its default. */
+struct fake_node *fake_node_create(unsigned shards, const char *const settings[]);
+#define SETTINGS(...)                                                                              \
+    (const char *const[])                                                                          \
+    {                                                                                              \
+        __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
+    }
+
+/* Tells the clients to go, waits for them, and frees all; not a message may be left over. */
+void fake_node_destroy(struct fake_node *n);
+
+/* As SIGHUP does: those settings and no others from now on. */
+void fake_node_reload(struct fake_node *n, const char *const settings[]);
+
+/* Mailboxes of so few bytes between all shards; before anything has happened. */
+void fake_node_shrink_mail(struct fake_node *n, size_t bytes);
+
+void fake_node_step(struct fake_node *n, unsigned shard); /* one turn */
+bool fake_node_is_busy(const struct fake_node *n); /* a turn of some shard would do something */
+void fake_node_settle(struct fake_node *n);        /* turns until none is left to be done */
+
+/* Moves the clock, with a stop wherever a timer is due, and settles at each. */
+void fake_node_advance(struct fake_node *n, uint64_t ms);
+uint64_t fake_node_now_ms(void);
+
+uint64_t fake_node_count(const struct fake_node *n, enum metric metric); /* of all shards */
+uint64_t fake_node_drops(const struct fake_node *n);                     /* for whatever reason */
+
+/* The shard that this client identifier's session lives on. */
+unsigned fake_node_home(const struct fake_node *n, const char *client_id);
+
+/* What runs here from now on runs on that shard; to look at its sessions, say. */
+struct shard *fake_node_enter(struct fake_node *n, unsigned shard);
