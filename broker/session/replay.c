@@ -103,18 +103,16 @@ bool replay_start(struct session *session, struct bytes filter,
     return true;
 }
 
-/* On the shard that stores the topics: the next batch. */
-static void look_up(struct shard *s, struct replay *r)
+static void fill(struct shard *s, struct replay *r, unsigned *budget)
 {
     struct batch *b = r->batch;
-    unsigned budget = POSITIONS_PER_LOOKUP;
     b->count = 0;
     b->delivered = 0;
     while (b->count < REPLAY_BATCH) {
         struct message *m;
         const enum retained_next next =
-            retained_next(s->retained, filter_of(r), bytes_of(b->cursor, b->cursor_len), &budget,
-                          &m, b->cursor, &b->cursor_len);
+            retained_next(s->retained, filter_of(r), bytes_of(b->cursor, b->cursor_len), budget, &m,
+                          b->cursor, &b->cursor_len);
         if (next == RETAINED_END) {
             r->at_end = true;
             return;
@@ -129,6 +127,17 @@ static void look_up(struct shard *s, struct replay *r)
             b->messages[b->count++] = message_take(m, 1);
         }
     }
+}
+
+/* On the shard that stores the topics: the next batch; an empty one when the turn's budget is used
+ * up, to be asked for again. */
+static void look_up(struct shard *s, struct replay *r)
+{
+    const unsigned most =
+        s->lookup_positions < POSITIONS_PER_LOOKUP ? s->lookup_positions : POSITIONS_PER_LOOKUP;
+    unsigned budget = most;
+    fill(s, r, &budget);
+    s->lookup_positions -= most - budget;
 }
 
 static void remember_last(struct batch *b, struct message *m)
