@@ -147,11 +147,14 @@ static void replay_retained(const struct job *job)
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter); i++) {
         const bool granted = job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR;
         const struct subscribe_options options = options_of(job, &filter);
-        if (job->existed[i]) {
-            replay_forget(session, filter.filter); /* of the subscription that was replaced */
+        struct subscription *subscription = granted ? local_find(session, filter.filter) : NULL;
+        if (subscription == NULL) {
+            continue;
         }
-        if (granted && wants_retained(&filter, job->existed[i]) &&
-            !replay_start(session, filter.filter, &options)) {
+        if (job->existed[i]) {
+            replay_forget(subscription); /* of the one that was replaced */
+        }
+        if (wants_retained(&filter, job->existed[i]) && !replay_start(subscription, &options)) {
             shard_count(session->shard, METRIC_drop_no_memory);
         }
     }
@@ -263,8 +266,8 @@ enum mqtt_reason on_unsubscribe(struct conn *c, const struct mqtt_packet *packet
         shard_count(c->shard, METRIC_unsubscribe_received);
         reasons[i] = MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
         if (subscription != NULL) {
+            replay_forget(subscription);
             local_unsubscribe(subscription);
-            replay_forget(c->session, filter.filter);
             reasons[i] = MQTT_REASON_SUCCESS;
         }
     }

@@ -313,6 +313,7 @@ static void subscription_free(struct subscription *sub)
 {
     struct session *session = sub->session;
     struct shard *s = session->shard;
+    assert(sub->replay == NULL);
     filter_take_subscription(sub->filter, sub);
     table_remove(&s->subscriptions, &sub->by_session);
     if (sub->prev != NULL) {

@@ -26,13 +26,14 @@ struct batch {
 };
 
 struct replay {
-    struct replay *next;
-    struct session *session; /* NULL: abandoned while it was away */
-    struct batch *batch;     /* NULL: its turn has not come */
-    bool away;               /* another shard has it: only `session` and `next` may be touched */
-    bool at_end;             /* of the shard asked last */
-    bool last_shard;         /* no further shard is to be asked */
-    unsigned shard;          /* asked last, or to be asked next */
+    struct replay *next, *prev;        /* of the session */
+    struct subscription *subscription; /* which points back */
+    struct session *session;           /* NULL: abandoned while it was away */
+    struct batch *batch;               /* NULL: its turn has not come */
+    bool away;                         /* another shard has it: only these four may be touched */
+    bool at_end;                       /* of the shard asked last */
+    bool last_shard;                   /* no further shard is to be asked */
+    unsigned shard;                    /* asked last, or to be asked next */
     struct subscribe_options options;
     uint16_t filter_len;
     uint8_t filter[];
@@ -61,31 +62,29 @@ static void replay_free(struct replay *r)
 
 static void detach(struct session *session, struct replay *r)
 {
-    struct replay **at = &session->replays;
-    struct replay *before = NULL;
-    while (*at != r) {
-        before = *at;
-        at = &before->next;
-    }
-    *at = r->next;
-    if (session->replays_last == r) {
-        session->replays_last = before;
-    }
+    *(r->prev == NULL ? &session->replays : &r->prev->next) = r->next;
+    *(r->next == NULL ? &session->replays_last : &r->next->prev) = r->prev;
+    r->subscription->replay = NULL;
     r->session = NULL;
     if (!r->away) {
         replay_free(r);
     }
 }
 
-bool replay_start(struct session *session, struct bytes filter,
-                  const struct subscribe_options *options)
+bool replay_start(struct subscription *subscription, const struct subscribe_options *options)
 {
+    assert(subscription->replay == NULL);
+
+    struct session *session = subscription->session;
+    const struct bytes filter = local_filter_name(subscription->filter);
     const struct node *node = session->shard->node;
     struct replay *r = calloc(1, sizeof *r + filter.len);
     if (r == NULL) {
         return false;
     }
     r->session = session;
+    r->subscription = subscription;
+    subscription->replay = r;
     r->options = *options;
     r->filter_len = (uint16_t)filter.len;
     memcpy(r->filter, filter.at, filter.len);
@@ -97,6 +96,7 @@ bool replay_start(struct session *session, struct bytes filter,
         session->replays = r;
     } else {
         session->replays_last->next = r;
+        r->prev = session->replays_last;
     }
     session->replays_last = r;
     replay_pump(session);
@@ -264,13 +264,10 @@ void replay_refresh(struct session *session)
     r->at_end = false;
 }
 
-void replay_forget(struct session *session, struct bytes filter)
+void replay_forget(struct subscription *subscription)
 {
-    for (struct replay *r = session->replays; r != NULL; r = r->next) {
-        if (bytes_equal(filter_of(r), filter)) {
-            detach(session, r);
-            return;
-        }
+    if (subscription->replay != NULL) {
+        detach(subscription->session, subscription->replay);
     }
 }
 

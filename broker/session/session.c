@@ -181,9 +181,9 @@ void session_end(struct session *session)
     assert(session->conn == NULL);
 
     session_will_publish(session); /* [MQTT-3.1.3-9]: the session's end, at the latest */
+    replay_forget_all(session);
     local_unsubscribe_all(session);
     give_up_deliveries(session);
-    replay_forget_all(session);
     if (session->retaining != NULL) {
         *session->retaining = NULL;
     }
