@@ -11,7 +11,8 @@ uint64_t level_hash(struct bytes level, size_t number, uint64_t seed)
     return XXH3_64bits_withSeed(level.at, level.len, seed + number * 0x9e3779b97f4a7c15u);
 }
 
-/* Room for `need` elements of `size`, and one at least; NULL: out of memory, the array is as it was. */
+/* Room for `need` elements of `size`, and one at least; NULL: out of memory, the array is as it
+ * was. */
 static void *reserve(void *array, size_t *capacity, size_t need, size_t size)
 {
     if (array != NULL && need <= *capacity) {

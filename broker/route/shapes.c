@@ -239,8 +239,8 @@ static bool shape_equal(const struct slot_entry *entry, const void *key)
     return bytes_equal(rest, bytes_text(!shape->is_below ? "" : shape->levels == 0 ? "#" : "/#"));
 }
 
-/* Looks at the lines, which have been on their way; keeps those guesses that may be right, and lets their
- * entries come. */
+/* Looks at the lines, which have been on their way; keeps those guesses that may be right, and lets
+ * their entries come. */
 static void narrow(struct match_walk *walk)
 {
     size_t left = 0;

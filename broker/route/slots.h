@@ -127,8 +127,8 @@ static inline struct slot_entry *slots_find(const struct slots *s, uint64_t hash
     }
 }
 
-/* A look at the line where the search begins, without a branch per slot. The entry that is probably the
- * one is brought closer, but not read. */
+/* A look at the line where the search begins, without a branch per slot. The entry that is probably
+ * the one is brought closer, but not read. */
 enum slots_look { SLOTS_NONE, SLOTS_CANDIDATE, SLOTS_UNSURE };
 
 /* SLOTS_NONE: slots_find() would find none. SLOTS_CANDIDATE: *entry would be the first it compared.
