@@ -213,25 +213,9 @@ static void on_index_ready(struct shard *s, struct subscribe_job *base)
 
 /* ---- SUBSCRIBE, UNSUBSCRIBE */
 
-/* [MQTT-3.8.3-4] */
-static bool shared_no_local(const struct mqtt_subscribe *m)
-{
-    struct bytes rest = m->filters;
-    struct mqtt_filter filter;
-    while (mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter)) {
-        if (filter.no_local && topic_is_share(filter.filter)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum mqtt_reason on_subscribe(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_subscribe *m = &packet->subscribe;
-    if (shared_no_local(m)) {
-        return MQTT_REASON_PROTOCOL_ERROR;
-    }
     struct job *job = job_create(c, m);
     if (job == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
