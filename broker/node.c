@@ -22,11 +22,6 @@
 #define MAILBOX_BYTES_MANY (1u << 16)
 #define FEW_SHARDS         8u
 
-unsigned node_shard_of(const struct node *node, uint64_t client_hash)
-{
-    return node->partition_shard[client_hash % PARTITIONS];
-}
-
 static bool shard_init_tables(struct shard *s)
 {
     struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id, &s->subscriptions,

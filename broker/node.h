@@ -59,4 +59,7 @@ NODISCARD enum io_err node_create(struct node **out, const struct node_conf *con
 void node_destroy(struct node *node);
 
 /* The shard that a client identifier's session lives on. */
-unsigned node_shard_of(const struct node *node, uint64_t client_hash);
+static inline unsigned node_shard_of(const struct node *node, uint64_t client_hash)
+{
+    return node->partition_shard[client_hash % PARTITIONS];
+}
