@@ -71,6 +71,10 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
     }
     memset(node, 0, sizeof *node);
     node->shard_count = conf->shard_count;
+    if (getrandom(&node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed) {
+        err = IO_FAILED;
+        goto out;
+    }
     node->clock_ms = conf->clock_ms;
     atomic_init(&node->config, conf->config);
     atomic_init(&node->running, conf->shard_count);

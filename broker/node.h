@@ -26,6 +26,7 @@ struct node {
     unsigned shard_count;
     struct shard *shards[INDEX_SHARDS_MAX];
     struct index *index;
+    uint64_t seed;                 /* of the tables that clients choose the keys of; random */
     struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
     uint64_t (*clock_ms)(void);    /* monotonic */
     uint8_t partition_shard[PARTITIONS];

@@ -188,8 +188,7 @@ static struct bytes assign_id(struct shard *s, char *text)
     do {
         snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx", (unsigned long long)shard_random(s));
         id = bytes_of(text, ASSIGNED_ID_LEN);
-    } while (node_shard_of(s->node, client_hash(id)) != s->id ||
-             session_find(s, id, client_hash(id)) != NULL);
+    } while (node_shard_of(s->node, client_hash(id)) != s->id || session_find(s, id) != NULL);
     return id;
 }
 
@@ -239,10 +238,10 @@ static struct session *enter_session(struct shard *s, struct bytes client_id, bo
                                      bool *resumed, enum mqtt_reason *reason)
 {
     const uint64_t hash = client_hash(client_id);
-    struct session *session = session_find(s, client_id, hash);
+    struct session *session = session_find(s, client_id);
     if (session != NULL) {
         take_over(session); /* which may have been the end of it */
-        session = session_find(s, client_id, hash);
+        session = session_find(s, client_id);
     }
     if (session != NULL && clean_start) {
         session_end(session); /* [MQTT-3.1.2-4] */
@@ -269,7 +268,7 @@ static struct session *enter_session(struct shard *s, struct bytes client_id, bo
  */
 static bool is_ghost(const struct conn *c, struct bytes client_id)
 {
-    const struct session *session = session_find(c->shard, client_id, client_hash(client_id));
+    const struct session *session = session_find(c->shard, client_id);
     return session != NULL && session->conn != NULL && !c->more_input && conn_peer_has_gone(c);
 }
 

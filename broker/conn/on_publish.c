@@ -45,6 +45,7 @@ static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publis
         return MQTT_REASON_SUCCESS;
     }
     if (c->version != MQTT_V5) {
+        packet_ids_remove(&c->session->received, publish->packet_id); /* it will come again */
         return reason;
     }
     acknowledge(c, publish->qos, publish->packet_id, reason);

@@ -67,7 +67,7 @@ static inline struct bytes session_client_id(const struct session *session)
     return bytes_of(session->client_id, session->client_id_len);
 }
 
-struct session *session_find(struct shard *s, struct bytes client_id, uint64_t client_hash);
+struct session *session_find(struct shard *s, struct bytes client_id); /* or NULL */
 
 /* A new session without a connection; counted. NULL when out of memory. */
 struct session *session_open(struct shard *s, struct bytes client_id, uint64_t client_hash);
