@@ -37,7 +37,8 @@ def v311_mqtt_3_1_0_1(b, name):
     not_retained(b, '3.1.0-1')
 
 
-@test(each=rows({'same': 0, 'another id': 0, 'malformed': 0}))
+@test(each=rows({'same': 0, 'another id': 0, 'malformed': 0}),
+      mosquitto='does not publish the will')
 def v311_mqtt_3_1_0_2(b, which):
     """A second CONNECT is a violation, and ends the connection as one: the will is published."""
     o = subscriber(b, '3.1.0-2')
@@ -73,7 +74,8 @@ def v311_mqtt_3_1_2_1_of_31(b):
     equal(p is None or (p.type, p.reason) in ((CONNACK, 0), (CONNACK, 1)), True, p)
 
 
-@test(each=[(0,), (1,), (2,), (3,), (6,), (0x44,), (0x84,), (255,)])
+@test(each=[(0,), (1,), (2,), (3,), (6,), (0x44,), (255,)])
+@test(each=[(0x84,)], mosquitto='takes it for a bridge of its own')
 def v311_mqtt_3_1_2_2(b, level):
     """A protocol level that the server has not: CONNACK with code 1, then the end."""
     c = b.client(V311)
@@ -354,7 +356,7 @@ def lasted(c, begin):
     return time.monotonic() - begin
 
 
-@test
+@test(mosquitto='looks every five seconds')
 def v311_mqtt_3_1_2_24(b):
     """Silence of one and a half times the keep alive, and not less, is a lost connection: the
     server closes, and the will is published."""
@@ -366,7 +368,7 @@ def v311_mqtt_3_1_2_24(b):
     o.expect_message('3.1.2-24', b'silent')
 
 
-@test
+@test(mosquitto='looks every five seconds')
 def v311_mqtt_3_1_2_24_any_packet(b):
     """Every packet of the client counts, not PINGREQ alone; those of the server do not."""
     quiet = subscriber(b, '3.1.2-24/x', keep_alive=1)

@@ -40,7 +40,8 @@ def v311_mqtt_3_8_3_3(b, what):
         'no QoS of the second': string('t') + b'\0' + string('u')}[what]))
 
 
-@test(each=[(byte,) for byte in (0x03, 0x04, 0x05, 0x08, 0x10, 0x20, 0x40, 0x80, 0x82, 0xFF)])
+@test(each=[(byte,) for byte in (0x03, 0x04, 0x05, 0x08, 0x10, 0x20, 0x40, 0x80, 0x82, 0xFF)],
+      mosquitto='has done the filters before it')
 def v311_mqtt_3_8_3_4(b, byte):
     """QoS 3, or any of the six other bits: the server closes, and nothing of the SUBSCRIBE is
     done."""

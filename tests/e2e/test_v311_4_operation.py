@@ -177,7 +177,7 @@ def v311_mqtt_4_3_3_1_repeated(b):
     equal(got.type, wire.PINGRESP)
 
 
-@test(each=[(False,), (True,)])
+@test(each=[(False,), (True,)], mosquitto='does not answer the third copy')
 def v311_mqtt_4_3_3_2(b, dup):
     """QoS 2, receiving: PUBREC with the identifier; until PUBREL the same identifier is the same
     message, answered and not delivered again; then PUBCOMP, and the identifier stands for a new
@@ -293,7 +293,7 @@ def v311_mqtt_4_6_0_2(b):
     exactly(p, *(wire.ack(PUBACK, n) for n in numbers))
 
 
-@test
+@test(mosquitto='closes above 20 open messages')
 def v311_mqtt_4_6_0_3(b):
     """PUBRECs come in the order of the PUBLISHes, those of a second copy as well."""
     p, numbers = client(b), [*range(1, 300), 65535, 5000, 400, 17, 3]
@@ -337,7 +337,7 @@ def v311_mqtt_4_6_0_6(b, published, granted):
     topic = f'4.6.0-6/{published}/{granted}'
     subscribers, p = [subscriber(b, topic, qos=granted) for _ in range(2)], client(b)
     bodies = [b'%d' % i for i in range(1000)]
-    publish_many(p, topic, bodies, qos=published)
+    publish_many(p, topic, bodies, qos=published, window=20)
     for s in subscribers:
         got = [s.expect_message(topic, qos=min(published, granted)).payload for _ in bodies]
         equal(got, bodies)
@@ -560,7 +560,12 @@ VIOLATIONS = {
 }
 
 
-@test(each=rows(VIOLATIONS))
+LAX = ('2.2 flags', '3.1 CONNECT again', '3.9 SUBACK', '3.11 UNSUBACK', '3.12 body',
+       '3.13 PINGRESP')
+
+
+@test(each=[(name,) for name in VIOLATIONS if name not in LAX])
+@test(each=[(name,) for name in LAX], mosquitto='lets it pass')
 def v311_mqtt_4_8_0_1(b, name):
     """A violation ends the connection it came on, without a word, as a lost one; the packets before
     it count and those behind it do not; no other connection suffers."""
