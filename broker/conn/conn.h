@@ -61,10 +61,11 @@ struct conn {
     uint8_t version; /* enum mqtt_version; UNKNOWN before CONNECT */
     uint8_t doom;    /* a reason code: to be closed with it when next looked at; 0: no */
     bool doomed;
-    bool receiving;           /* io_receive_start() is in force */
-    bool sending;             /* an io_send() is under way */
-    bool peer_ended;          /* ended() was called */
-    bool write_shut;          /* io_shutdown_write() was called */
+    bool accepted;   /* CONNACK said so: only then may a DISCONNECT follow [MQTT-3.14.0-1] */
+    bool receiving;  /* io_receive_start() is in force */
+    bool sending;    /* an io_send() is under way */
+    bool peer_ended; /* ended() was called */
+    bool write_shut; /* io_shutdown_write() was called */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards owe and that point here */
     uint8_t listener;

@@ -222,8 +222,8 @@ void conn_close(struct conn *c, uint8_t reason, enum session_will will)
     if (c->phase != CONN_AWAIT_CONNECT && c->phase != CONN_CONNECTED) {
         return;
     }
-    if (c->phase == CONN_CONNECTED && c->version == MQTT_V5 && reason != MQTT_REASON_SUCCESS &&
-        !c->peer_ended) {
+    if (c->accepted && c->phase == CONN_CONNECTED && c->version == MQTT_V5 &&
+        reason != MQTT_REASON_SUCCESS && !c->peer_ended) {
         struct mqtt_packet packet = {.type = MQTT_DISCONNECT, .disconnect = {.reason = reason}};
         conn_send_packet(c, &packet, bytes_of(NULL, 0));
     }

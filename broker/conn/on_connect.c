@@ -94,6 +94,13 @@ static uint16_t keep_alive(const struct conn *c, const struct mqtt_connect *m)
     return over ? (uint16_t)max_s : m->keep_alive_s; /* before 5.0 the client cannot be told */
 }
 
+static uint32_t packet_bytes_max(const struct mqtt_connect *m)
+{
+    return property_has(&m->properties, PROPERTY_MAXIMUM_PACKET_SIZE)
+               ? m->properties.maximum_packet_size
+               : MQTT_PACKET_BYTES_MAX;
+}
+
 static void take_terms(struct conn *c, const struct mqtt_connect *m)
 {
     const struct config_limits *limits = &c->shard->config->limits;
@@ -105,8 +112,6 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
         m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
         property_has(p, PROPERTY_RECEIVE_MAXIMUM) ? p->receive_maximum : UINT16_MAX;
-    c->packet_bytes_max = property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) ? p->maximum_packet_size
-                                                                        : MQTT_PACKET_BYTES_MAX;
     c->problem_information = !property_has(p, PROPERTY_REQUEST_PROBLEM_INFORMATION) ||
                              p->request_problem_information != 0;
     if (property_has(p, PROPERTY_TOPIC_ALIAS_MAXIMUM)) {
@@ -282,6 +287,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         client_id = assigned ? assign_id(s, text) : client_id;
         session = enter_session(s, client_id, m->clean_start, &resumed, &reason);
     }
+    c->packet_bytes_max = packet_bytes_max(m);
     if (session == NULL) {
         log_refused(c, client_id, (uint8_t)reason);
         connect_refuse(c, m->version, (uint8_t)reason);
@@ -305,6 +311,10 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         return MQTT_REASON_SERVER_BUSY;
     }
     answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
+    if (c->doomed) {
+        return MQTT_REASON_PACKET_TOO_LARGE; /* no CONNACK, so nothing may follow [MQTT-3.2.0-1] */
+    }
+    c->accepted = true;
     session_pump(session);
     replay_pump(session);
     return MQTT_REASON_SUCCESS;
