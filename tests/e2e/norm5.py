@@ -96,18 +96,28 @@ def gone(b, client_id):
     c.disconnect()
 
 
+def replayed(c):
+    """The retained messages that `c` has got for its last SUBSCRIBE, as [(topic, payload)]: those
+    before that of a further one."""
+    mark = f'norm5/mark/{c.next_id()}/{id(c)}'
+    c.publish(mark, b'mark', 1, retain=True)
+    c.subscribe(mark, qos=0)
+    found = []
+    while (p := c.expect(PUBLISH)).topic != mark:
+        equal(p.retain, True, p)
+        found.append((p.topic, p.payload))
+    c.unsubscribe(mark)
+    c.publish(mark, b'', 1, retain=True)
+    return sorted(found)
+
+
 def retained_on(b, topic_filter, **opts):
     """What a new subscriber gets at once, as [(topic, payload)]."""
     c = b.connected()
     c.subscribe(topic_filter, qos=2, **opts)
-    c.ping()
-    found = []
-    while c.aside:
-        p = c.recv()
-        equal((p.type, p.retain), (PUBLISH, True), p)
-        found.append((p.topic, p.payload))
+    found = replayed(c)
     c.close()
-    return sorted(found)
+    return found
 
 
 def settled(b, topic, want):
