@@ -63,15 +63,14 @@ static bool take_port(struct listen_url *url, int fd)
 static bool is_free(const struct listen_url *url)
 {
     /* SO_REUSEPORT would let two brokers of one user share a port, each with half of the clients.
-     */
+     * Not listening here: a client that came just now would be let in, and thrown out. */
     const int fd = socket(url->address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0) {
         return false;
     }
     const bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR) &&
                     (url->address.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
-                    bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0 &&
-                    listen(fd, 1) == 0;
+                    bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0;
     const int error = errno;
     close(fd);
     errno = error;

@@ -22,11 +22,6 @@
 #define MAILBOX_BYTES_MANY (1u << 16)
 #define FEW_SHARDS         8u
 
-unsigned node_shard_of(const struct node *node, uint64_t client_hash)
-{
-    return node->partition_shard[client_hash % PARTITIONS];
-}
-
 static bool shard_init_tables(struct shard *s)
 {
     struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id, &s->subscriptions,
@@ -76,6 +71,10 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
     }
     memset(node, 0, sizeof *node);
     node->shard_count = conf->shard_count;
+    if (getrandom(&node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed) {
+        err = IO_FAILED;
+        goto out;
+    }
     node->clock_ms = conf->clock_ms;
     atomic_init(&node->config, conf->config);
     atomic_init(&node->running, conf->shard_count);

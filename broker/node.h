@@ -26,6 +26,7 @@ struct node {
     unsigned shard_count;
     struct shard *shards[INDEX_SHARDS_MAX];
     struct index *index;
+    uint64_t seed;                 /* of the tables that clients choose the keys of; random */
     struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
     uint64_t (*clock_ms)(void);    /* monotonic */
     uint8_t partition_shard[PARTITIONS];
@@ -59,4 +60,7 @@ NODISCARD enum io_err node_create(struct node **out, const struct node_conf *con
 void node_destroy(struct node *node);
 
 /* The shard that a client identifier's session lives on. */
-unsigned node_shard_of(const struct node *node, uint64_t client_hash);
+static inline unsigned node_shard_of(const struct node *node, uint64_t client_hash)
+{
+    return node->partition_shard[client_hash % PARTITIONS];
+}

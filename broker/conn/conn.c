@@ -2,6 +2,7 @@
 #include "broker/conn/conn.h"
 
 #include <arpa/inet.h>
+#include <netinet/tcp.h>
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,6 +69,14 @@ struct conn *conn_list_take(struct conn_list *list, size_t offset)
 bool conn_output_full(const struct conn *c)
 {
     return outbuf_bytes(&c->out) >= c->shard->config->limits.output_bytes_max;
+}
+
+bool conn_peer_has_gone(const struct conn *c)
+{
+    struct tcp_info info;
+    socklen_t len = sizeof info;
+    return getsockopt(c->socket.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
+           info.tcpi_state != TCP_ESTABLISHED;
 }
 
 void conn_doom(struct conn *c, uint8_t reason)

@@ -64,6 +64,7 @@ struct conn {
     bool receiving;           /* io_receive_start() is in force */
     bool sending;             /* an io_send() is under way */
     bool peer_ended;          /* ended() was called */
+    bool more_input;          /* bytes follow the packet that is being handled */
     bool write_shut;          /* io_shutdown_write() was called */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards owe and that point here */
@@ -71,6 +72,7 @@ struct conn {
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
     uint16_t server_receive_maximum;
+    uint16_t received_before; /* QoS 2, unreleased at CONNECT: not of this connection's quota */
     uint16_t server_topic_alias_maximum;
     uint32_t server_packet_bytes_max;
 
@@ -106,6 +108,9 @@ void conn_send_ack(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint
 void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes courtesy);
 
 bool conn_output_full(const struct conn *c); /* unsent bytes over limits.output_bytes_max */
+
+/* Has the client closed its side already, as far as the kernel knows? A system call. */
+bool conn_peer_has_gone(const struct conn *c);
 
 /* The connection will be closed, with that reason, when the shard next looks at it; for those below
  * who cannot close it themselves. */

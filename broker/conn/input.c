@@ -170,6 +170,7 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
             bad_input(c, err, &packet, at, len - done.len);
             break;
         }
+        c->more_input = done.len + used < len;
         const enum step step = handle(c, &packet);
         if (step == STEP_MOVE) {
             done.move = true;

@@ -295,8 +295,7 @@ static void ended(void *context, struct io_socket *socket, int error)
     c->receiving = false;
     if (c->phase == CONN_LINGERING) {
         finish(c);
-    } else if (c->phase == CONN_CONNECTED && c->in_len > 0 &&
-               (c->blocked != 0 || c->in_ready.in)) {
+    } else if (c->phase == CONN_CONNECTED && c->in_len > 0 && (c->blocked != 0 || c->in_ready.in)) {
         /* What it sent before it left is still owed a hearing: input_resume() closes afterwards. */
     } else {
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);

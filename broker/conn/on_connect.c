@@ -19,6 +19,10 @@
 #define ASSIGNED_ID_LEN                                                                            \
     23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
 
+/* A will this small is taken even when message_memory_max is reached: the client may be the one
+ * that comes to fetch what fills the memory. */
+#define WILL_BYTES_ALWAYS 4096u
+
 static uint64_t client_hash(struct bytes client_id)
 {
     return XXH3_64bits(client_id.at, client_id.len);
@@ -50,6 +54,11 @@ static enum mqtt_reason check_will(const struct shard *s, const struct mqtt_conn
 {
     if (!m->has_will) {
         return MQTT_REASON_SUCCESS;
+    }
+    const struct mqtt_will *will = &m->will;
+    if (s->memory_full &&
+        will->topic.len + will->properties.raw.len + will->payload.len > WILL_BYTES_ALWAYS) {
+        return MQTT_REASON_QUOTA_EXCEEDED;
     }
     return publishable_topic(s, m->will.topic);
 }
@@ -100,7 +109,9 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
     const struct mqtt_properties *p = &m->properties;
     c->version = (uint8_t)m->version;
     c->keep_alive_ms = keep_alive(c, m) * 1500u;
-    c->server_receive_maximum = (uint16_t)limits->receive_maximum;
+    /* Before 5.0 the client could not be told; its identifiers are the bound (4.9). */
+    c->server_receive_maximum =
+        m->version == MQTT_V5 ? (uint16_t)limits->receive_maximum : UINT16_MAX;
     c->server_topic_alias_maximum =
         m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
@@ -177,8 +188,7 @@ static struct bytes assign_id(struct shard *s, char *text)
     do {
         snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx", (unsigned long long)shard_random(s));
         id = bytes_of(text, ASSIGNED_ID_LEN);
-    } while (node_shard_of(s->node, client_hash(id)) != s->id ||
-             session_find(s, id, client_hash(id)) != NULL);
+    } while (node_shard_of(s->node, client_hash(id)) != s->id || session_find(s, id) != NULL);
     return id;
 }
 
@@ -228,10 +238,10 @@ static struct session *enter_session(struct shard *s, struct bytes client_id, bo
                                      bool *resumed, enum mqtt_reason *reason)
 {
     const uint64_t hash = client_hash(client_id);
-    struct session *session = session_find(s, client_id, hash);
+    struct session *session = session_find(s, client_id);
     if (session != NULL) {
         take_over(session); /* which may have been the end of it */
-        session = session_find(s, client_id, hash);
+        session = session_find(s, client_id);
     }
     if (session != NULL && clean_start) {
         session_end(session); /* [MQTT-3.1.2-4] */
@@ -250,6 +260,16 @@ static struct session *enter_session(struct shard *s, struct bytes client_id, bo
     }
     *reason = MQTT_REASON_SERVER_BUSY;
     return session_open(s, client_id, hash);
+}
+
+/*
+ * A client that gave up on a connection and made another: the two may arrive by different shards,
+ * the earlier one last. It must not take over from the later one, where its client waits.
+ */
+static bool is_ghost(const struct conn *c, struct bytes client_id)
+{
+    const struct session *session = session_find(c->shard, client_id);
+    return session != NULL && session->conn != NULL && !c->more_input && conn_peer_has_gone(c);
 }
 
 static void log_connected(const struct conn *c, struct bytes client_id, bool resumed)
@@ -274,6 +294,10 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     struct shard *s = c->shard;
     char text[ASSIGNED_ID_LEN + 1];
 
+    if (is_ghost(c, m->client_id)) {
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
+        return MQTT_REASON_SUCCESS;
+    }
     enum mqtt_reason reason = check(s, m);
     struct session *session = NULL;
     bool resumed = false;
@@ -293,9 +317,12 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     session->expiry_s = session_expiry(c, m);
     session_attach(session, c);
     c->session = session;
+    c->received_before = (uint16_t)packet_ids_count(&session->received);
     c->phase = CONN_CONNECTED;
+    if (session->retaining != NULL) { /* what an earlier connection sent comes first (P2) */
+        c->blocked |= BLOCKED_RETAIN;
+    }
     atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);
-    shard_count(s, METRIC_connect_accepted);
     log_connected(c, client_id, resumed);
 
     c->last_packet_ms = s->now_ms;
@@ -304,9 +331,17 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         wheel_set(s->wheel, &c->timer, s->now_ms + c->keep_alive_ms);
     }
     if (!make_will(session, m)) {
-        return MQTT_REASON_SERVER_BUSY;
+        conn_doom(c, MQTT_REASON_SERVER_BUSY);
+    } else {
+        answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
     }
-    answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
+    if (c->doomed) { /* no memory, or it takes no packet as large as its CONNACK */
+        log_refused(c, client_id, c->doom);
+        shard_count(s, METRIC_connect_refused);
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET); /* silently [MQTT-3.14.0-1] */
+        return MQTT_REASON_SUCCESS;
+    }
+    shard_count(s, METRIC_connect_accepted);
     session_pump(session);
     replay_pump(session);
     return MQTT_REASON_SUCCESS;

@@ -45,6 +45,7 @@ static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publis
         return MQTT_REASON_SUCCESS;
     }
     if (c->version != MQTT_V5) {
+        packet_ids_remove(&c->session->received, publish->packet_id); /* it will come again */
         return reason;
     }
     acknowledge(c, publish->qos, publish->packet_id, reason);
@@ -73,7 +74,8 @@ static size_t route(struct shard *s, struct message *m, uint64_t publisher_hash)
 
 struct publish_job {
     struct retain_job job;
-    struct conn *conn; /* waiting counts it */
+    struct conn *conn;       /* waiting counts it */
+    struct session *session; /* its `retaining` points here; NULL: it has ended */
     uint64_t publisher_hash;
     uint16_t packet_id;
     uint8_t qos;
@@ -101,9 +103,14 @@ static void on_stored(struct shard *s, struct retain_job *job, enum retain_resul
     struct publish_job *p = (struct publish_job *)job;
     struct conn *c = p->conn;
     finish_retained(s, p, result);
+    if (p->session != NULL) {
+        p->session->retaining = NULL;
+        if (p->session->conn != NULL) { /* this connection, or the one that came after it */
+            input_unblock(p->session->conn, BLOCKED_RETAIN);
+        }
+    }
     message_put(p->job.message);
     free(p);
-    input_unblock(c, BLOCKED_RETAIN);
     conn_answered(c);
 }
 
@@ -119,12 +126,14 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
     *p = (struct publish_job){
         .job = {.done = on_stored, .message = m},
         .conn = c,
+        .session = c->session,
         .publisher_hash = c->session->client_hash,
         .packet_id = publish->packet_id,
         .qos = publish->qos,
     };
     const enum retain_result result = publish_retain(s, &p->job);
     if (result == RETAIN_WAIT) {
+        c->session->retaining = &p->session;
         c->waiting++;
         c->blocked |= BLOCKED_RETAIN;
         return MQTT_REASON_SUCCESS;
@@ -192,7 +201,8 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         return MQTT_REASON_SUCCESS;
     }
     shard_count(s, METRIC_publish_received);
-    if (publish->qos > 0 && packet_ids_count(&session->received) >= c->server_receive_maximum) {
+    if (publish->qos > 0 && packet_ids_count(&session->received) >=
+                                (uint32_t)c->server_receive_maximum + c->received_before) {
         return MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
     }
     reason = publishable_topic(s, topic);

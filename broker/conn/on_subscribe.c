@@ -147,11 +147,14 @@ static void replay_retained(const struct job *job)
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter); i++) {
         const bool granted = job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR;
         const struct subscribe_options options = options_of(job, &filter);
-        if (job->existed[i]) {
-            replay_forget(session, filter.filter); /* of the subscription that was replaced */
+        struct subscription *subscription = granted ? local_find(session, filter.filter) : NULL;
+        if (subscription == NULL) {
+            continue;
         }
-        if (granted && wants_retained(&filter, job->existed[i]) &&
-            !replay_start(session, filter.filter, &options)) {
+        if (job->existed[i]) {
+            replay_forget(subscription); /* of the one that was replaced */
+        }
+        if (wants_retained(&filter, job->existed[i]) && !replay_start(subscription, &options)) {
             shard_count(session->shard, METRIC_drop_no_memory);
         }
     }
@@ -210,25 +213,9 @@ static void on_index_ready(struct shard *s, struct subscribe_job *base)
 
 /* ---- SUBSCRIBE, UNSUBSCRIBE */
 
-/* [MQTT-3.8.3-4] */
-static bool shared_no_local(const struct mqtt_subscribe *m)
-{
-    struct bytes rest = m->filters;
-    struct mqtt_filter filter;
-    while (mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter)) {
-        if (filter.no_local && topic_is_share(filter.filter)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum mqtt_reason on_subscribe(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_subscribe *m = &packet->subscribe;
-    if (shared_no_local(m)) {
-        return MQTT_REASON_PROTOCOL_ERROR;
-    }
     struct job *job = job_create(c, m);
     if (job == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
@@ -263,8 +250,8 @@ enum mqtt_reason on_unsubscribe(struct conn *c, const struct mqtt_packet *packet
         shard_count(c->shard, METRIC_unsubscribe_received);
         reasons[i] = MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
         if (subscription != NULL) {
+            replay_forget(subscription);
             local_unsubscribe(subscription);
-            replay_forget(c->session, filter.filter);
             reasons[i] = MQTT_REASON_SUCCESS;
         }
     }

@@ -63,7 +63,7 @@ static unsigned part_number(const struct index *index, struct bytes filter)
     if (first.len == 1 && (first.at[0] == '+' || first.at[0] == '#')) {
         return index->shards;
     }
-    return (unsigned)(level_hash(first, index->seed) % index->shards);
+    return (unsigned)(level_hash(first, 0, index->seed) % index->shards);
 }
 
 unsigned index_owner(const struct index *index, struct bytes filter)
@@ -287,14 +287,23 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
     if (!match_walk_begin(walk, topic, index->seed)) {
         return INDEX_NO_MEMORY;
     }
-    const unsigned own = (unsigned)(walk->levels[0].hash % index->shards);
-    if (!part_match(&index->parts[own].part, walk)) {
-        return INDEX_NO_MEMORY;
-    }
     /* A filter that begins with a wildcard does not match a topic that begins with '$'
      * [MQTT-4.7.2-1]; all such filters are in the last part, and no others. */
-    if (topic.at[0] != '$' && !part_match(&index->parts[index->shards].part, walk)) {
+    const struct part *const parts[] = {
+        &index->parts[walk->levels[0].hash % index->shards].part,
+        &index->parts[index->shards].part,
+    };
+    const size_t part_count = topic.at[0] == '$' ? 1 : 2;
+    for (size_t i = 0; i < part_count; i++) {
+        shapes_guess(&parts[i]->shapes, &parts[i]->filters, index->seed, walk);
+    }
+    if (!shapes_confirm(walk)) {
         return INDEX_NO_MEMORY;
+    }
+    for (size_t i = 0; i < part_count; i++) {
+        if (!trie_match(&parts[i]->trie, walk)) {
+            return INDEX_NO_MEMORY;
+        }
     }
     return gather(m, walk);
 }

@@ -85,9 +85,9 @@ static struct local_filter *filter_find(struct shard *s, struct bytes name, uint
     return NULL;
 }
 
-static uint64_t name_hash(struct bytes name)
+static uint64_t name_hash(const struct shard *s, struct bytes name)
 {
-    return XXH3_64bits(name.at, name.len);
+    return XXH3_64bits_withSeed(name.at, name.len, s->node->seed);
 }
 
 static uint64_t id_hash(uint64_t id)
@@ -106,7 +106,7 @@ static struct local_filter *filter_create(struct shard *s, struct bytes name,
     f->share_name_len = (uint16_t)share_name.len;
     f->shared = share_name.len > 0;
     memcpy(f->name, name.at, name.len);
-    table_insert(&s->filters, &f->by_name, name_hash(name));
+    table_insert(&s->filters, &f->by_name, name_hash(s, name));
     return f;
 }
 
@@ -236,7 +236,7 @@ static struct subscription *find_in(struct session *session, const struct local_
 struct subscription *local_find(struct session *session, struct bytes filter)
 {
     ASSERT_OWNED(session->shard);
-    struct local_filter *f = filter_find(session->shard, filter, name_hash(filter));
+    struct local_filter *f = filter_find(session->shard, filter, name_hash(session->shard, filter));
     return f == NULL ? NULL : find_in(session, f);
 }
 
@@ -313,6 +313,7 @@ static void subscription_free(struct subscription *sub)
 {
     struct session *session = sub->session;
     struct shard *s = session->shard;
+    assert(sub->replay == NULL);
     filter_take_subscription(sub->filter, sub);
     table_remove(&s->subscriptions, &sub->by_session);
     if (sub->prev != NULL) {
@@ -411,7 +412,7 @@ enum local_err local_subscribe(struct session *session, struct bytes filter,
     struct shard *s = session->shard;
     ASSERT_OWNED(s);
 
-    struct local_filter *f = filter_find(s, filter, name_hash(filter));
+    struct local_filter *f = filter_find(s, filter, name_hash(s, filter));
     struct subscription *sub = f == NULL ? NULL : find_in(session, f);
     *existed = sub != NULL;
     if (sub != NULL) {

@@ -22,6 +22,7 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
+struct replay;
 struct session;
 struct share_member;
 struct shard;
@@ -63,6 +64,7 @@ struct subscription {
     struct local_filter *filter;
     struct subscription *next, *prev; /* of the session */
     struct share_seat *seat;          /* NULL: a plain subscription */
+    struct replay *replay;            /* session/replay.h's, which has to let go first; or NULL */
     uint32_t index;                   /* its place in the filter's array */
     struct subscribe_options options;
 };

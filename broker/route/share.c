@@ -279,33 +279,7 @@ static uint32_t find_place(const struct share_roster *roster, uint32_t used, uin
     return place;
 }
 
-/* Stays with a member while it is connected; takes it again if nobody is. */
-static const struct share_member *pick_sticky(const struct share_roster *roster, uint32_t used,
-                                              struct share_cursor *cursor,
-                                              const struct share_choice *how)
-{
-    struct candidates c = {.online = NULL};
-    if (cursor->sticky_subscription != 0) {
-        cursor->sticky_place =
-            find_place(roster, used, cursor->sticky_subscription, cursor->sticky_place);
-        if (cursor->sticky_place < used &&
-            consider(&c, roster, cursor->sticky_place, how->except)) {
-            return c.online;
-        }
-    }
-    const struct share_member *const former = c.offline;
-    c = search_random(roster, used, how->random, how->except);
-    if (c.online == NULL && former != NULL) {
-        return former;
-    }
-    const struct share_member *const chosen = c.online != NULL ? c.online : c.offline;
-    const bool only_excepted = how->except != 0 && cursor->sticky_subscription == how->except;
-    if (chosen != NULL && !only_excepted) {
-        cursor->sticky_subscription = chosen->subscription_id;
-        cursor->sticky_place = c.online != NULL ? c.online_place : c.offline_place;
-    }
-    return chosen;
-}
+#define STICKY_KEY 0x9e3779b97f4a7c15u /* any number, the same for all shards */
 
 /* The highest random weight (Thaler & Ravishankar, 1998): of n members, one that leaves or joins
  * moves 1/n of the keys. Looks at a member only if its weight would win. */
@@ -329,6 +303,35 @@ static const struct share_member *pick_hash(const struct share_roster *roster, u
         }
     }
     return best.online != NULL ? best.online : best.offline;
+}
+
+/*
+ * Stays with a member while it is connected; takes it again if nobody is. The first choice is by
+ * weight, so that all shards that see the same members choose the same one.
+ */
+static const struct share_member *pick_sticky(const struct share_roster *roster, uint32_t used,
+                                              struct share_cursor *cursor,
+                                              const struct share_choice *how)
+{
+    struct candidates c = {.online = NULL};
+    if (cursor->sticky_subscription != 0) {
+        cursor->sticky_place =
+            find_place(roster, used, cursor->sticky_subscription, cursor->sticky_place);
+        if (cursor->sticky_place < used &&
+            consider(&c, roster, cursor->sticky_place, how->except)) {
+            return c.online;
+        }
+    }
+    const struct share_member *const former = c.offline;
+    const struct share_member *const chosen = pick_hash(roster, used, STICKY_KEY, how->except);
+    if (former != NULL && (chosen == NULL || !is_online(chosen))) {
+        return former;
+    }
+    const bool only_excepted = how->except != 0 && cursor->sticky_subscription == how->except;
+    if (chosen != NULL && !only_excepted) {
+        cursor->sticky_subscription = chosen->subscription_id;
+    }
+    return chosen;
 }
 
 const struct share_member *share_pick(const struct share_group *group,

@@ -127,18 +127,29 @@ static inline struct slot_entry *slots_find(const struct slots *s, uint64_t hash
     }
 }
 
-/* Brings the entry closer that slots_find() will probably compare: the first in the line whose 16
- * bits agree. It is not read here. */
-static inline void slots_prefetch_entry(const struct slots *s, uint64_t hash)
+/* A look at the line where the search begins, without a branch per slot. The entry that is probably
+ * the one is brought closer, but not read. */
+enum slots_look { SLOTS_NONE, SLOTS_CANDIDATE, SLOTS_UNSURE };
+
+/* SLOTS_NONE: slots_find() would find none. SLOTS_CANDIDATE: *entry would be the first it compared.
+ * SLOTS_UNSURE: the search goes on in the next line. */
+static inline enum slots_look slots_look(const struct slots *s, uint64_t hash,
+                                         struct slot_entry **entry)
 {
     const struct slots_search f = slots_search(s, hash);
     const uint64_t tag = slots_tag(hash);
-    for (uint32_t i = f.at; i < f.at + SLOTS_LINE; i++) {
-        const uint64_t slot = atomic_load_explicit(&f.slots[i], memory_order_relaxed);
-        if (slot >> 48 == tag) {
-            __builtin_prefetch(slots_pointer(slot));
-            __builtin_prefetch((const char *)slots_pointer(slot) + 64);
-            return;
-        }
+    uint64_t line[SLOTS_LINE];
+    unsigned same = 0, empty = 0;
+    for (unsigned i = 0; i < SLOTS_LINE; i++) {
+        line[i] = atomic_load_explicit(&f.slots[f.at + i], memory_order_acquire);
+        same |= (unsigned)(line[i] >> 48 == tag) << i;
+        empty |= (unsigned)(line[i] == SLOTS_EMPTY) << i;
     }
+    if (same == 0) {
+        return empty != 0 ? SLOTS_NONE : SLOTS_UNSURE;
+    }
+    *entry = slots_pointer(line[__builtin_ctz(same)]);
+    __builtin_prefetch(*entry);
+    __builtin_prefetch((const char *)*entry + 64);
+    return SLOTS_CANDIDATE;
 }

@@ -19,19 +19,21 @@
 /* The messages looked up last, and where to go on; only a session's first replay has one. */
 struct batch {
     unsigned count, delivered; /* of `messages` */
+    struct message *last;      /* a reference: delivered last, of this shard's; NULL: none yet */
     struct message *messages[REPLAY_BATCH];
     size_t cursor_len;
     uint8_t cursor[UINT16_MAX]; /* the topic to go on after */
 };
 
 struct replay {
-    struct replay *next;
-    struct session *session; /* NULL: abandoned while it was away */
-    struct batch *batch;     /* NULL: its turn has not come */
-    bool away;               /* another shard has it: only `session` and `next` may be touched */
-    bool at_end;             /* of the shard asked last */
-    bool last_shard;         /* no further shard is to be asked */
-    unsigned shard;          /* asked last, or to be asked next */
+    struct replay *next, *prev;        /* of the session */
+    struct subscription *subscription; /* which points back */
+    struct session *session;           /* NULL: abandoned while it was away */
+    struct batch *batch;               /* NULL: its turn has not come */
+    bool away;                         /* another shard has it: only these four may be touched */
+    bool at_end;                       /* of the shard asked last */
+    bool last_shard;                   /* no further shard is to be asked */
+    unsigned shard;                    /* asked last, or to be asked next */
     struct subscribe_options options;
     uint16_t filter_len;
     uint8_t filter[];
@@ -53,37 +55,36 @@ static void replay_free(struct replay *r)
     for (unsigned i = b == NULL ? 0 : b->delivered; b != NULL && i < b->count; i++) {
         message_put(b->messages[i]);
     }
+    message_put(b == NULL ? NULL : b->last);
     free(b);
     free(r);
 }
 
 static void detach(struct session *session, struct replay *r)
 {
-    struct replay **at = &session->replays;
-    struct replay *before = NULL;
-    while (*at != r) {
-        before = *at;
-        at = &before->next;
-    }
-    *at = r->next;
-    if (session->replays_last == r) {
-        session->replays_last = before;
-    }
+    *(r->prev == NULL ? &session->replays : &r->prev->next) = r->next;
+    *(r->next == NULL ? &session->replays_last : &r->next->prev) = r->prev;
+    r->subscription->replay = NULL;
     r->session = NULL;
     if (!r->away) {
         replay_free(r);
     }
 }
 
-bool replay_start(struct session *session, struct bytes filter,
-                  const struct subscribe_options *options)
+bool replay_start(struct subscription *subscription, const struct subscribe_options *options)
 {
+    assert(subscription->replay == NULL);
+
+    struct session *session = subscription->session;
+    const struct bytes filter = local_filter_name(subscription->filter);
     const struct node *node = session->shard->node;
     struct replay *r = calloc(1, sizeof *r + filter.len);
     if (r == NULL) {
         return false;
     }
     r->session = session;
+    r->subscription = subscription;
+    subscription->replay = r;
     r->options = *options;
     r->filter_len = (uint16_t)filter.len;
     memcpy(r->filter, filter.at, filter.len);
@@ -95,24 +96,23 @@ bool replay_start(struct session *session, struct bytes filter,
         session->replays = r;
     } else {
         session->replays_last->next = r;
+        r->prev = session->replays_last;
     }
     session->replays_last = r;
     replay_pump(session);
     return true;
 }
 
-/* On the shard that stores the topics: the next batch. */
-static void look_up(struct shard *s, struct replay *r)
+static void fill(struct shard *s, struct replay *r, unsigned *budget)
 {
     struct batch *b = r->batch;
-    unsigned budget = POSITIONS_PER_LOOKUP;
     b->count = 0;
     b->delivered = 0;
     while (b->count < REPLAY_BATCH) {
         struct message *m;
         const enum retained_next next =
-            retained_next(s->retained, filter_of(r), bytes_of(b->cursor, b->cursor_len), &budget,
-                          &m, b->cursor, &b->cursor_len);
+            retained_next(s->retained, filter_of(r), bytes_of(b->cursor, b->cursor_len), budget, &m,
+                          b->cursor, &b->cursor_len);
         if (next == RETAINED_END) {
             r->at_end = true;
             return;
@@ -129,6 +129,23 @@ static void look_up(struct shard *s, struct replay *r)
     }
 }
 
+/* On the shard that stores the topics: the next batch; an empty one when the turn's budget is used
+ * up, to be asked for again. */
+static void look_up(struct shard *s, struct replay *r)
+{
+    const unsigned most =
+        s->lookup_positions < POSITIONS_PER_LOOKUP ? s->lookup_positions : POSITIONS_PER_LOOKUP;
+    unsigned budget = most;
+    fill(s, r, &budget);
+    s->lookup_positions -= most - budget;
+}
+
+static void remember_last(struct batch *b, struct message *m)
+{
+    message_put(b->last);
+    b->last = m == NULL ? NULL : message_take(m, 1);
+}
+
 /* false: the message stays for later. */
 static bool deliver_one(struct session *session, struct replay *r)
 {
@@ -140,7 +157,13 @@ static bool deliver_one(struct session *session, struct replay *r)
         .retain = true,
     };
     if (d.qos > 0) {
-        session_deliver(session, &d); /* takes the reference */
+        remember_last(r->batch, m);
+        session_deliver(session, &d);                        /* takes the reference */
+    } else if (message_expired(m, session->shard->now_ms)) { /* while it waited here */
+        shard_count(session->shard, METRIC_drop_expired);
+        message_put(m);
+        r->batch->delivered++;
+        return true;
     } else {
         switch (conn_send_publish(session->conn, &d, 0, false)) {
         case CONN_NO_MEMORY:
@@ -151,6 +174,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         case CONN_SENT:
             break;
         }
+        remember_last(r->batch, m);
         message_put(m);
     }
     shard_count(session->shard, METRIC_retained_replayed);
@@ -167,6 +191,7 @@ static bool begin(struct replay *r)
     }
     r->batch->count = 0;
     r->batch->delivered = 0;
+    r->batch->last = NULL;
     r->batch->cursor_len = 0;
     return true;
 }
@@ -179,6 +204,7 @@ static bool ask(struct session *session, struct replay *r)
         assert(!r->last_shard);
         r->at_end = false;
         r->batch->cursor_len = 0;
+        remember_last(r->batch, NULL);
         r->shard++;
         r->last_shard = r->shard + 1 == s->node->shard_count;
     }
@@ -219,13 +245,29 @@ void replay_pump(struct session *session)
     }
 }
 
-void replay_forget(struct session *session, struct bytes filter)
+void replay_refresh(struct session *session)
 {
-    for (struct replay *r = session->replays; r != NULL; r = r->next) {
-        if (bytes_equal(filter_of(r), filter)) {
-            detach(session, r);
-            return;
-        }
+    struct replay *r = session->replays;
+    struct batch *b = r == NULL || r->away ? NULL : r->batch;
+    if (b == NULL || b->delivered == b->count) {
+        return;
+    }
+    while (b->delivered < b->count) {
+        message_put(b->messages[b->delivered++]);
+    }
+    b->cursor_len = 0;
+    if (b->last != NULL) {
+        const struct bytes topic = message_topic(b->last);
+        memcpy(b->cursor, topic.at, topic.len);
+        b->cursor_len = topic.len;
+    }
+    r->at_end = false;
+}
+
+void replay_forget(struct subscription *subscription)
+{
+    if (subscription->replay != NULL) {
+        detach(subscription->session, subscription->replay);
     }
 }
 

@@ -23,16 +23,19 @@ struct session;
 
 #define REPLAY_BATCH 64u
 
-/* Begins one; `filter` is plain and valid, and none is under way for it (replay_forget()). Without
- * memory nothing is replayed: false. */
-bool replay_start(struct session *session, struct bytes filter,
-                  const struct subscribe_options *options);
+/* Begins one; the subscription is a plain one, and none is under way for it (replay_forget()).
+ * Without memory nothing is replayed: false. */
+bool replay_start(struct subscription *subscription, const struct subscribe_options *options);
 
 /* Goes on, as far as the session has room. */
 void replay_pump(struct session *session);
 
-/* The subscription is gone, or all of them are. */
-void replay_forget(struct session *session, struct bytes filter);
+/* The session is back: what was looked up for it before is looked up again, since it may have been
+ * replaced, deleted, or expired meanwhile. */
+void replay_refresh(struct session *session);
+
+/* The subscription is about to go, or all of them are. */
+void replay_forget(struct subscription *subscription);
 void replay_forget_all(struct session *session);
 
 extern post_fn replay_on_request, replay_on_answer;

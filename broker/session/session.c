@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
@@ -19,10 +20,17 @@
 
 static void on_timer(struct timer *timer, uint64_t now_ms);
 
-struct session *session_find(struct shard *s, struct bytes client_id, uint64_t client_hash)
+/* Seeded, unlike the hash that says which shard: nobody can choose identifiers that fall together.
+ */
+static uint64_t table_hash(const struct shard *s, struct bytes client_id)
+{
+    return XXH3_64bits_withSeed(client_id.at, client_id.len, s->node->seed);
+}
+
+struct session *session_find(struct shard *s, struct bytes client_id)
 {
     ASSERT_OWNED(s);
-    struct table_link *link = table_find(&s->sessions, client_hash);
+    struct table_link *link = table_find(&s->sessions, table_hash(s, client_id));
     for (; link != NULL; link = table_find_next(link)) {
         struct session *session = table_object(link, struct session, by_client_id);
         if (bytes_equal(session_client_id(session), client_id)) {
@@ -48,7 +56,7 @@ struct session *session_open(struct shard *s, struct bytes client_id, uint64_t c
     session->client_id_len = (uint16_t)client_id.len;
     memcpy(session->client_id, client_id.at, client_id.len);
     timer_init(&session->timer, on_timer);
-    table_insert(&s->sessions, &session->by_client_id, client_hash);
+    table_insert(&s->sessions, &session->by_client_id, table_hash(s, client_id));
     atomic_fetch_add_explicit(&s->node->sessions, 1, memory_order_relaxed);
     shard_count(s, METRIC_sessions_created);
     return session;
@@ -125,6 +133,7 @@ void session_attach(struct session *session, struct conn *conn)
     session->ends_ms = NEVER;
     set_timer(session);
     outqueue_rewind(&session->out);
+    replay_refresh(session);
     local_set_online(session, true);
 }
 
@@ -180,9 +189,12 @@ void session_end(struct session *session)
     assert(session->conn == NULL);
 
     session_will_publish(session); /* [MQTT-3.1.3-9]: the session's end, at the latest */
+    replay_forget_all(session);
     local_unsubscribe_all(session);
     give_up_deliveries(session);
-    replay_forget_all(session);
+    if (session->retaining != NULL) {
+        *session->retaining = NULL;
+    }
     packet_ids_fini(&session->received);
     wheel_cancel(s->wheel, &session->timer);
     table_remove(&s->sessions, &session->by_client_id);

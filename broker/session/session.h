@@ -52,8 +52,11 @@ struct session {
     struct will *will; /* owned; NULL: none */
     struct replay *replays_last;
     struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
-    struct timer timer;     /* the earlier of the will's and the session's time */
-    uint64_t mark;          /* of the delivery being put together (route/deliver.c) */
+    /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back
+     * here; NULL: there is none. The next connection waits for it, or would overtake it. */
+    struct session **retaining;
+    struct timer timer; /* the earlier of the will's and the session's time */
+    uint64_t mark;      /* of the delivery being put together (route/deliver.c) */
     uint32_t mark_index;
     uint16_t client_id_len;
     uint8_t client_id[];
@@ -64,7 +67,7 @@ static inline struct bytes session_client_id(const struct session *session)
     return bytes_of(session->client_id, session->client_id_len);
 }
 
-struct session *session_find(struct shard *s, struct bytes client_id, uint64_t client_hash);
+struct session *session_find(struct shard *s, struct bytes client_id); /* or NULL */
 
 /* A new session without a connection; counted. NULL when out of memory. */
 struct session *session_open(struct shard *s, struct bytes client_id, uint64_t client_hash);

@@ -16,7 +16,12 @@
 
 #define MAIL_PER_TURN   1024u /* from each sender */
 #define TIMERS_PER_TURN 4096u
-#define MS              1000000ull /* in nanoseconds */
+
+/* Retained messages looked at for new subscriptions, of all clients: some hundreds of microseconds.
+ */
+#define LOOKUP_POSITIONS_PER_TURN 10000u
+
+#define MS 1000000ull /* in nanoseconds */
 
 /* How long to wait at most while something is to be looked at again. */
 #define CONGESTED_NS (MS / 10)
@@ -51,6 +56,7 @@ static void look_around(struct shard *s)
     s->now_ms = s->node->clock_ms();
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
     s->memory_full = message_memory() >= s->config->limits.message_memory_max;
+    s->lookup_positions = LOOKUP_POSITIONS_PER_TURN;
     shard_count(s, METRIC_turns);
     if (s->now_ms >= s->expire_retained_ms) {
         s->expire_retained_ms = s->now_ms + EXPIRE_RETAINED_MS;

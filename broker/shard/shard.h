@@ -59,6 +59,7 @@ struct shard {
     bool ending;                 /* clients were told; the loop ends when all are gone */
     uint64_t ending_by_ms;       /* then what is left is cut off */
     uint64_t expire_retained_ms; /* next time */
+    unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
     unsigned listener_count;
     bool memory_full; /* message_memory_max was reached when this turn began */
     uint64_t random_state[4];

@@ -183,7 +183,7 @@ class Broker:
                 c.connect('e2e-answers')
                 c.disconnect()
             return True
-        except ConnectionError:
+        except (ConnectionError, Unexpected):  # not yet; also closed by one that is starting
             return False
 
     def alive(self):

@@ -192,6 +192,36 @@ def more_than_the_broker_allows_is_93(b):
     c.expect_disconnect(0x93)
 
 
+@test(mosquitto='closes the connection')
+def the_brokers_maximum_does_not_concern_older_clients(b):
+    """3.1.1 knows none, and has no word for it [MQTT-4.3.3-2]."""
+    c = b.connected(version=V311)
+    c.send(*(wire.publish(V311, 'flow/older', b'x', 2, i + 1) for i in range(50)))
+    for i in range(50):
+        c.expect(PUBREC, packet_id=i + 1)
+    c.send(*(wire.ack(PUBREL, i + 1) for i in range(50)))
+    for i in range(50):
+        c.expect(PUBCOMP, packet_id=i + 1)
+
+
+@test(mosquitto='answers PUBREC 0x97')
+def the_quota_is_whole_again_after_a_resumption(b):
+    """What awaits PUBREL from an earlier connection was not sent on this one (4.9)."""
+    expiry = {'session_expiry_interval': 60}
+    c = b.connected('flow-quota', clean_start=False, props=expiry)
+    c.send(*(wire.publish(V5, 'flow/quota', b'x', 2, i + 1) for i in range(20)))
+    for i in range(20):
+        c.expect(PUBREC, packet_id=i + 1)
+    c.drop()
+    c = b.connected('flow-quota', clean_start=False, props=expiry)
+    c.send(*(wire.publish(V5, 'flow/quota', b'x', 2, i + 1) for i in range(20, 40)))
+    for i in range(20, 40):
+        c.expect(PUBREC, packet_id=i + 1)
+    c.send(*(wire.ack(PUBREL, i + 1) for i in range(40)))
+    for i in range(40):
+        c.expect(PUBCOMP, packet_id=i + 1)
+
+
 @test
 def a_repeat_does_not_count_twice(b):
     c = b.connected('flow-repeat')

@@ -5,7 +5,7 @@ import socket
 import threading
 
 from harness import Client, equal, pass_time, test, wait_until
-from raw import CONNACK, DISCONNECT, PUBREC, V311, V5, Unexpected, publish_many, wire
+from raw import CONNACK, DISCONNECT, PUBREC, V311, V5, Unexpected, Will, publish_many, wire
 
 EXPIRY = {'session_expiry_interval': 300}
 SECONDS = 14
@@ -281,6 +281,29 @@ def queue_bound_counts_for_a_slow_connected_client_too(b):
     equal(got, [0, 15, 16, 17, 18, 19])
 
 
+@test(only='dunlin')
+def retained_messages_that_wait_are_those_of_now(b):
+    """A replay that stops for want of room, and goes on in a later connection, sends what is
+    retained by then."""
+    other = b.another({'limits.session_queue_messages_max': 4})
+    p = other.connected()
+    for i in range(20):
+        p.publish('r/%02d' % i, b'old', qos=1, retain=True)
+    s = other.connected('s', clean_start=False, props=EXPIRY | {'receive_maximum': 1})
+    s.subscribe('r/#', qos=1)
+    s.expect_message('r/00', b'old', ack=False)
+    s.drop()
+    p.publish('r/18', b'', retain=True)
+    p.publish('r/19', b'new', retain=True)
+    p.ping()
+    s = other.connected('s', clean_start=False, props=EXPIRY)
+    got = []
+    while not got or got[-1].topic != 'r/19':
+        got.append(s.expect_message(retain=1))
+    equal([m.topic for m in got], ['r/%02d' % i for i in range(20) if i != 18])
+    equal(got[-1].payload, b'new')
+
+
 # ---- Packets as large as there are
 
 @test(only='dunlin', full=True, timeout=120)
@@ -433,6 +456,20 @@ def publisher_goes_on_when_memory_comes_free(b):
     finally:
         thread.join()
     equal(failure, [])
+
+
+@test(only='dunlin')
+def wills_count_as_memory(b):
+    """Large wills are refused when the memory is used up; the small one of a client that may come
+    to fetch what uses it is not."""
+    mib = 1 << 20
+    other = b.another({'limits.message_memory_max': mib, 'limits.packet_bytes_max': mib})
+    for i in range(16):
+        other.connected(will=Will('w', bytes(65000)))
+    wait_until(lambda: other.counter('message_memory_bytes') >= 16 * 65000)
+    other.connected(will=Will('w', bytes(65000)))  # in a turn that began below the limit
+    other.client().connect(will=Will('w', bytes(65000)), expect=0x97)
+    other.client().connect(will=Will('w', bytes(100)))
 
 
 # ---- What CONNACK announces

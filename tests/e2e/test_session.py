@@ -336,6 +336,14 @@ def connack_says_no_more_than_it_may(b):
     equal(connack.prop('maximum_packet_size', 1) > 0, True)
 
 
+@test
+def who_takes_no_packet_as_large_as_connack_gets_none(b):
+    """Neither CONNACK nor, without one, a DISCONNECT [MQTT-3.1.2-24, MQTT-3.14.0-1]."""
+    c = b.client()
+    c.send(wire.connect(V5, '', props={'maximum_packet_size': 4}))
+    c.expect_end()
+
+
 @test(only='dunlin')
 def response_information_only_for_those_who_ask(b):
     other = b.another({'mqtt.response_information': 'answers/here'})

@@ -24,9 +24,13 @@ static bool is_that(const struct slot_entry *entry, const void *key)
 
 static bool has(const struct slots *s, const struct entry *e)
 {
+    struct slot_entry *candidate = NULL;
     slots_prefetch(s, e->hash);
-    slots_prefetch_entry(s, e->hash);
-    return slots_find(s, e->hash, is_that, &e->entry) != NULL;
+    const enum slots_look look = slots_look(s, e->hash, &candidate);
+    const bool found = slots_find(s, e->hash, is_that, &e->entry) != NULL;
+    cr_assert_not(found && look == SLOTS_NONE);
+    cr_assert_eq(candidate != NULL, look == SLOTS_CANDIDATE);
+    return found;
 }
 
 static void turn(struct slots *s, struct entry *e, size_t *count)
