@@ -185,6 +185,11 @@ uint16_t client_send_subscribe(struct fake_client *c, const struct ask *ask)
     return send_filter(c, MQTT_SUBSCRIBE, ask);
 }
 
+uint16_t client_send_unsubscribe(struct fake_client *c, const char *filter)
+{
+    return send_filter(c, MQTT_UNSUBSCRIBE, ASK(.filter = filter));
+}
+
 uint8_t client_subscribe_as(struct fake_client *c, const struct ask *ask)
 {
     const uint16_t packet_id = client_send_subscribe(c, ask);
@@ -201,7 +206,7 @@ uint8_t client_subscribe(struct fake_client *c, const char *filter, uint8_t qos)
 
 uint8_t client_unsubscribe(struct fake_client *c, const char *filter)
 {
-    const uint16_t packet_id = send_filter(c, MQTT_UNSUBSCRIBE, ASK(.filter = filter));
+    const uint16_t packet_id = client_send_unsubscribe(c, filter);
     fake_node_settle(c->n);
     const struct got *unsuback = client_take(c, MQTT_UNSUBACK);
     assert(unsuback != NULL && unsuback->packet_id == packet_id);
@@ -372,7 +377,9 @@ void client_read(struct fake_client *c)
         at += used;
     }
     c->in_len -= at;
-    memmove(c->in, c->in + at, c->in_len);
+    if (at > 0) {
+        memmove(c->in, c->in + at, c->in_len);
+    }
 }
 
 /* With acknowledging, reading and settling go on until nothing more comes. */

@@ -110,6 +110,7 @@ struct ask {
 };
 #define ASK(...) (&(const struct ask){__VA_ARGS__})
 uint16_t client_send_subscribe(struct fake_client *c, const struct ask *ask);
+uint16_t client_send_unsubscribe(struct fake_client *c, const char *filter);
 uint8_t client_subscribe_as(struct fake_client *c, const struct ask *ask); /* the SUBACK's reason */
 uint8_t client_subscribe(struct fake_client *c, const char *filter, uint8_t qos);
 uint8_t client_unsubscribe(struct fake_client *c, const char *filter);

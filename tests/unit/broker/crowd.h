@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * crowd: some clients of mixed versions that do fair things in an order that somebody else chooses:
+ * a random sequence (crowd_test.c) or a fuzzer (tests/fuzz/session_fuzz.c); and what the broker
+ * promises each of them (ledger.h).
+ *
+ * Besides: never more in flight than the client's Receive Maximum, no packet identifier twice among
+ * those that are open, nobody is disconnected who did nothing wrong, sessions are resumed that are
+ * due to be, and no message is left in memory at the end. What is broken aborts.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Where the choices come from. */
+struct chooser {
+    uint32_t (*below)(struct chooser *chooser, uint32_t bound); /* 0..bound - 1 */
+    bool (*has_more)(const struct chooser *chooser);            /* asked before each action */
+};
+
+/* How it went. */
+struct crowd_figures {
+    uint64_t actions, said, heard, repeated, resumed;
+};
+
+void crowd_run(struct chooser *chooser, struct crowd_figures *figures);
