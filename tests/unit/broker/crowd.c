@@ -589,7 +589,7 @@ static void check_sessions(struct crowd *w)
         const struct bytes id = bytes_text(w->members[i].id);
         const unsigned home = fake_node_home(w->n, w->members[i].id);
         struct session *session =
-            session_find(fake_node_enter(w->n, home), id, fake_node_hash(w->members[i].id));
+            session_find(fake_node_enter(w->n, home), id);
         if (session != NULL) {
             outqueue_check(&session->out);
         }
