@@ -588,8 +588,7 @@ static void check_sessions(struct crowd *w)
     for (unsigned i = 0; i < MEMBERS; i++) {
         const struct bytes id = bytes_text(w->members[i].id);
         const unsigned home = fake_node_home(w->n, w->members[i].id);
-        struct session *session =
-            session_find(fake_node_enter(w->n, home), id);
+        struct session *session = session_find(fake_node_enter(w->n, home), id);
         if (session != NULL) {
             outqueue_check(&session->out);
         }
