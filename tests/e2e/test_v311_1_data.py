@@ -215,8 +215,8 @@ def v311_mqtt_2_3_1_4(b, qos):
 
 @test(each=[(1,), (2,)])
 def v311_mqtt_2_3_1_4_all_of_them(b, qos):
-    """An identifier is given again after PUBACK or PUBCOMP and not before, also when all others have
-    been used meanwhile. The server may wait for it then."""
+    """An identifier is given again after PUBACK or PUBCOMP and not before, also when all others
+    have been used meanwhile. The server may wait for it then."""
     topic, size, batch = f't{qos}', 9, 900
     s, p = subscriber(b, topic), client(b)
     p.publish(topic, b'x', qos=qos)

@@ -3,12 +3,11 @@
 import time
 
 from harness import equal, pass_time, test
-from raw import CONNACK, PUBACK, PUBLISH, PUBREC, PUBREL, SUBACK, V31, V311, Will, wire
-from wire import packet, string
+from raw import CONNACK, PUBACK, PUBLISH, PUBREC, PUBREL, V31, V311, Will, wire
+from wire import string
 
-from v311 import (answer, client, closes, connect, connect_body, end_mark, exactly, not_retained,
-                  resumed, retained, rows, sensor, session_present, subscribe, subscriber, take,
-                  turned_away, unsubscribe)
+from v311 import (client, connect, connect_body, end_mark, exactly, not_retained,
+                  resumed, retained, rows, sensor, subscribe, subscriber, turned_away, unsubscribe)
 
 SECONDS = 12
 
@@ -325,8 +324,8 @@ def v311_mqtt_3_1_2_18(b):
 @test(each=rows({'missing': 0, 'cut off': 0, 'half a length': 0}))
 def v311_mqtt_3_1_2_19(b, what):
     """With the user name flag there is a user name."""
-    turned_away(b, connect_body(0x82, string('3.1.2-19'),
-                                {'missing': b'', 'cut off': b'\0\4use', 'half a length': b'\0'}[what]))
+    rest = {'missing': b'', 'cut off': b'\0\4use', 'half a length': b'\0'}[what]
+    turned_away(b, connect_body(0x82, string('3.1.2-19'), rest))
 
 
 @test
@@ -338,8 +337,8 @@ def v311_mqtt_3_1_2_20(b):
 @test(each=rows({'missing': 0, 'cut off': 0, 'half a length': 0}))
 def v311_mqtt_3_1_2_21(b, what):
     """With the password flag there is a password."""
-    turned_away(b, connect_body(0xC2, string('3.1.2-21'), string('user'),
-                                {'missing': b'', 'cut off': b'\0\4pas', 'half a length': b'\0'}[what]))
+    rest = {'missing': b'', 'cut off': b'\0\4pas', 'half a length': b'\0'}[what]
+    turned_away(b, connect_body(0xC2, string('3.1.2-21'), string('user'), rest))
 
 
 @test(each=rows({'password': 0, 'none': 0}))

@@ -5,10 +5,10 @@ import string as letters
 
 from harness import equal, test
 from raw import CONNACK, PUBLISH, PUBREL, PUBREC, SUBACK, V311, Will, wire
-from wire import packet, string, u16
+from wire import packet, string
 
-from v311 import (ILL_FORMED, answer, client, closes, connect, connect_body, end_mark, exactly,
-                  not_retained, resumed, retained, rows, sensor, session_present, subscribe,
+from v311 import (ILL_FORMED, answer, client, connect, connect_body, end_mark, exactly,
+                  not_retained, resumed, rows, sensor, session_present, subscribe,
                   subscriber, turned_away)
 
 SET = {'limits.connect_timeout_s': 2}

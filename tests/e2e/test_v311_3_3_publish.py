@@ -4,8 +4,8 @@ from harness import equal, test
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V311, wire
 from wire import packet, string, u16
 
-from v311 import (ILL_FORMED, answer, client, closes, end_mark, exactly, not_retained, resumed,
-                  retained, rows, sensor, subscriber, take)
+from v311 import (ILL_FORMED, answer, client, closes, exactly, not_retained, resumed,
+                  retained, rows, sensor, subscriber)
 
 SECONDS = 1
 

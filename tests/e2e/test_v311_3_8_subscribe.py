@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """MQTT 3.1.1, sections 3.8 to 3.14: SUBSCRIBE, UNSUBSCRIBE, PINGREQ, DISCONNECT. See v311.py."""
 from harness import equal, test
-from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, V311, Will, wire
+from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, V311, Will, wire
 from wire import packet, string, u16
 
-from v311 import (ILL_FORMED, answer, client, closes, end_mark, exactly, not_retained, resumed,
-                  rows, sensor, session_present, subscribe, subscriber, unsubscribe)
+from v311 import (ILL_FORMED, answer, client, closes, end_mark, not_retained, resumed,
+                  rows, sensor, subscribe, subscriber, unsubscribe)
 
 SECONDS = 1
 

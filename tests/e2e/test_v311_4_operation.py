@@ -9,7 +9,7 @@ from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, V311, Unexpec
 from wire import packet, string, u16
 
 from v311 import (answer, client, closes, connect, connect_body, end_mark, exactly, not_retained,
-                  resumed, retained, rows, sensor, subscribe, subscriber, take, turned_away,
+                  resumed, retained, rows, sensor, subscribe, subscriber, turned_away,
                   unsubscribe)
 
 SECONDS = 4
