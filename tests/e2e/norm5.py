@@ -81,6 +81,19 @@ def quiet(s, p, topic):
     s.expect_message(topic, b'end')
 
 
+def collected(s, p):
+    """What has come to `s` before an end mark that `p` publishes (at QoS 0, which no window holds
+    back); nothing of it is acknowledged."""
+    mark = f'norm5/end/{s.next_id()}/{id(s)}'
+    s.subscribe(mark, qos=0)
+    p.publish(mark, b'end')
+    found = []
+    while (m := s.recv()) is not None and m.topic != mark:
+        found.append(m)
+    equal(m is not None, True, 'the connection lives')
+    return found
+
+
 def resumed(b, client_id, **connect):
     """The session of that client, which must be there."""
     connect.setdefault('props', KEPT)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """MQTT 5.0, 3.3: PUBLISH."""
 from harness import equal, pass_time, test
-from norm5 import KEPT, ended, quiet, refused, replayed, resumed, retained_on, rows, subscriber
+from norm5 import KEPT, collected, ended, quiet, refused, replayed, resumed, retained_on, rows, subscriber
 from raw import (PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, UNSUBACK, V5,
                  Unexpected, Will, publish_many, wire)
 from wire import packet, properties, string, u16
@@ -572,17 +572,10 @@ def v5_mqtt_3_3_4_2(b, qos):
     """Where subscriptions overlap the highest QoS granted counts."""
     s = b.connected()
     s.subscribe(('overlap/q/#', 1), ('overlap/q/+', 2), ('overlap/q/x', 0))
-    b.connected().publish('overlap/q/x', b'x', qos)
-    got = copies(s)
+    p = b.connected()
+    p.publish('overlap/q/x', b'x', qos)
+    got = collected(s, p)
     equal(max(m.qos for m in got), qos)
-
-
-def copies(s):
-    """All that has come. Their handshakes are left as they are."""
-    s.ping()
-    got = list(s.aside)
-    s.aside.clear()
-    return got
 
 
 def overlap(b, root):
@@ -591,8 +584,9 @@ def overlap(b, root):
     s.subscribe((f'{root}/#', 1), props={'subscription_identifier': 1})
     s.subscribe((f'{root}/+', 2), props={'subscription_identifier': 2})
     s.subscribe((f'{root}/x', 0))
-    b.connected().publish(f'{root}/x', b'x', 2)
-    return copies(s)
+    p = b.connected()
+    p.publish(f'{root}/x', b'x', 2)
+    return collected(s, p)
 
 
 @test
@@ -627,8 +621,9 @@ def v5_u5_3_3_4_c(b):
     """An identifier of several subscriptions that match comes once for each."""
     s = b.connected()
     s.subscribe('overlap/same/#', 'overlap/same/+', qos=1, props={'subscription_identifier': 5})
-    b.connected().publish('overlap/same/x', b'x', 1)
-    equal([i for m in copies(s) for i in m.all('subscription_identifier')], [5, 5])
+    p = b.connected()
+    p.publish('overlap/same/x', b'x', 1)
+    equal([i for m in collected(s, p) for i in m.all('subscription_identifier')], [5, 5])
 
 
 @test
@@ -641,7 +636,7 @@ def v5_u5_3_3_4_d(b):
     p = b.connected()
     for _ in range(10):
         p.publish('shared/ids', b'', 1)
-    seen = {i: [m.all('subscription_identifier') for m in copies(c)] for i, c in members.items()}
+    seen = {i: [m.all('subscription_identifier') for m in collected(c, p)] for i, c in members.items()}
     equal(len(seen[1]) + len(seen[2]), 10)
     equal([ids for i in (1, 2) for ids in seen[i] if ids != [i]], [])
 
@@ -686,14 +681,6 @@ def v5_u5_3_3_4_b(b):
     beyond_receive_maximum(b, 2)
 
 
-def count_open(s, kind):
-    """How many more come without an acknowledgement."""
-    s.ping()
-    got = list(s.aside)
-    s.aside.clear()
-    return [m for m in got if m.type == kind]
-
-
 @test(each=[(1,), (2,), (10,)])
 def v5_mqtt_3_3_4_9(b, maximum):
     """No more unacknowledged messages than the client's Receive Maximum; each acknowledgement lets
@@ -702,7 +689,7 @@ def v5_mqtt_3_3_4_9(b, maximum):
     p = b.connected()
     for i in range(50):
         p.publish(f'window/{maximum}', b'%d' % i, 1 + i % 2)
-    open_now, seen, i = count_open(s, PUBLISH), [], 0
+    open_now, seen, i = collected(s, p), [], 0
     equal(len(open_now), maximum)
     while open_now:
         m = open_now.pop(0)
@@ -715,9 +702,9 @@ def v5_mqtt_3_3_4_9(b, maximum):
         else:
             s.send(wire.ack(PUBREC, m.packet_id))
             s.wait_for(PUBREL, m.packet_id)
-            equal(count_open(s, PUBLISH), [], 'PUBREC alone')
+            equal(collected(s, p), [], 'PUBREC alone')
             s.send(wire.ack(PUBCOMP, m.packet_id))
-        new = count_open(s, PUBLISH)
+        new = collected(s, p)
         equal(len(new), 1 if i + maximum <= 50 else 0, i)
         open_now += new
     equal(seen, list(range(50)))
