@@ -586,9 +586,9 @@ static void leave(struct crowd *w, struct member *m)
 static void check_sessions(struct crowd *w)
 {
     for (unsigned i = 0; i < MEMBERS; i++) {
-        const struct bytes id = bytes_text(w->members[i].id);
-        const unsigned home = fake_node_home(w->n, w->members[i].id);
-        struct session *session = session_find(fake_node_enter(w->n, home), id);
+        const char *id = w->members[i].id;
+        struct shard *s = fake_node_enter(w->n, fake_node_home(w->n, id));
+        const struct session *session = session_find(s, bytes_text(id));
         if (session != NULL) {
             outqueue_check(&session->out);
         }

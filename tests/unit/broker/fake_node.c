@@ -260,14 +260,9 @@ uint64_t fake_node_drops(const struct fake_node *n)
     return sum;
 }
 
-uint64_t fake_node_hash(const char *client_id)
-{
-    return XXH3_64bits(client_id, strlen(client_id));
-}
-
 unsigned fake_node_home(const struct fake_node *n, const char *client_id)
 {
-    return node_shard_of(n->node, fake_node_hash(client_id));
+    return node_shard_of(n->node, XXH3_64bits(client_id, strlen(client_id)));
 }
 
 struct shard *fake_node_enter(struct fake_node *n, unsigned shard)

@@ -53,8 +53,6 @@ uint64_t fake_node_now_ms(void);
 uint64_t fake_node_count(const struct fake_node *n, enum metric metric); /* of all shards */
 uint64_t fake_node_drops(const struct fake_node *n);                     /* for whatever reason */
 
-uint64_t fake_node_hash(const char *client_id); /* as sessions are found by */
-
 /* The shard that this client identifier's session lives on. */
 unsigned fake_node_home(const struct fake_node *n, const char *client_id);
 
