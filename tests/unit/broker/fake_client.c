@@ -97,6 +97,7 @@ struct fake_client *client_connect(struct fake_node *n, unsigned shard, const ch
                                    const struct terms *terms)
 {
     struct fake_client *c = client_open(n, shard);
+    c->acks = !terms->silent;
     client_send_connect(c, id, terms);
     fake_node_settle(n);
     const struct got *connack = client_take(c, MQTT_CONNACK);

@@ -64,6 +64,7 @@ struct terms {
     uint16_t receive_maximum, topic_alias_maximum;  /* 0: absent */
     bool request_response_information;
     bool no_problem_information;
+    bool silent;            /* the client does not acknowledge by itself */
     const char *will_topic; /* NULL: no will */
     const char *will_payload;
     uint8_t will_qos;
