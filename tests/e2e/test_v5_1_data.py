@@ -8,7 +8,7 @@ from raw import (CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC
 from wire import PROPERTIES, packet, properties, string, u16, varint
 
 SET = {'limits.packet_bytes_max': 4 << 20}
-SECONDS = 12
+SECONDS = 5
 
 # ---- 1.5.4 UTF-8 strings
 
@@ -469,7 +469,8 @@ def v5_mqtt_2_2_2_1(b):
 
 
 WITHOUT = {'CONNECT': packet(0x10, string('MQTT') + b'\x05\x02\x00\x3c' + string('x')),
-           'PUBLISH': packet(0x30, string('t')), 'PUBLISH QoS 1': packet(0x32, string('t') + u16(1)),
+           'PUBLISH': packet(0x30, string('t')),
+           'PUBLISH QoS 1': packet(0x32, string('t') + u16(1)),
            'SUBSCRIBE': packet(0x82, u16(1) + string('t') + b'\0'),
            'UNSUBSCRIBE': packet(0xA2, u16(1) + string('t'))}
 

@@ -4,10 +4,10 @@ import time
 
 from harness import equal, pass_time, test
 from norm5 import CODES, KEPT, ended, gone, quiet, refused, resumed, retained_on, rows, subscriber
-from raw import CONNACK, DISCONNECT, PUBLISH, V5, Unexpected, Will, wire
+from raw import DISCONNECT, V5, Will, wire
 from wire import packet, string, u16
 
-SECONDS = 5
+SECONDS = 2
 
 # Errors of a client, and what the DISCONNECT for them may say.
 ERRORS = {

@@ -3,13 +3,13 @@
 import time
 
 from harness import equal, pass_time, test
-from norm5 import FOREVER, KEPT, ended, gone, quiet, refused, resumed, retained_on, rows, \
-    sample, settled, subscriber
+from norm5 import (FOREVER, KEPT, ended, gone, quiet, refused, resumed, retained_on, rows, sample,
+                   subscriber)
 from raw import (CONNACK, DISCONNECT, PINGRESP, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK,
                  UNSUBACK, V311, V5, Unexpected, Will, publish_many, wire)
 from wire import packet, properties, string, u16
 
-SECONDS = 14
+SECONDS = 12
 
 
 def connect_with(**how):
@@ -39,7 +39,7 @@ def v5_mqtt_3_1_0_1(b, kind):
 def v5_mqtt_3_1_0_2(b, client_id):
     """A second CONNECT is a protocol error; the will is published, no second CONNACK comes."""
     s = subscriber(b, f'second/{client_id}')
-    c = b.connected(f'second-same', will=Will(f'second/{client_id}', b'gone'))
+    c = b.connected('second-same', will=Will(f'second/{client_id}', b'gone'))
     c.send(wire.connect(V5, f'second-{client_id}'))
     ended(c, 0x82)
     s.expect_message(f'second/{client_id}', b'gone')
@@ -439,7 +439,7 @@ def v5_u5_3_1_2_c(b):
     refused(b, connect_with(props={'maximum_packet_size': 0}), 0x82)
 
 
-@test(each=[(name, value) for name in ('request_response_information', 'request_problem_information')
+@test(each=[(f'request_{name}_information', value) for name in ('response', 'problem')
             for value in (2, 128, 255)])
 def v5_u5_3_1_2_d(b, name, value):
     """Request Response and Problem Information are 0 or 1."""
@@ -474,9 +474,9 @@ def v5_mqtt_3_1_3_1(b):
     """The payload's order: client id, will properties, will topic, will payload, user name,
     password."""
     s = subscriber(b, 'order/will')
-    data = packet(0x10, string('MQTT') + b'\x05\xc6' + u16(60) + properties(KEPT) + string('order-id')
-                  + properties({'content_type': 'ct'}) + string('order/will') + u16(3) + b'pay'
-                  + string('user') + u16(4) + b'pass')
+    data = packet(0x10, string('MQTT') + b'\x05\xc6' + u16(60) + properties(KEPT)
+                  + string('order-id') + properties({'content_type': 'ct'}) + string('order/will')
+                  + u16(3) + b'pay' + string('user') + u16(4) + b'pass')
     c = b.client()
     c.send(data)
     c.expect(CONNACK, reason=0)

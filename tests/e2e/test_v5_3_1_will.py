@@ -2,11 +2,11 @@
 """MQTT 5.0, 3.1.2.5 and 3.1.3.2: wills."""
 import time
 
-from harness import equal, pass_time, test, wait_until
+from harness import equal, pass_time, test
 from norm5 import KEPT, ended, quiet, refused, resumed, retained_on, settled, subscriber
-from raw import V5, Will, publish_many, wire
+from raw import V5, Will, wire
 
-SECONDS = 15
+SECONDS = 12
 
 
 def will(topic, payload=b'gone', **how):

@@ -2,11 +2,9 @@
 """MQTT 5.0, 4.7 and 4.8: topic names and filters, shared subscriptions."""
 from harness import equal, pass_time, test
 from norm5 import KEPT, collected, ended, quiet, refused, resumed, retained_on, subscriber
-from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, SUBACK, V5, Unexpected, Will,
-                 publish_many, wire)
-from wire import options
+from raw import PUBACK, PUBLISH, PUBREC, PUBREL, SUBACK, V5, Unexpected, Will, wire
 
-SECONDS = 8
+SECONDS = 2
 
 
 def not_granted(b, topic_filter, *codes):
