@@ -103,6 +103,14 @@ static uint16_t keep_alive(const struct conn *c, const struct mqtt_connect *m)
     return over ? (uint16_t)max_s : m->keep_alive_s; /* before 5.0 the client cannot be told */
 }
 
+static uint32_t packet_bytes_max(const struct mqtt_connect *m)
+{
+    const bool has = property_has(&m->properties, PROPERTY_MAXIMUM_PACKET_SIZE);
+    return has && m->properties.maximum_packet_size < MQTT_PACKET_BYTES_MAX
+               ? m->properties.maximum_packet_size
+               : MQTT_PACKET_BYTES_MAX; /* no packet can be over it */
+}
+
 static void take_terms(struct conn *c, const struct mqtt_connect *m)
 {
     const struct config_limits *limits = &c->shard->config->limits;
@@ -116,10 +124,6 @@ static void take_terms(struct conn *c, const struct mqtt_connect *m)
         m->version == MQTT_V5 ? (uint16_t)limits->topic_alias_maximum : 0;
     c->receive_maximum =
         property_has(p, PROPERTY_RECEIVE_MAXIMUM) ? p->receive_maximum : UINT16_MAX;
-    if (property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) &&
-        p->maximum_packet_size < MQTT_PACKET_BYTES_MAX) {
-        c->packet_bytes_max = p->maximum_packet_size; /* else what no packet can be over */
-    }
     c->problem_information = !property_has(p, PROPERTY_REQUEST_PROBLEM_INFORMATION) ||
                              p->request_problem_information != 0;
     if (property_has(p, PROPERTY_TOPIC_ALIAS_MAXIMUM)) {
@@ -308,6 +312,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         client_id = assigned ? assign_id(s, text) : client_id;
         session = enter_session(s, client_id, m->clean_start, &resumed, &reason);
     }
+    c->packet_bytes_max = packet_bytes_max(m);
     if (session == NULL) {
         log_refused(c, client_id, (uint8_t)reason);
         connect_refuse(c, m->version, (uint8_t)reason);

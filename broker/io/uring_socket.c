@@ -73,8 +73,8 @@ void uring_attach(struct io *io, struct io_socket *s, int fd)
 
 static void unlink_socket(struct io_socket *s)
 {
-    s->next->previous =
-        s->previous; /* NOLINT(clang-analyzer-core.NullDereference): it is in a ring */
+    /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference): what is attached is in a ring */
+    s->next->previous = s->previous;
     s->previous->next = s->next;
     s->next = s->previous = NULL;
     s->fd = -1;

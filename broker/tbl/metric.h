@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Everything that a shard counts, once. Included with COUNTER() and DROP() defined.
  * A DROP is a message that someone might have hoped for and that will not come, by its one reason;
  * docs/drops.md explains each. */

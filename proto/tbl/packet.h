@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every control packet, once (2.1.2, 2.1.3). Included with PACKET() defined as
  *     PACKET(name, flags, client, server)
  * flags: of the fixed header; those of PUBLISH vary

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every property of MQTT 5.0, once (2.2.2.2). Included with PROPERTY() defined as
  *     PROPERTY(name, id, text, wire, field, least, most, repeats, packets)
  * wire:    its type: BYTE, U16, U32, VARINT, STRING, BINARY, PAIR

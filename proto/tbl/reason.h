@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* Every reason code of MQTT 5.0, once (2.4). Included with REASON() defined as
  *     REASON(name, value, text, packets)
  * packets: who may carry it, of proto/carrier.h; _S: the server alone, _C: the client alone.

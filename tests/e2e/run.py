@@ -5,6 +5,8 @@
     run.py --broker build/release/bin/dunlin [--only PATTERN] [--suite quick|full] [--jobs N]
     run.py --peer mosquitto           # those that hold for any broker, to test the tests
 
+    run.py --broker … --results FILE  # also as JSON lines: name, ok, seconds (conformance.py)
+
 PATTERN is part of `module.test`. The last line is the count; the exit status is 1 on any failure.
 """
 import argparse
@@ -29,6 +31,7 @@ import harness  # noqa: E402
 
 MODULE_TIMEOUT = 240  # seconds, times --slow
 PRINTING = threading.Lock()
+RESULTS = []  # of every test, for --results
 
 
 def arguments():
@@ -42,6 +45,7 @@ def arguments():
                         help='modules at a time; most of their time is waiting (default: 4)')
     parser.add_argument('--slow', type=float, default=1.0, metavar='FACTOR',
                         help='time-outs are that much longer (a broker under a sanitizer)')
+    parser.add_argument('--results', metavar='FILE', help='write each result there, a line of JSON')
     parser.add_argument('--list', action='store_true', help='only print the names')
     parser.add_argument('--module', help=argparse.SUPPRESS)  # one module, for the runner itself
     args = parser.parse_args()
@@ -153,6 +157,8 @@ def show(module, said, counts):
         counts[said['result']] = counts.get(said['result'], 0) + 1
         if said['result'] == 'skip':
             return
+        RESULTS.append({'name': f'{module[5:]}.{said["name"]}', 'ok': said['result'] == 'ok',
+                        'seconds': round(said['seconds'], 3)})
         print(f'{module[5:]}.{said["name"]} ... {said["result"]} ({said["seconds"]:.2f} s)')
         for line in said['why'].splitlines():
             print(f'    {line}')
@@ -201,6 +207,9 @@ def main():
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for done in [pool.submit(supervise, m, args, counts) for m in picked]:
             done.result()
+    if args.results:
+        with open(args.results, 'w', encoding='utf-8') as f:
+            f.writelines(json.dumps(result) + '\n' for result in RESULTS)
     skipped = f', {counts["skip"]} skipped' if counts.get('skip') else ''
     print(f'{counts.get("ok", 0)} passed, {counts.get("FAIL", 0)} failed{skipped}')
     return 1 if counts.get('FAIL') or not counts.get('ok') else 0

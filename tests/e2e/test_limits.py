@@ -552,7 +552,7 @@ def counters_count(b):
         p.publish('t', b'x', qos=i % 3)
         s.expect_message('t')
     s.unsubscribe('t')
-    p.publish('t', b'nobody', qos=1)
+    p.publish('nobody/here', b'x', qos=1)
     p.send(wire.publish(V5, 'u', b'twice', 2, 500))
     p.expect(PUBREC)
     p.send(wire.publish(V5, 'u', b'twice', 2, 500, dup=True))

@@ -210,6 +210,7 @@ class Packet:
     """A packet from the server; fields that its type has not are None or empty."""
     type: int
     size: int = 0                 # on the wire, fixed header included
+    raw: bytes = b''              # all of it, as it came
     dup: bool = False
     qos: int = 0
     retain: bool = False
@@ -333,7 +334,7 @@ def split(buffer):
 def parse(raw, version):
     """One whole packet from a server that speaks `version`."""
     kind, flags = raw[0] >> 4, raw[0] & 0x0F
-    p = Packet(kind, size=len(raw))
+    p = Packet(kind, len(raw), raw)
     if kind not in (CONNACK, PUBLISH, *_ACKS, SUBACK, UNSUBACK, PINGRESP, DISCONNECT, AUTH) or \
             (kind in (DISCONNECT, AUTH) and version < V5):
         raise WireError(f'a server may not send {NAMES[kind]} ({raw[:16].hex(" ")})')
