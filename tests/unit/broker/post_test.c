@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/shard/post.h"
+
+#include <criterion/criterion.h>
+#include <criterion/logging.h>
+#include <string.h>
+
+#include "broker/shard/loop.h"
+#include "broker/shard/mailbox.h"
+#include "broker/shard/shard.h"
+#include "tests/fake/io_fake.h"
+#include "tests/unit/broker/fake_node.h"
+#include "tests/unit/route/random.h"
+
+struct numbered {
+    struct post_head head;
+    uint32_t number;
+    uint32_t len;
+    uint8_t filling[];
+};
+
+static uint32_t expected[3][3]; /* [to][from] */
+
+static void on_numbered(struct shard *s, unsigned from, const struct post_head *record)
+{
+    const struct numbered *r = (const void *)record;
+    cr_assert_eq(r->number, expected[s->id][from], "%u, not %u", r->number, expected[s->id][from]);
+    expected[s->id][from]++;
+    for (uint32_t i = 0; i < r->len; i++) {
+        cr_assert_eq(r->filling[i], (uint8_t)(r->number + i));
+    }
+}
+
+static post_fn *const handlers[POST_TYPES] = {[POST_DELIVER] = on_numbered};
+
+static void put(struct shard *s, unsigned to, uint32_t number, uint32_t len)
+{
+    struct numbered *r = post_reserve(s, to, POST_DELIVER, sizeof *r + len);
+    r->number = number;
+    r->len = len;
+    for (uint32_t i = 0; i < len; i++) {
+        r->filling[i] = (uint8_t)(number + i);
+    }
+    post_commit(s, to);
+}
+
+/* Through the ring, past a full ring, and back into it: in order, nothing lost. */
+Test(post, what_overflows_keeps_its_place)
+{
+    struct random random = random_init();
+    cr_log_info("TEST_SEED=%#llx", (unsigned long long)random.seed);
+    struct fake_node *n = fake_node_create(3, SETTINGS());
+    fake_node_shrink_mail(n, 2048);
+    uint32_t sent[3][3] = {{0}};
+    for (unsigned step = 0; step < 50000; step++) {
+        const unsigned who = random_below(&random, 3);
+        struct shard *s = fake_node_enter(n, who);
+        switch (random_below(&random, 8)) {
+        case 0:
+            post_flush(s);
+            break;
+        case 1:
+            post_receive(s, 1 + random_below(&random, 20), handlers);
+            break;
+        default: {
+            const unsigned to = (who + 1 + random_below(&random, 2)) % 3;
+            put(s, to, sent[to][who]++, random_below(&random, 400));
+        }
+        }
+    }
+    cr_expect_gt(fake_node_count(n, METRIC_mail_overflowed), 0);
+    bool waiting = true;
+    for (unsigned rounds = 0; waiting; rounds++) {
+        cr_assert_lt(rounds, 100000);
+        waiting = false;
+        for (unsigned i = 0; i < 3; i++) {
+            struct shard *s = fake_node_enter(n, i);
+            post_flush(s);
+            post_receive(s, 1000, handlers);
+            waiting = waiting || shard_congested(s) || !post_is_empty(s);
+        }
+    }
+    cr_expect_arr_eq(sent, expected, sizeof sent);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_not(shard_congested(n->node->shards[i]));
+    }
+    fake_node_destroy(n);
+}
+
+/* A receiver reads no more of each sender in one turn than it is told to. */
+Test(post, a_turn_has_a_budget)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS());
+    struct shard *s = fake_node_enter(n, 0);
+    for (uint32_t i = 0; i < 10; i++) {
+        put(s, 1, i, 0);
+    }
+    struct shard *to = fake_node_enter(n, 1);
+    cr_expect_not(post_receive(to, 4, handlers), "nothing was shown yet");
+    fake_node_enter(n, 0);
+    post_flush(s);
+    fake_node_enter(n, 1);
+    cr_expect(post_receive(to, 4, handlers));
+    cr_expect_eq(expected[1][0], 4);
+    cr_expect(post_receive(to, 5, handlers));
+    cr_expect_not(post_receive(to, 5, handlers));
+    cr_expect_eq(expected[1][0], 10);
+    cr_expect(post_is_empty(to));
+    fake_node_destroy(n);
+}
+
+/* One wake-up for one sleep: who is awake, or was woken, is not woken again. */
+Test(post, a_sleeper_is_woken_once)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS());
+    struct shard *from = n->node->shards[0], *to = n->node->shards[1];
+    fake_node_step(n, 1);
+    cr_expect_eq(to->asleep, 1);
+    fake_node_enter(n, 0);
+    put(from, 1, 0, 0);
+    cr_expect_not(io_fake_is_woken(to->io));
+    post_flush(from);
+    cr_expect(io_fake_is_woken(to->io));
+    cr_expect_eq(to->asleep, 0);
+    put(from, 1, 1, 0);
+    post_flush(from);
+    post_flush(from);
+    cr_expect_eq(io_counter_read(from->io, IO_WAKE_UPS), 1);
+    fake_node_enter(n, 1);
+    post_receive(to, 10, handlers);
+    cr_expect_eq(expected[1][0], 2);
+
+    fake_node_enter(n, 0); /* it finds mail as it lies down: it stays up */
+    put(from, 1, 2, 0);
+    post_flush(from);
+    cr_expect_eq(io_counter_read(from->io, IO_WAKE_UPS), 1);
+    fake_node_enter(n, 1);
+    post_receive(to, 10, handlers);
+    fake_node_destroy(n);
+}
