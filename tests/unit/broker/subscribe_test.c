@@ -172,6 +172,57 @@ Test(subscribe, no_local_keeps_ones_own_messages_away)
     }
 }
 
+/* What No Local keeps away does not lend its identifier to the copy that comes another way. */
+Test(subscribe, no_local_keeps_its_identifier_away)
+{
+    for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
+        struct fake_node *n = fake_node_create(shards, SETTINGS());
+        struct fake_client *a = client_connect(n, 0, "a", TERMS());
+        client_subscribe_as(a, ASK(.filter = "t/x", .identifier = 1, .no_local = true));
+        client_subscribe_as(a, ASK(.filter = "t/+", .identifier = 2));
+        client_subscribe_as(a, ASK(.filter = "t/#", .identifier = 3, .no_local = true));
+        client_subscribe_as(a, ASK(.filter = "t/x/#", .identifier = 4));
+        client_say(a, "t/x", "1", 0);
+        const struct got *g = client_take(a, MQTT_PUBLISH);
+        cr_assert_not_null(g);
+        cr_assert_eq(g->identifier_count, 2);
+        cr_expect_eq(g->identifiers[0] + g->identifiers[1], 2 + 4);
+        fake_node_destroy(n);
+    }
+}
+
+/* Each of many sessions gets its own identifiers, whatever the others' filters. */
+Test(subscribe, identifiers_of_many_recipients)
+{
+    enum { SUBSCRIBERS = 60 };
+    static const char *const filters[] = {"t/+/x", "t/y/+", "+/y/x", "t/y/x", "t/#", "#"};
+    enum { FILTERS = sizeof filters / sizeof filters[0] };
+    for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
+        struct fake_node *n = fake_node_create(shards, SETTINGS());
+        struct fake_client *subs[SUBSCRIBERS];
+        struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "s%u", i);
+            subs[i] = client_connect(n, 0, id, TERMS());
+            for (unsigned k = 0; k <= i % FILTERS; k++) {
+                client_subscribe_as(subs[i], ASK(.filter = filters[(i + k) % FILTERS], .qos = 1,
+                                                 .identifier = 1 + i * FILTERS + k));
+            }
+        }
+        client_say(pub, "t/y/x", "1", 1);
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            const struct got *g = client_take(subs[i], MQTT_PUBLISH);
+            cr_assert_not_null(g);
+            cr_assert_eq(g->identifier_count, 1 + i % FILTERS);
+            for (unsigned k = 0; k < g->identifier_count; k++) {
+                cr_expect_eq((g->identifiers[k] - 1) / FILTERS, i);
+            }
+        }
+        fake_node_destroy(n);
+    }
+}
+
 Test(subscribe, of_many_subscribers_each_gets_it)
 {
     enum { SUBSCRIBERS = 100 };
