@@ -14,8 +14,9 @@
  * Owner: the thread of `shard`; every field is that thread's alone. It changes owner at most once,
  * before CONNECT is answered: as a descriptor and the bytes read so far (broker/conn/move.c).
  * Memory: about 300 bytes while idle. Unread input: up to one packet (limits.packet_bytes_max) and
- * one receive buffer; above it nothing is read. Unsent output: limits.output_bytes_max, above which
- * QoS 0 is dropped, QoS 1 and 2 wait in the session, and the client's requests are not read.
+ * one receive buffer; above it nothing is read, and where all of it together is too much, who has
+ * been longest about a packet goes (conn/input.c). Unsent output: limits.output_bytes_max, above
+ * which QoS 0 is dropped, QoS 1 and 2 wait in the session, and the client's requests are not read.
  */
 #pragma once
 
@@ -54,7 +55,7 @@ struct conn {
     struct io_socket socket;
     struct shard *shard;
     struct session *session; /* borrowed; NULL unless CONNECTED */
-    struct conn_link in_all, in_dirty, in_ready, in_stalled;
+    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread;
 
     uint8_t phase;   /* enum conn_phase */
     uint8_t blocked; /* enum conn_blocked, or'ed */
@@ -86,7 +87,9 @@ struct conn {
     size_t send_bytes; /* of `out`, with the kernel */
 
     uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
-    uint32_t in_len, in_capacity, in_wanted; /* wanted: the size of the packet that begins there */
+    uint32_t in_len;
+    uint32_t in_capacity; /* counted in shard->unread_bytes */
+    uint32_t in_wanted;   /* the size of the packet that begins there */
 
     struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
     uint32_t keep_alive_ms; /* one and a half times; 0: off */
@@ -127,6 +130,7 @@ struct conn *conn_list_take(struct conn_list *list,
 #define CONN_DIRTY   offsetof(struct conn, in_dirty)
 #define CONN_READY   offsetof(struct conn, in_ready)
 #define CONN_STALLED offsetof(struct conn, in_stalled)
+#define CONN_UNREAD  offsetof(struct conn, in_unread)
 
 /* "[::1]:4242", "127.0.0.1:4242"; into text[size], at least CONN_ADDRESS_TEXT. Returns text. */
 #define CONN_ADDRESS_TEXT 64u

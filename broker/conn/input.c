@@ -16,6 +16,9 @@
 /* A blocked connection that has sent this much more is not read from. */
 #define WAITING_BYTES_MAX 65536u
 
+/* Who holds more than this may have to go when unread input takes too much. */
+#define UNREAD_BYTES_SMALL 4096u
+
 /* An empty cell is a packet that the client may not send in that phase [MQTT-3.1.0-1, 3.1.0-2]. */
 static packet_fn *const handlers[][MQTT_TYPES] = {
     [CONN_AWAIT_CONNECT] = {[MQTT_CONNECT] = on_connect},
@@ -187,6 +190,43 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
 
 /* ---- bytes */
 
+/* The buffer has that capacity from now on. */
+static void hold(struct conn *c, size_t capacity)
+{
+    struct shard *s = c->shard;
+    s->unread_bytes += capacity - c->in_capacity;
+    c->in_capacity = (uint32_t)capacity; /* a packet and a receive buffer at most */
+    if (capacity > UNREAD_BYTES_SMALL) {
+        conn_list_add(&s->unread, c, CONN_UNREAD);
+    } else {
+        conn_list_remove(&s->unread, c, CONN_UNREAD);
+    }
+}
+
+void input_forget(struct conn *c)
+{
+    free(c->in);
+    c->in = NULL;
+    c->in_len = 0;
+    hold(c, 0);
+}
+
+/*
+ * A packet that never ends costs its sender little and us its whole size: too much of that, and
+ * whoever has been longest without one that did goes first. One alone may take what it needs.
+ */
+static void limit_unread(struct shard *s)
+{
+    const uint64_t most = shard_share(s);
+    while (s->unread_bytes > most && s->unread.first != s->unread.last) {
+        struct conn *c = s->unread.first;
+        shard_count(s, METRIC_unread_refused);
+        input_forget(c); /* which takes it off the list */
+        conn_doom(c, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+}
+
+/* The connection may be doomed, and its input forgotten, when this returns. */
 static bool keep(struct conn *c, const uint8_t *data, size_t len)
 {
     if (c->in_len + len > c->in_capacity || c->in == NULL) {
@@ -199,22 +239,23 @@ static bool keep(struct conn *c, const uint8_t *data, size_t len)
             return false;
         }
         c->in = in;
-        c->in_capacity = (uint32_t)capacity; /* a packet and a receive buffer at most */
+        hold(c, capacity);
     }
     memcpy(c->in + c->in_len, data, len);
     c->in_len += (uint32_t)len;
+    limit_unread(c->shard);
     return true;
 }
 
 static void discard(struct conn *c, size_t len)
 {
-    c->in_len -= (uint32_t)len;
-    if (c->in_len == 0) {
-        free(c->in);
-        c->in = NULL;
-        c->in_capacity = 0;
-    } else {
+    if (len == c->in_len) {
+        input_forget(c);
+    } else if (len > 0) {
+        c->in_len -= (uint32_t)len;
         memmove(c->in, c->in + len, c->in_len);
+        conn_list_remove(&c->shard->unread, c, CONN_UNREAD); /* it has got on: to the end */
+        hold(c, c->in_capacity);
     }
 }
 

@@ -122,7 +122,7 @@ static void conn_free(struct conn *c)
     conn_list_remove(&s->stalled, c, CONN_STALLED);
     outbuf_fini(&c->out);
     alias_fini(c);
-    free(c->in);
+    input_forget(c);
     free(c);
 }
 
@@ -229,9 +229,7 @@ void conn_close(struct conn *c, uint8_t reason, enum session_will will)
     }
     c->phase = CONN_LINGERING;
     leave_session(c, reason, will);
-    free(c->in);
-    c->in = NULL;
-    c->in_len = 0;
+    input_forget(c);
     if (c->peer_ended) {
         finish(c);
         return;

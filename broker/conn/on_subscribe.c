@@ -79,6 +79,21 @@ static enum mqtt_reason check_filter(const struct conn *c, struct bytes filter,
     return MQTT_REASON_SUCCESS;
 }
 
+/* The limit that one more subscription would be over; NULL: none. */
+static const char *limit_reached(const struct session *session, struct bytes filter)
+{
+    const struct shard *s = session->shard;
+    const struct config_limits *limits = &s->config->limits;
+    if (session->subscription_count >= limits->subscriptions_per_session_max) {
+        return "subscriptions_per_session_max";
+    }
+    if (session->subscription_bytes + local_subscription_bytes(filter) >
+        limits->subscription_bytes_per_session_max) {
+        return "subscription_bytes_per_session_max";
+    }
+    return s->subscription_bytes >= shard_share(s) ? "message_memory_max" : NULL;
+}
+
 static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filter *filter)
 {
     struct conn *c = job->conn;
@@ -91,11 +106,10 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     if (reason != MQTT_REASON_SUCCESS) {
         return (uint8_t)reason;
     }
-    if (session->subscription_count >= s->config->limits.subscriptions_per_session_max &&
-        local_find(session, filter->filter) == NULL) {
+    const char *const limit = limit_reached(session, filter->filter);
+    if (limit != NULL && local_find(session, filter->filter) == NULL) {
         log_event(LOG_WARNING, "subscribe_refused",
-                  LOG_BYTES("client_id", session_client_id(session)),
-                  LOG_TEXT("reason", "subscriptions_per_session_max"));
+                  LOG_BYTES("client_id", session_client_id(session)), LOG_TEXT("reason", limit));
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     const struct subscribe_options options = options_of(job, filter);

@@ -67,15 +67,18 @@ struct shard {
     struct table sessions; /* by client identifier */
     struct table filters;  /* struct local_filter by name */
     struct table filters_by_id;
-    struct table subscriptions; /* by session and filter */
-    struct table shares;        /* struct share_seat by subscription_id */
-    struct retained *retained;  /* of the index parts that this shard writes */
-    uint64_t next_serial;       /* sessions and shared subscriptions; unique over all shards */
+    struct table subscriptions;  /* by session and filter */
+    uint64_t subscription_bytes; /* of filters and subscriptions, about; see shard_share() */
+    struct table shares;         /* struct share_seat by subscription_id */
+    struct retained *retained;   /* of the index parts that this shard writes */
+    uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
 
     struct conn_list all;     /* every connection */
     struct conn_list dirty;   /* with output to be sent at the end of the turn */
     struct conn_list ready;   /* with input or work that can go on */
     struct conn_list stalled; /* publishers waiting for room */
+    struct conn_list unread;  /* that hold much input; the one longest without a packet first */
+    uint64_t unread_bytes;    /* held by all connections; see shard_share() */
     struct due *due_first, *due_last;
 
     struct match match; /* scratch of one publish */
@@ -112,6 +115,10 @@ static inline void shard_count(struct shard *s, enum metric metric)
  * reference. */
 void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                uint64_t publisher_hash);
+
+/* What unread input may take on this shard, and subscriptions likewise: of all shards together a
+ * quarter of message_memory_max. */
+uint64_t shard_share(const struct shard *s);
 
 /* Is there so much mail waiting that publishers have to wait? */
 static inline bool shard_congested(const struct shard *s)

@@ -520,6 +520,92 @@ Test(flow, a_publisher_that_waited_goes_on_when_there_is_room)
     fake_node_destroy(n);
 }
 
+/* ---- packets that are not whole yet */
+
+#define ANNOUNCED 900000u
+
+/* A PUBLISH of that size begins, and so many bytes of it come, the first of them included. */
+static void begin_publish(struct fake_client *c, size_t len)
+{
+    static const uint8_t bytes[ANNOUNCED + 4] = {0x30, 0xa0, 0xf7, 0x36, 0, 1, 't'};
+    client_send_bytes(c, bytes, len);
+    fake_node_settle(c->n);
+}
+
+static void go_on(struct fake_client *c, size_t len)
+{
+    static const uint8_t bytes[ANNOUNCED];
+    client_send_bytes(c, bytes, len);
+    fake_node_settle(c->n);
+}
+
+/* Of those that never end, the first begun has to go; who gets on stays, as does a single one. */
+Test(flow, packets_that_never_end_make_room_for_others)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    struct fake_client *c[4];
+    for (unsigned i = 0; i < 4; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "c%u", i);
+        c[i] = client_connect(n, 0, id, TERMS(.version = i == 3 ? MQTT_V311 : MQTT_V5));
+    }
+    begin_publish(c[0], ANNOUNCED); /* alone: more than the share */
+    cr_expect_eq(fake_node_count(n, METRIC_unread_refused), 0);
+    go_on(c[0], 4);
+    cr_expect_eq(fake_node_count(n, METRIC_publish_received), 1);
+    struct shard *s = fake_node_enter(n, 0);
+    cr_expect_eq(s->unread_bytes, 0);
+
+    struct fake_client *stranger = client_open(n, 0); /* who does not even say CONNECT */
+    client_send_bytes(stranger, "\x10\xff\xff\x1f", 4);
+    go_on(stranger, 100000);
+    begin_publish(c[1], 100000);
+    cr_expect_not(client_is_ended(stranger));
+    begin_publish(c[0], 100000);
+    cr_expect(client_is_ended(stranger));
+    cr_expect_eq(fake_node_count(n, METRIC_unread_refused), 1);
+    go_on(c[0], ANNOUNCED + 4 - 100000); /* the other goes, this one is whole then */
+    cr_expect_eq(fake_node_count(n, METRIC_publish_received), 2);
+    const struct got *g = client_take(c[1], MQTT_DISCONNECT);
+    cr_assert_not_null(g);
+    cr_expect_eq(g->reason, MQTT_REASON_QUOTA_EXCEEDED);
+
+    begin_publish(c[3], 100000);
+    begin_publish(c[0], 100000);
+    begin_publish(c[2], 100000);
+    cr_expect(client_is_ended(c[3]));
+    cr_expect_not(client_is_ended(c[0]));
+    cr_expect_not(client_is_ended(c[2]));
+    cr_expect_eq(fake_node_count(n, METRIC_unread_refused), 3);
+    client_reset(c[0]);
+    client_finish(c[2]);
+    fake_node_settle(n);
+    cr_expect_eq(s->unread_bytes, 0);
+    cr_expect_null(s->unread.first);
+    fake_node_destroy(n);
+}
+
+/* A long stream of packets is not a long packet. */
+Test(flow, who_completes_packets_goes_to_the_end)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    struct fake_client *steady = client_connect(n, 0, "steady", TERMS());
+    struct fake_client *idle = client_connect(n, 0, "idle", TERMS());
+    begin_publish(steady, 100000);
+    begin_publish(idle, 100000);
+    static uint8_t rest_and_more[ANNOUNCED];
+    const size_t rest = ANNOUNCED + 4 - 100000, more = 20000;
+    fake_node_reload(n, SETTINGS("limits.message_memory_max=16777216"));
+    memcpy(rest_and_more + rest, "\x30\xff\xff\x1f", 4); /* the next one begins in the same bytes */
+    client_send_bytes(steady, rest_and_more, rest + more);
+    fake_node_settle(n);
+    fake_node_reload(n, SETTINGS("limits.message_memory_max=1048576"));
+    go_on(steady, 1000);
+    cr_expect(client_is_ended(idle));
+    cr_expect_not(client_is_ended(steady));
+    fake_node_destroy(n);
+}
+
 /* ---- topics that clients may not publish to */
 
 static const struct {

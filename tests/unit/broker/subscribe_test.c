@@ -91,6 +91,64 @@ Test(subscribe, subscriptions_have_a_maximum)
     fake_node_destroy(n);
 }
 
+/* What subscriptions take is bounded too, since a filter may have 65,535 bytes. */
+Test(subscribe, the_bytes_of_subscriptions_have_a_maximum)
+{
+    struct fake_node *n =
+        fake_node_create(1, SETTINGS("limits.subscription_bytes_per_session_max=4096"));
+    struct fake_client *c = client_connect(n, 0, "me", TERMS(.clean_start = true));
+    const struct shard *s = fake_node_enter(n, 0);
+    char filter[1001] = "a";
+    uint8_t reason = 0;
+    for (filter[0] = 'a'; filter[0] <= 'z' && reason == 0; filter[0]++) {
+        reason = client_subscribe(c, filter, 0);
+    }
+    cr_expect_eq(reason, MQTT_REASON_QUOTA_EXCEEDED);
+    cr_expect_eq(filter[0] - 'a' - 1, 12); /* of 322 each */
+    cr_expect_eq(client_subscribe(c, "a", 1), 1, "the same again");
+    cr_expect_eq(client_subscribe(client_connect(n, 0, "you", TERMS()), "z", 1), 1);
+    cr_expect_eq(client_unsubscribe(c, "b"), 0);
+    cr_expect_eq(client_subscribe(c, "+/+/+", 0), MQTT_REASON_QUOTA_EXCEEDED, "levels cost");
+    cr_expect_eq(client_unsubscribe(c, "c"), 0);
+    cr_expect_eq(client_subscribe(c, "+/+/+", 0), 0);
+    memset(filter, 'x', sizeof filter - 1);
+    client_unsubscribe(c, "d");
+    cr_expect_eq(client_subscribe(c, filter, 0), MQTT_REASON_QUOTA_EXCEEDED);
+    client_finish(c);
+    fake_node_settle(n);
+    cr_expect_eq(s->subscription_bytes, 322, "what is left is yours");
+    fake_node_destroy(n);
+}
+
+/* And of all sessions together: a quarter of the memory for messages. */
+Test(subscribe, all_subscriptions_together_have_a_maximum)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    const struct shard *s = fake_node_enter(n, 0);
+    struct fake_client *c[2];
+    char filter[1001];
+    uint8_t reason = 0;
+    unsigned count = 0;
+    memset(filter, 'x', sizeof filter - 1);
+    filter[sizeof filter - 1] = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        c[i] = client_connect(n, 0, i == 0 ? "c0" : "c1", TERMS());
+    }
+    for (; count < 1000 && reason == 0; count++) {
+        memcpy(filter, (char[]){'a' + (char)(count / 26 % 26), 'a' + (char)(count % 26)}, 2);
+        reason = client_subscribe(c[count % 2], filter, 0);
+    }
+    cr_expect_eq(reason, MQTT_REASON_QUOTA_EXCEEDED);
+    cr_expect_eq(count, 262144 / 2320 + 2); /* the last that fits half, and the one refused */
+    client_finish(c[0]);
+    fake_node_settle(n);
+    cr_expect_eq(client_subscribe(c[1], "there is room again", 0), 0);
+    client_finish(c[1]);
+    fake_node_settle(n);
+    cr_expect_eq(s->subscription_bytes, 0);
+    fake_node_destroy(n);
+}
+
 /* Many filters in one packet, of all shards: one answer, in their order (3.8.4). */
 Test(subscribe, one_packet_may_ask_for_many)
 {
