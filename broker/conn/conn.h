@@ -110,7 +110,11 @@ void conn_send_ack(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint
  * Packet Size or Request Problem Information says so: hand those over as `courtesy`. */
 void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes courtesy);
 
-bool conn_output_full(const struct conn *c); /* unsent bytes over limits.output_bytes_max */
+/* Unsent bytes that the connection may have; twice as much if they are answers. At most
+ * limits.output_bytes_max, and little when those of all connections take too much. */
+uint64_t conn_output_max(const struct conn *c);
+bool conn_output_full(const struct conn *c);
+void conn_output_sent(struct conn *c, size_t bytes); /* they are no longer unsent */
 
 /* Has the client closed its side already, as far as the kernel knows? A system call. */
 bool conn_peer_has_gone(const struct conn *c);

@@ -66,8 +66,7 @@ static bool memory_is_short(struct conn *c, const struct mqtt_publish *publish)
 static bool must_wait(struct conn *c, const struct mqtt_packet *packet)
 {
     struct shard *s = c->shard;
-    const uint64_t answers_max = 2 * s->config->limits.output_bytes_max;
-    if (outbuf_bytes(&c->out) >= answers_max) {
+    if (outbuf_bytes(&c->out) >= 2 * conn_output_max(c)) {
         c->blocked |= BLOCKED_OUTPUT;
         shard_count(s, METRIC_output_stalled);
         return true;
@@ -217,8 +216,7 @@ void input_forget(struct conn *c)
  */
 static void limit_unread(struct shard *s)
 {
-    const uint64_t most = shard_share(s);
-    while (s->unread_bytes > most && s->unread.first != s->unread.last) {
+    while (s->unread_bytes > s->memory_share && s->unread.first != s->unread.last) {
         struct conn *c = s->unread.first;
         shard_count(s, METRIC_unread_refused);
         input_forget(c); /* which takes it off the list */

@@ -120,6 +120,7 @@ static void conn_free(struct conn *c)
     conn_list_remove(&s->dirty, c, CONN_DIRTY);
     conn_list_remove(&s->ready, c, CONN_READY);
     conn_list_remove(&s->stalled, c, CONN_STALLED);
+    s->unsent_bytes -= outbuf_bytes(&c->out);
     outbuf_fini(&c->out);
     alias_fini(c);
     input_forget(c);
@@ -328,7 +329,7 @@ static void sent(void *context, struct io_socket *socket, int error)
         return;
     }
     metrics_add(&s->metrics, METRIC_bytes_sent, c->send_bytes);
-    outbuf_consume(&c->out, c->send_bytes);
+    conn_output_sent(c, c->send_bytes);
     conn_list_add(&s->dirty, c, CONN_DIRTY);
     /* Before what waits fills the room again, or the client would not be heard until all of it is
      * sent. */

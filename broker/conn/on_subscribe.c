@@ -91,7 +91,7 @@ static const char *limit_reached(const struct session *session, struct bytes fil
         limits->subscription_bytes_per_session_max) {
         return "subscription_bytes_per_session_max";
     }
-    return s->subscription_bytes >= shard_share(s) ? "message_memory_max" : NULL;
+    return s->subscription_bytes >= s->memory_share ? "message_memory_max" : NULL;
 }
 
 static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filter *filter)

@@ -11,7 +11,7 @@
  *
  * Owner: the shard. Memory: about 100 bytes a filter and 80 a subscription, and the filter's text.
  * At the bounds, which the caller asks for: limits.subscriptions_per_session_max, …_bytes_…, and
- * shard_share() for shard->subscription_bytes.
+ * memory_share for shard->subscription_bytes.
  */
 #pragma once
 

@@ -21,6 +21,8 @@
  */
 #define LOOKUP_POSITIONS_PER_TURN 10000u
 
+#define MEMORY_SHARES 4u /* see memory_share */
+
 #define MS 1000000ull /* in nanoseconds */
 
 /* How long to wait at most while something is to be looked at again. */
@@ -56,6 +58,7 @@ static void look_around(struct shard *s)
     s->now_ms = s->node->clock_ms();
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
     s->memory_full = message_memory() >= s->config->limits.message_memory_max;
+    s->memory_share = s->config->limits.message_memory_max / MEMORY_SHARES / s->node->shard_count;
     s->lookup_positions = LOOKUP_POSITIONS_PER_TURN;
     shard_count(s, METRIC_turns);
     if (s->now_ms >= s->expire_retained_ms) {

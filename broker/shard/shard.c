@@ -3,11 +3,8 @@
 
 #include <stdlib.h>
 
-#include "broker/config/config.h"
 #include "broker/message.h"
 #include "broker/shard/quiescence.h"
-
-#define SHARES 4u
 
 _Thread_local struct shard *shard_self;
 
@@ -42,11 +39,6 @@ uint64_t shard_random(struct shard *s)
     x[2] ^= shifted;
     x[3] = rotated(x[3], 45);
     return result;
-}
-
-uint64_t shard_share(const struct shard *s)
-{
-    return s->config->limits.message_memory_max / SHARES / s->node->shard_count;
 }
 
 void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,

@@ -62,13 +62,16 @@ struct shard {
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
     unsigned listener_count;
     bool memory_full; /* message_memory_max was reached when this turn began */
+    /* What unread input, unsent output, and subscriptions may each take here: of all shards
+     * together a quarter of message_memory_max. */
+    uint64_t memory_share;
     uint64_t random_state[4];
 
     struct table sessions; /* by client identifier */
     struct table filters;  /* struct local_filter by name */
     struct table filters_by_id;
     struct table subscriptions;  /* by session and filter */
-    uint64_t subscription_bytes; /* of filters and subscriptions, about; see shard_share() */
+    uint64_t subscription_bytes; /* of filters and subscriptions, about; <= memory_share */
     struct table shares;         /* struct share_seat by subscription_id */
     struct retained *retained;   /* of the index parts that this shard writes */
     uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
@@ -78,7 +81,8 @@ struct shard {
     struct conn_list ready;   /* with input or work that can go on */
     struct conn_list stalled; /* publishers waiting for room */
     struct conn_list unread;  /* that hold much input; the one longest without a packet first */
-    uint64_t unread_bytes;    /* held by all connections; see shard_share() */
+    uint64_t unread_bytes;    /* held by all connections; <= memory_share, or a single one's */
+    uint64_t unsent_bytes;    /* likewise; from memory_share on each may have little */
     struct due *due_first, *due_last;
 
     struct match match; /* scratch of one publish */
@@ -115,10 +119,6 @@ static inline void shard_count(struct shard *s, enum metric metric)
  * reference. */
 void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                uint64_t publisher_hash);
-
-/* What unread input may take on this shard, and subscriptions likewise: of all shards together a
- * quarter of message_memory_max. */
-uint64_t shard_share(const struct shard *s);
 
 /* Is there so much mail waiting that publishers have to wait? */
 static inline bool shard_congested(const struct shard *s)

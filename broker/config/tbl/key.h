@@ -109,8 +109,9 @@ KEY(limits, message_memory_max, SIZE(0, UINT64_MAX), "0", "bytes", LIVE,
     "Memory of all messages together. At the limit QoS 0 is dropped and counted, and publishers of "
     "QoS 1 and 2 are not read from, up to message_stall_s. 0: a quarter of the usable memory (the lower of the machine's and the "
     "cgroup's limit). Otherwise at least packet_bytes_max. Beside it, a quarter of as much each may be "
-    "taken by subscriptions (then a SUBSCRIBE is answered with 0x97) and by packets that are not whole "
-    "yet (then the connection that has been longest about one is closed, 0x97).")
+    "taken by subscriptions (then a SUBSCRIBE is answered with 0x97), by packets that are not whole "
+    "yet (then the connection that has been longest about one is closed, 0x97), and by what clients "
+    "do not read (then each may have 8 KiB instead of output_bytes_max).")
 KEY(limits, message_stall_s, UINT(0, 3600), "5", "seconds", LIVE,
     "How long a publisher whose QoS 1 or 2 message finds no memory is not read from before the "
     "message is refused (0x97; before MQTT 5 by closing the connection) and counted.")

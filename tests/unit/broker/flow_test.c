@@ -307,6 +307,86 @@ Test(flow, qos_0_is_dropped_for_a_client_that_does_not_read)
     }
 }
 
+/* Those who do not read take a share together; then others have little each, and get it all. */
+Test(flow, unsent_output_is_bounded_over_all)
+{
+    enum { SLOW = 20, COUNT = 100, BYTES = 5000 };
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    const struct shard *s = fake_node_enter(n, 0);
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    struct fake_client *good = client_connect(n, 0, "good", TERMS());
+    struct fake_client *slow[SLOW];
+    client_subscribe(good, "t", 1);
+    for (unsigned i = 0; i < SLOW; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "s%u", i);
+        slow[i] = client_connect(n, 0, id, TERMS());
+        client_subscribe(slow[i], i % 2 == 0 ? "t" : "+", 0);
+        client_set_window(slow[i], 0);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        client_send_publish(pub, SAY(.topic = "t", .qos = 1, .payload_len = BYTES));
+        fake_node_settle(n);
+    }
+    cr_expect_eq(client_heard_count(good), COUNT);
+    cr_expect_gt(s->unsent_bytes, 262144 - 2 * BYTES);
+    cr_expect_lt(s->unsent_bytes, 262144 + SLOW * 2 * 8192);
+    const uint64_t dropped = fake_node_count(n, METRIC_drop_qos0_output_full);
+    uint64_t heard = 0;
+    for (unsigned i = 0; i < SLOW; i++) {
+        client_set_window(slow[i], SIZE_MAX);
+        heard += client_heard_count(slow[i]);
+    }
+    cr_expect_eq(heard + dropped, SLOW * COUNT);
+    cr_expect_eq(s->unsent_bytes, 0);
+    client_set_window(slow[0], 0);
+    client_send_publish(pub, SAY(.topic = "t", .payload_len = BYTES));
+    fake_node_settle(n);
+    cr_expect_gt(s->unsent_bytes, BYTES);
+    client_reset(slow[0]);
+    fake_node_settle(n);
+    cr_expect_eq(s->unsent_bytes, 0);
+    fake_node_destroy(n);
+}
+
+/* Questions are not heard of who does not read the answers, however much the others take. */
+Test(flow, unsent_answers_are_bounded_over_all)
+{
+    enum { ASKING = 6, PINGS = 300000, SHARE = 1 << 20 };
+    static uint8_t pings[2 * PINGS];
+    for (unsigned i = 0; i < sizeof pings; i += 2) {
+        pings[i] = 0xc0;
+    }
+    struct fake_node *n = fake_node_create(
+        1, SETTINGS("limits.message_memory_max=4194304", "limits.output_bytes_max=262144"));
+    io_fake_set_chunk(n->net, 16384);
+    const struct shard *s = fake_node_enter(n, 0);
+    struct fake_client *c[ASKING];
+    for (unsigned i = 0; i < ASKING; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "c%u", i);
+        c[i] = client_connect(n, 0, id, TERMS());
+        client_set_window(c[i], 0);
+        client_send_bytes(c[i], pings, sizeof pings);
+        fake_node_settle(n);
+    }
+    cr_expect_geq(s->unsent_bytes, SHARE);
+    cr_expect_lt(s->unsent_bytes, SHARE + ASKING * 2 * 8192);
+    for (unsigned i = 0; i < ASKING; i++) {
+        client_set_window(c[i], SIZE_MAX);
+    }
+    fake_node_settle(n);
+    for (unsigned i = 0; i < ASKING; i++) {
+        unsigned answers = 0;
+        while (client_take(c[i], MQTT_PINGRESP) != NULL) {
+            answers++;
+        }
+        cr_expect_eq(answers, PINGS);
+    }
+    cr_expect_eq(s->unsent_bytes, 0);
+    fake_node_destroy(n);
+}
+
 Test(flow, qos_1_waits_for_a_client_that_does_not_read)
 {
     for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
