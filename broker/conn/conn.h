@@ -44,6 +44,7 @@ enum conn_blocked {
     BLOCKED_RETAIN = 2,    /* the retained message is not stored yet */
     BLOCKED_ROOM = 4,      /* the publisher waits: mail or memory is full */
     BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
+    BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
 };
 
 struct conn_link {

@@ -347,7 +347,7 @@ static void sent(void *context, struct io_socket *socket, int error)
 static void check_keep_alive(struct conn *c, uint64_t now_ms)
 {
     struct shard *s = c->shard;
-    if ((c->blocked & BLOCKED_ROOM) != 0) {
+    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN)) != 0) {
         c->last_packet_ms = now_ms; /* it is we who do not read */
     }
     const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;

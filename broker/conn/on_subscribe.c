@@ -230,6 +230,7 @@ static void on_index_ready(struct shard *s, struct subscribe_job *base)
 enum mqtt_reason on_subscribe(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_subscribe *m = &packet->subscribe;
+    c->shard->work += m->count;
     struct job *job = job_create(c, m);
     if (job == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
@@ -257,6 +258,7 @@ enum mqtt_reason on_unsubscribe(struct conn *c, const struct mqtt_packet *packet
     if (reasons == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
     }
+    c->shard->work += m->count;
     struct bytes rest = m->filters;
     struct mqtt_filter filter;
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_UNSUBSCRIBE, &filter); i++) {

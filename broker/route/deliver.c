@@ -70,8 +70,9 @@ static bool wants(const struct subscription *sub, const struct message *m)
 }
 
 /* One filter matched: nothing to add up. */
-static void deliver_to_filter(struct message *m, const struct local_filter *f)
+static void deliver_to_filter(struct shard *s, struct message *m, const struct local_filter *f)
 {
+    s->work += f->count;
     for (uint32_t i = 0; i < f->count; i++) { /* no delivery changes who is subscribed */
         const struct subscription *sub = local_filter_subscriptions(f)[i];
         const struct subscribe_options *o = &sub->options;
@@ -114,6 +115,7 @@ static struct recipient *recipient_of(struct shard *s, struct session *session)
 
 static void add_up(struct shard *s, const struct message *m, const struct local_filter *f)
 {
+    s->work += 1 + (uint64_t)f->count;
     for (uint32_t i = 0; i < f->count; i++) {
         const struct subscription *sub = local_filter_subscriptions(f)[i];
         const struct subscribe_options *o = &sub->options;
@@ -189,7 +191,7 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     if (count == 1) {
         const struct local_filter *f = local_filter_by_id(s, filter_ids[0]);
         if (f != NULL) {
-            deliver_to_filter(m, f);
+            deliver_to_filter(s, m, f);
         }
         return;
     }

@@ -310,6 +310,7 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
 
     m->filter_count = 0;
     m->group_count = 0;
+    m->steps = 0;
     if (m->walk == NULL && (m->walk = calloc(1, sizeof *m->walk)) == NULL) {
         return INDEX_NO_MEMORY;
     }
@@ -335,7 +336,9 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
             return INDEX_NO_MEMORY;
         }
     }
-    return gather(m, walk);
+    const enum index_err err = gather(m, walk);
+    m->steps = walk->steps + walk->found_count + m->group_count;
+    return err;
 }
 
 /* ---- figures */

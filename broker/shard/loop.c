@@ -14,7 +14,8 @@
 #include "broker/shard/shard.h"
 #include "broker/shard/wheel.h"
 
-#define MAIL_PER_TURN   1024u /* from each sender */
+#define MAIL_PER_TURN   1024u  /* from each sender; */
+#define MAIL_WORK       16384u /* or less, if it is much work: some milliseconds */
 #define TIMERS_PER_TURN 4096u
 
 /* Retained messages looked at for new subscriptions, of all clients: some hundreds of microseconds.
@@ -164,7 +165,7 @@ uint64_t loop_work(struct shard *s)
     shard_enter(s);
     look_around(s);
     say_goodbye(s);
-    const bool more_mail = post_receive(s, MAIL_PER_TURN, post_handlers);
+    const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     resume_stalled(s);
     resume_ready(s);

@@ -62,6 +62,10 @@ struct shard {
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
     unsigned listener_count;
     bool memory_full; /* message_memory_max was reached when this turn began */
+    /* What has been done since the start, about, in steps of some tens of nanoseconds: levels and
+     * filters matched, deliveries, filters subscribed to. Who causes much has to let others go on.
+     */
+    uint64_t work;
     /* What unread input, unsent output, and subscriptions may each take here: of all shards
      * together a quarter of message_memory_max. */
     uint64_t memory_share;

@@ -686,6 +686,50 @@ Test(flow, who_completes_packets_goes_to_the_end)
     fake_node_destroy(n);
 }
 
+/* ---- packets that are much work */
+
+/* Whose packets are much work lets others go on between them; nothing is lost or out of order, also
+ * of one that has left. */
+Test(flow, much_work_is_done_in_turns)
+{
+    enum { SUBSCRIBERS = 200, COUNT = 300 };
+    for (unsigned leaves = 0; leaves < 2; leaves++) {
+        struct fake_node *n = fake_node_create(1, SETTINGS());
+        struct fake_client *subs[SUBSCRIBERS];
+        struct fake_client *busy = client_connect(n, 0, "busy", TERMS());
+        struct fake_client *other = client_connect(n, 0, "other", TERMS());
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "s%u", i);
+            subs[i] = client_connect(n, 0, id, TERMS());
+            client_subscribe(subs[i], "t", 0);
+        }
+        static uint8_t packets[COUNT * 9];
+        for (unsigned i = 0; i < COUNT; i++) {
+            char packet[16];
+            snprintf(packet, sizeof packet, "0%c%c%ct%c%03u", 7, 0, 1, 0, i);
+            memcpy(packets + 9 * (size_t)i, packet, 9);
+        }
+        client_send_bytes(busy, packets, sizeof packets);
+        if (leaves == 1) {
+            client_finish(busy);
+        }
+        client_send_bytes(other, "\xc0", 2); /* PINGREQ */
+        fake_node_step(n, 0);
+        cr_expect_lt(fake_node_count(n, METRIC_publish_received), COUNT / 5);
+        cr_expect_leq(fake_node_count(n, METRIC_input_deferred), 2);
+        cr_expect_not_null(client_take(other, MQTT_PINGRESP));
+        fake_node_settle(n);
+        cr_expect_gt(fake_node_count(n, METRIC_input_deferred), 5);
+        cr_expect_eq(fake_node_count(n, METRIC_publish_received), COUNT);
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            expect_numbers(subs[i], 0, COUNT);
+        }
+        cr_expect_eq(fake_node_drops(n), 0);
+        fake_node_destroy(n);
+    }
+}
+
 /* ---- topics that clients may not publish to */
 
 static const struct {
