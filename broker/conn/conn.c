@@ -18,6 +18,9 @@
  * entry of the send (bench/). */
 #define PAYLOAD_COPIED_MAX 8192u
 
+/* What each may have when those who do not read have taken all that there is for output. */
+#define UNSENT_BYTES_SMALL 8192u
+
 static struct conn_link *link_of(struct conn *c, size_t offset)
 {
     return (struct conn_link *)(void *)((char *)c + offset);
@@ -66,9 +69,23 @@ struct conn *conn_list_take(struct conn_list *list, size_t offset)
     return c;
 }
 
+uint64_t conn_output_max(const struct conn *c)
+{
+    const struct shard *s = c->shard;
+    const uint64_t max = s->config->limits.output_bytes_max;
+    return s->unsent_bytes >= s->memory_share && max > UNSENT_BYTES_SMALL ? UNSENT_BYTES_SMALL
+                                                                          : max;
+}
+
 bool conn_output_full(const struct conn *c)
 {
-    return outbuf_bytes(&c->out) >= c->shard->config->limits.output_bytes_max;
+    return outbuf_bytes(&c->out) >= conn_output_max(c);
+}
+
+void conn_output_sent(struct conn *c, size_t bytes)
+{
+    c->shard->unsent_bytes -= bytes;
+    outbuf_consume(&c->out, bytes);
 }
 
 bool conn_peer_has_gone(const struct conn *c)
@@ -91,6 +108,7 @@ void conn_doom(struct conn *c, uint8_t reason)
 static void committed(struct conn *c, size_t len)
 {
     outbuf_commit(&c->out, len);
+    c->shard->unsent_bytes += len;
     conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
 }
 
@@ -154,10 +172,14 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
         used += publish->payload.len;
     }
     committed(c, used);
-    if (!copied && outbuf_add_payload(&c->out, m) != 0) {
+    if (copied) {
+        return CONN_SENT;
+    }
+    if (outbuf_add_payload(&c->out, m) != 0) {
         no_memory(c); /* half a packet is out: the stream cannot go on */
         return CONN_NO_MEMORY;
     }
+    c->shard->unsent_bytes += publish->payload.len;
     return CONN_SENT;
 }
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "broker/route/part.h"
 #include "broker/route/share.h"
@@ -125,10 +126,36 @@ void index_remove(struct index *index, unsigned self, struct bytes filter, unsig
     }
 }
 
-/* Before the others, so that whoever reads it reads them as well. */
-static void group_link(struct filter *f, struct share_group *group)
+static uint64_t group_hash(const struct part *part, const struct filter *f, struct bytes name)
 {
-    atomic_init(&group->next, groups_of(f));
+    return XXH3_64bits_withSeed(name.at, name.len, part->seed + f->id * 0x9e3779b97f4a7c15u);
+}
+
+/* The filter's group of that name; NULL: there is none. */
+static struct share_group *group_find(struct part *part, const struct filter *f, struct bytes name)
+{
+    struct table_link *link = table_find(&part->groups, group_hash(part, f, name));
+    for (; link != NULL; link = table_find_next(link)) {
+        struct share_group *const group = table_object(link, struct share_group, by_name);
+        if (group->filter == f && bytes_equal(bytes_of(group->name, group->name_len), name)) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+/* Before the others, so that whoever reads it reads them as well. */
+static void group_link(struct part *part, struct filter *f, struct share_group *group)
+{
+    struct share_group *const first = groups_of(f);
+    const struct bytes name = bytes_of(group->name, group->name_len);
+    group->filter = f;
+    group->previous = NULL;
+    if (first != NULL) {
+        first->previous = group;
+    }
+    table_insert(&part->groups, &group->by_name, group_hash(part, f, name));
+    atomic_init(&group->next, first);
     atomic_store_explicit(&f->groups, group, memory_order_release);
 }
 
@@ -138,14 +165,17 @@ static void on_group_released(void *group)
 }
 
 /* It keeps its way to the next one, for those who are in it. */
-static void group_unlink(struct filter *f, struct share_group *group)
+static void group_unlink(struct part *part, struct filter *f, struct share_group *group)
 {
-    _Atomic(struct share_group *) *link = &f->groups;
-    while (atomic_load_explicit(link, memory_order_relaxed) != group) {
-        link = &atomic_load_explicit(link, memory_order_relaxed)->next;
-    }
     struct share_group *const next = atomic_load_explicit(&group->next, memory_order_relaxed);
+    _Atomic(struct share_group *) *const link =
+        group->previous == NULL ? &f->groups : &group->previous->next;
+    assert(atomic_load_explicit(link, memory_order_relaxed) == group);
     atomic_store_explicit(link, next, memory_order_release);
+    if (next != NULL) {
+        next->previous = group->previous;
+    }
+    table_remove(&part->groups, &group->by_name);
 }
 
 /* The filter's group of that name, made if there is none. A new one can be read when it has a
@@ -162,7 +192,7 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
     if (f == NULL) {
         return INDEX_NO_MEMORY;
     }
-    struct share_group *const present = share_group_find(groups_of(f), share_name);
+    struct share_group *const present = group_find(part, f, share_name);
     struct share_group *const group =
         present != NULL ? present : share_group_create(share_name, part_id(part), index->shards);
     const size_t bytes = present != NULL ? share_group_bytes(present) : 0;
@@ -174,7 +204,7 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
         return INDEX_NO_MEMORY;
     }
     if (present == NULL) {
-        group_link(f, group);
+        group_link(part, f, group);
     }
     part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
     *group_id = group->id;
@@ -187,7 +217,7 @@ void index_share_leave(struct index *index, unsigned self, struct bytes share_na
     struct part *const part = owned_part(index, self, filter);
     struct filter *const f = part_find(part, filter);
     assert(f != NULL);
-    struct share_group *const group = share_group_find(groups_of(f), share_name);
+    struct share_group *const group = group_find(part, f, share_name);
     assert(group != NULL);
 
     const size_t bytes = share_group_bytes(group);
@@ -195,7 +225,7 @@ void index_share_leave(struct index *index, unsigned self, struct bytes share_na
     part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
     if (left == 0) {
         part_count_bytes(part, -(ptrdiff_t)share_group_bytes(group));
-        group_unlink(f, group);
+        group_unlink(part, f, group);
         after_quiescent(index->quiescence, self, on_group_released, group);
         drop_if_unused(part, f);
     }
@@ -280,6 +310,7 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
 
     m->filter_count = 0;
     m->group_count = 0;
+    m->steps = 0;
     if (m->walk == NULL && (m->walk = calloc(1, sizeof *m->walk)) == NULL) {
         return INDEX_NO_MEMORY;
     }
@@ -305,7 +336,9 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
             return INDEX_NO_MEMORY;
         }
     }
-    return gather(m, walk);
+    const enum index_err err = gather(m, walk);
+    m->steps = walk->steps + walk->found_count + m->group_count;
+    return err;
 }
 
 /* ---- figures */

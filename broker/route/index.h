@@ -85,6 +85,7 @@ struct match {
     size_t filter_count, filter_capacity;
     const struct share_group **groups;
     size_t group_count, group_capacity;
+    size_t steps;            /* what it took, about: nodes visited, filters and groups found */
     struct match_walk *walk; /* the index's own: where a match has got to */
 };
 

@@ -149,6 +149,7 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
         shard_count(s, METRIC_drop_no_memory);
         return 0;
     }
+    s->work += s->match.steps;
     uint64_t shards = 0;
     for (size_t i = 0; i < s->match.filter_count; i++) {
         shards |= s->match.filters[i].shards;
