@@ -21,6 +21,7 @@
 struct config;
 struct conn;
 struct io;
+struct match_cache;
 struct message;
 struct retained;
 struct wheel;
@@ -79,8 +80,9 @@ struct shard {
     struct due *due_first, *due_last;
 
     struct match match; /* scratch of one publish */
+    struct match_cache *match_cache;
     struct deliver_scratch deliver;
-    struct post post; /* mail to and from the other shards */
+    struct post post;   /* mail to and from the other shards */
 
     /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
      * shard (1) and by the sender that takes it upon itself (0); both with sequential consistency.
