@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/conn/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/shard/post.h"
@@ -82,6 +83,7 @@ struct shard {
     struct match match; /* scratch of one publish */
     struct match_cache *match_cache;
     struct deliver_scratch deliver;
+    struct image image; /* of the message that is being delivered to many */
     struct post post;   /* mail to and from the other shards */
 
     /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
