@@ -10,6 +10,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/alias.h"
+#include "broker/conn/image.h"
 #include "broker/message.h"
 #include "broker/session/outqueue.h"
 #include "broker/shard/shard.h"
@@ -183,11 +184,41 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
     return CONN_SENT;
 }
 
+/* Is there nothing of this client's own in the packet, so that others get the same one? */
+static bool has_image(const struct conn *c, const struct delivery *delivery, bool dup)
+{
+    const bool plain =
+        c->version != MQTT_V5 || (delivery->identifier == 0 && delivery->more == NULL &&
+                                  !delivery->message->has_expiry && c->topic_alias_maximum == 0);
+    return plain && !dup &&
+           image_is_of(&c->shard->image, delivery->message, (enum mqtt_version)c->version,
+                       delivery->qos, delivery->retain);
+}
+
+static enum conn_send put_image(struct conn *c, uint16_t packet_id)
+{
+    const struct image *image = &c->shard->image;
+    if (image->len > c->packet_bytes_max) {
+        return CONN_TOO_LARGE;
+    }
+    uint8_t *out = outbuf_reserve(&c->out, image->len);
+    if (out == NULL) {
+        return CONN_NO_MEMORY;
+    }
+    image_write(image, packet_id, out);
+    committed(c, image->len);
+    shard_count(c->shard, METRIC_publish_sent);
+    return CONN_SENT;
+}
+
 enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery,
                                  uint16_t packet_id, bool dup)
 {
     ASSERT_OWNED(c->shard);
 
+    if (has_image(c, delivery, dup)) {
+        return put_image(c, packet_id);
+    }
     struct message *m = delivery->message;
     struct mqtt_publish publish = {
         .dup = dup,

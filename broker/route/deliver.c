@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/conn/conn.h"
+#include "broker/conn/image.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
 #include "broker/session/session.h"
@@ -86,6 +87,14 @@ static void deliver_to_filter(struct shard *s, struct message *m, const struct l
             .retain = m->retain && o->retain_as_published,
         };
         deliver_one(sub->session, &d);
+    }
+}
+
+/* Encoding it apart pays when it is copied more than once. */
+static void begin_image(struct shard *s, const struct message *m, size_t recipients)
+{
+    if (recipients > 1) {
+        image_begin(&s->image, m);
     }
 }
 
@@ -191,7 +200,9 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     if (count == 1) {
         const struct local_filter *f = local_filter_by_id(s, filter_ids[0]);
         if (f != NULL) {
+            begin_image(s, m, f->count);
             deliver_to_filter(s, m, f);
+            image_end(&s->image);
         }
         return;
     }
@@ -202,6 +213,7 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     if (make_room_for_identifiers(scratch)) {
         for_each_filter(s, m, filter_ids, count, gather_identifiers);
     }
+    begin_image(s, m, scratch->count);
     for (size_t i = 0; i < scratch->count; i++) {
         const struct recipient *r = &scratch->recipients[i];
         struct delivery d = {
@@ -213,6 +225,7 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
         };
         deliver_one(r->session, &d);
     }
+    image_end(&s->image);
 }
 
 void deliver_to_seat(struct subscription *sub, struct message *m, uint64_t group_id)

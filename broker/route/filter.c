@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 uint64_t level_hash(struct bytes level, size_t number, uint64_t seed)

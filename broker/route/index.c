@@ -13,6 +13,10 @@
 
 #define CACHE_LINE 64u
 
+/* Changes are counted by first level, hashed: so many that unrelated ones rarely disturb. */
+#define VERSION_LINES 256u
+#define WILD_LINE     VERSION_LINES
+
 struct index_part {
     _Alignas(CACHE_LINE) struct part part;
 };
@@ -21,6 +25,11 @@ struct index {
     unsigned shards;
     uint64_t seed;
     struct quiescence *quiescence;
+
+    /* Written by the owners of parts (a line may be of several), read by all. Release: whoever
+     * sees the count sees what was changed; acquire. */
+    _Atomic uint64_t versions[VERSION_LINES + 1];
+
     struct index_part parts[]; /* one per shard; then that of "+/…" and "#", which shard 0 writes */
 };
 
@@ -57,19 +66,61 @@ void index_destroy(struct index *index)
     free(index);
 }
 
-static unsigned part_number(const struct index *index, struct bytes filter)
+static bool begins_with_wildcard(struct bytes filter)
+{
+    return (filter.at[0] == '+' || filter.at[0] == '#') && (filter.len == 1 || filter.at[1] == '/');
+}
+
+static uint64_t first_level_hash(const struct index *index, struct bytes filter)
 {
     bool more;
-    const struct bytes first = topic_level_next(&filter, &more);
-    if (first.len == 1 && (first.at[0] == '+' || first.at[0] == '#')) {
-        return index->shards;
-    }
-    return (unsigned)(level_hash(first, 0, index->seed) % index->shards);
+    return level_hash(topic_level_next(&filter, &more), 0, index->seed);
+}
+
+static unsigned part_number(const struct index *index, struct bytes filter)
+{
+    return begins_with_wildcard(filter)
+               ? index->shards
+               : (unsigned)(first_level_hash(index, filter) % index->shards);
 }
 
 unsigned index_owner(const struct index *index, struct bytes filter)
 {
     return index->parts[part_number(index, filter)].part.owner;
+}
+
+/* ---- versions */
+
+static uint32_t version_line(const struct index *index, struct bytes filter)
+{
+    return begins_with_wildcard(filter)
+               ? WILD_LINE
+               : (uint32_t)(first_level_hash(index, filter) >> 32) % VERSION_LINES;
+}
+
+static uint64_t version_of(const struct index *index, uint32_t line)
+{
+    return atomic_load_explicit(&index->versions[line], memory_order_acquire);
+}
+
+struct index_version index_version(const struct index *index, struct bytes topic)
+{
+    const uint32_t line = (uint32_t)(first_level_hash(index, topic) >> 32) % VERSION_LINES;
+    return (struct index_version){
+        .own = version_of(index, line), .wild = version_of(index, WILD_LINE), .line = line};
+}
+
+bool index_version_holds(const struct index *index, const struct index_version *version)
+{
+    return version_of(index, version->line) == version->own &&
+           version_of(index, WILD_LINE) == version->wild;
+}
+
+/* After the change can be read, before anything is retired. */
+static void changed(struct index *index, struct bytes filter)
+{
+    atomic_fetch_add_explicit(&index->versions[version_line(index, filter)], 1,
+                              memory_order_release);
 }
 
 /* ---- changes */
@@ -102,6 +153,7 @@ enum index_err index_add(struct index *index, unsigned self, struct bytes filter
         return INDEX_NO_MEMORY;
     }
     atomic_store_explicit(&f->shards, shards_of(f) | UINT64_C(1) << shard, memory_order_release);
+    changed(index, filter);
     *filter_id = f->id;
     return INDEX_OK;
 }
@@ -122,6 +174,7 @@ void index_remove(struct index *index, unsigned self, struct bytes filter, unsig
     if (f != NULL) {
         atomic_store_explicit(&f->shards, shards_of(f) & ~(UINT64_C(1) << shard),
                               memory_order_release);
+        changed(index, filter);
         drop_if_unused(part, f);
     }
 }
@@ -205,6 +258,7 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
     }
     if (present == NULL) {
         group_link(part, f, group);
+        changed(index, filter);
     }
     part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
     *group_id = group->id;
@@ -226,6 +280,7 @@ void index_share_leave(struct index *index, unsigned self, struct bytes share_na
     if (left == 0) {
         part_count_bytes(part, -(ptrdiff_t)share_group_bytes(group));
         group_unlink(part, f, group);
+        changed(index, filter);
         after_quiescent(index->quiescence, self, on_group_released, group);
         drop_if_unused(part, f);
     }
@@ -277,6 +332,26 @@ static bool filters_reserve(struct match *m, size_t count)
     m->filters = filters;
     m->filter_capacity = capacity;
     return true;
+}
+
+enum index_err match_set(struct match *m, const struct match_filter *filters, size_t filter_count,
+                         const struct share_group *const *groups, size_t group_count)
+{
+    m->filter_count = 0;
+    m->group_count = 0;
+    if (!filters_reserve(m, filter_count)) {
+        return INDEX_NO_MEMORY;
+    }
+    for (size_t i = 0; i < filter_count; i++) {
+        m->filters[m->filter_count++] = filters[i];
+    }
+    for (size_t i = 0; i < group_count; i++) {
+        if (!groups_reserve(m)) {
+            return INDEX_NO_MEMORY;
+        }
+        m->groups[m->group_count++] = groups[i];
+    }
+    return INDEX_OK;
 }
 
 /* What the filters found say now; a filter may have lost its last shard since it was found. */

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/conn/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/shard/post.h"
@@ -21,6 +22,7 @@
 struct config;
 struct conn;
 struct io;
+struct match_cache;
 struct message;
 struct retained;
 struct wheel;
@@ -90,8 +92,10 @@ struct shard {
     struct due *due_first, *due_last;
 
     struct match match; /* scratch of one publish */
+    struct match_cache *match_cache;
     struct deliver_scratch deliver;
-    struct post post; /* mail to and from the other shards */
+    struct image image; /* of the message that is being delivered to many */
+    struct post post;   /* mail to and from the other shards */
 
     /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
      * shard (1) and by the sender that takes it upon itself (0); both with sequential consistency.

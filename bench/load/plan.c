@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "bench/load/plan.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/load/options.h"
+#include "bench/load/stamp.h"
+
+#define SHARED_WINDOW 65536u /* messages that members of a group may be apart */
+
+/* NULL when out of memory. */
+__attribute__((format(printf, 1, 2))) static char *text_of(const char *format, ...)
+{
+    char *text;
+    va_list args;
+    va_start(args, format);
+    const int len = vasprintf(&text, format, args);
+    va_end(args);
+    return len < 0 ? NULL : text;
+}
+
+static enum plan_err reserve(struct plan *p, uint64_t publishers, uint64_t tracks, uint64_t clients)
+{
+    if (publishers > STAMP_PUBLISHERS_MAX || tracks > UINT32_MAX || clients > UINT32_MAX) {
+        return PLAN_TOO_MANY;
+    }
+    p->publishers = calloc(publishers + 1, sizeof *p->publishers);
+    p->tracks = calloc(tracks + 1, sizeof *p->tracks);
+    p->clients = calloc(clients + 1, sizeof *p->clients);
+    const bool enough = p->publishers != NULL && p->tracks != NULL && p->clients != NULL;
+    return enough ? PLAN_OK : PLAN_NO_MEMORY;
+}
+
+static enum plan_err add_track(struct plan *p, uint32_t first, uint32_t count, uint64_t window)
+{
+    struct track *const t = &p->tracks[p->track_count++];
+    *t = (struct track){.first = first, .count = count, .window = window};
+    t->sequences = calloc(count + 1u, sizeof *t->sequences);
+    t->bits = calloc(count + 1u, window / 8);
+    return t->sequences != NULL && t->bits != NULL ? PLAN_OK : PLAN_NO_MEMORY;
+}
+
+/* Its topic is TOPIC/0000012; all are of the same length. */
+static enum plan_err add_publisher(struct plan *p, const struct options *o, uint32_t copies,
+                                   uint32_t worker, uint32_t channel)
+{
+    const uint32_t number = p->publisher_count++;
+    char *const topic = text_of("%s/%07u", o->topic, number);
+    p->publishers[number] = (struct publisher){.topic = topic, .copies = copies};
+    p->clients[p->client_count++] = (struct plan_client){
+        .publisher = number, .track = PLAN_NONE, .worker = worker, .channel = channel};
+    return topic != NULL ? PLAN_OK : PLAN_NO_MEMORY;
+}
+
+/* Takes over the filter; NULL is out of memory. */
+static enum plan_err add_subscriber(struct plan *p, char *filter, uint32_t track, uint32_t worker,
+                                    uint32_t channel)
+{
+    p->clients[p->client_count++] = (struct plan_client){.publisher = PLAN_NONE,
+                                                         .track = track,
+                                                         .worker = worker,
+                                                         .channel = channel,
+                                                         .filter = filter};
+    return filter != NULL ? PLAN_OK : PLAN_NO_MEMORY;
+}
+
+static void add_idle(struct plan *p, const struct options *o)
+{
+    for (uint64_t i = 0; i < o->idle; i++) {
+        p->clients[p->client_count++] = (struct plan_client){
+            .publisher = PLAN_NONE, .track = PLAN_NONE, .worker = (uint32_t)(i % o->threads)};
+    }
+}
+
+/* Publisher i to subscriber i, both with the same worker. */
+static enum plan_err plan_pair(struct plan *p, const struct options *o)
+{
+    const uint32_t pairs = (uint32_t)o->publishers;
+    enum plan_err err = reserve(p, pairs, pairs, 2 * o->publishers + o->idle);
+    add_idle(p, err == PLAN_OK ? o : &(struct options){.threads = 1});
+    for (uint32_t i = 0; err == PLAN_OK && i < pairs; i++) {
+        const uint32_t worker = i % (uint32_t)o->threads;
+        err = add_track(p, i, 1, SEQUENCE_WINDOW_MIN);
+        if (err == PLAN_OK) {
+            err = add_subscriber(p, text_of("%s/%07u", o->topic, i), i, worker, i);
+        }
+        if (err == PLAN_OK) {
+            err = add_publisher(p, o, 1, worker, i);
+        }
+    }
+    return err;
+}
+
+/* All publishers to all subscribers: fan-in with one of these, fan-out with one of those. */
+static enum plan_err plan_all_to_all(struct plan *p, const struct options *o)
+{
+    const uint32_t publishers = (uint32_t)o->publishers, subscribers = (uint32_t)o->subscribers;
+    enum plan_err err = reserve(p, publishers, subscribers, (uint64_t)publishers + subscribers);
+    for (uint32_t i = 0; err == PLAN_OK && i < subscribers; i++) {
+        err = add_track(p, 0, publishers, SEQUENCE_WINDOW_MIN);
+        if (err == PLAN_OK) {
+            err = add_subscriber(p, text_of("%s/+", o->topic), i, i % (uint32_t)o->threads, 0);
+        }
+    }
+    for (uint32_t i = 0; err == PLAN_OK && i < publishers; i++) {
+        err = add_publisher(p, o, subscribers, i % (uint32_t)o->threads, 0);
+    }
+    return err;
+}
+
+/* One group, so one track; and as that has one owner, all members are with the first worker. */
+static enum plan_err plan_shared(struct plan *p, const struct options *o)
+{
+    const uint32_t publishers = (uint32_t)o->publishers, members = (uint32_t)o->subscribers;
+    enum plan_err err = reserve(p, publishers, 1, (uint64_t)publishers + members);
+    if (err == PLAN_OK) {
+        err = add_track(p, 0, publishers, SHARED_WINDOW);
+        p->tracks[0].any_order = true;
+    }
+    for (uint32_t i = 0; err == PLAN_OK && i < members; i++) {
+        err = add_subscriber(p, text_of("$share/bench/%s/+", o->topic), 0, 0, 0);
+    }
+    for (uint32_t i = 0; err == PLAN_OK && i < publishers; i++) {
+        err = add_publisher(p, o, 1, i % (uint32_t)o->threads, 0);
+    }
+    return err;
+}
+
+static enum plan_err plan_pub(struct plan *p, const struct options *o)
+{
+    enum plan_err err = reserve(p, o->publishers, 0, o->publishers);
+    for (uint32_t i = 0; err == PLAN_OK && i < o->publishers; i++) {
+        err = add_publisher(p, o, 0, i % (uint32_t)o->threads, 0);
+    }
+    return err;
+}
+
+/* Those of `dunlin-bench pub` in another process, with the same --topic. */
+static enum plan_err plan_sub(struct plan *p, const struct options *o)
+{
+    enum plan_err err = reserve(p, 0, o->subscribers, o->subscribers);
+    for (uint32_t i = 0; err == PLAN_OK && i < o->subscribers; i++) {
+        err = add_track(p, 0, (uint32_t)o->publishers, SEQUENCE_WINDOW_MIN);
+        if (err == PLAN_OK) {
+            p->tracks[i].from_first_seen = true;
+            err = add_subscriber(p, text_of("%s/+", o->topic), i, i % (uint32_t)o->threads, 0);
+        }
+    }
+    return err;
+}
+
+static enum plan_err plan_connections(struct plan *p, const struct options *o)
+{
+    const enum plan_err err = reserve(p, 0, 0, o->idle);
+    if (err == PLAN_OK) {
+        add_idle(p, o);
+    }
+    return err;
+}
+
+const struct scenario scenarios[] = {
+    {"pair", "publisher i to subscriber i", plan_pair, SCENARIO_FLOW, 100, 0, 0},
+    {"fan-in", "all publishers to one subscriber with a wildcard", plan_all_to_all, SCENARIO_FLOW,
+     100, 1, 0},
+    {"fan-out", "one publisher to all subscribers", plan_all_to_all, SCENARIO_FLOW, 1, 100, 0},
+    {"shared", "all publishers to one shared subscription", plan_shared, SCENARIO_FLOW, 100, 100,
+     0},
+    {"idle", "a few pairs beside many connections that do nothing", plan_pair, SCENARIO_FLOW, 10, 0,
+     1000},
+    {"pub", "publishers only", plan_pub, SCENARIO_FLOW, 100, 0, 0},
+    {"sub", "subscribers only: of a `pub` elsewhere with the same --topic", plan_sub, SCENARIO_FLOW,
+     100, 1, 0},
+    {"conn", "connections that are opened and held", plan_connections, SCENARIO_CONNECT, 0, 0,
+     1000},
+};
+const unsigned scenario_count = sizeof scenarios / sizeof scenarios[0];
+
+const struct scenario *scenario_find(const char *name)
+{
+    for (unsigned i = 0; i < scenario_count; i++) {
+        if (strcmp(scenarios[i].name, name) == 0) {
+            return &scenarios[i];
+        }
+    }
+    return NULL;
+}
+
+void plan_free(struct plan *p)
+{
+    for (uint32_t i = 0; i < p->publisher_count; i++) {
+        free(p->publishers[i].topic);
+    }
+    for (uint32_t i = 0; i < p->track_count; i++) {
+        free(p->tracks[i].sequences);
+        free(p->tracks[i].bits);
+    }
+    for (uint32_t i = 0; i < p->client_count; i++) {
+        free(p->clients[i].filter);
+    }
+    free(p->publishers);
+    free(p->tracks);
+    free(p->clients);
+    *p = (struct plan){0};
+}
