@@ -692,7 +692,7 @@ Test(flow, who_completes_packets_goes_to_the_end)
  * of one that has left. */
 Test(flow, much_work_is_done_in_turns)
 {
-    enum { SUBSCRIBERS = 200, COUNT = 300 };
+    enum { SUBSCRIBERS = 200, COUNT = 900 };
     for (unsigned leaves = 0; leaves < 2; leaves++) {
         struct fake_node *n = fake_node_create(1, SETTINGS());
         struct fake_client *subs[SUBSCRIBERS];
