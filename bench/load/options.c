@@ -48,6 +48,7 @@ static const struct option {
     {"foreign", NUMBER, AT(foreign), 0, 1e8, "N", "pair, wildcard: filters of others, which match nothing"},
     {"foreign-kind", KIND, AT(foreign_kind), 0, 0, "KIND", "exact, plus, hash, or mixed (mixed)"},
     {"foreign-below", FLAG, AT(foreign_below), 0, 0, "", "they share the first level of the messages' topics"},
+    {"foreign-same", FLAG, AT(foreign_same), 0, 0, "", "every client has the same of them"},
     {"foreign-per-client", NUMBER, AT(foreign_per_client), 32, 1e6, "N", "how many of them one client has (5000)"},
     {"foreign-churn", REAL, AT(churn_rate), 0, 1e6, "N", "so many of them are removed and added again a second"},
 

@@ -89,7 +89,7 @@ static void add_foreign(struct plan *p, const struct options *o)
             .publisher = PLAN_NONE,
             .track = PLAN_NONE,
             .worker = (uint32_t)(i % o->threads),
-            .foreign_first = first,
+            .foreign_first = o->foreign_same ? 0 : first,
             .foreign_count =
                 (uint32_t)(left < o->foreign_per_client ? left : o->foreign_per_client),
             .is_churner = i == 0 && o->churn_rate > 0,
