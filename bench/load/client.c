@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bench/load/options.h"
@@ -196,7 +195,7 @@ bool client_publish(struct worker *w, struct client *c, uint64_t intended_ns)
     struct publisher *const p = &w->run->plan.publishers[c->plan->publisher];
     const uint64_t number = atomic_load_explicit(&p->sent, memory_order_relaxed);
     const size_t rest = o->payload - STAMP_BYTES;
-    const bool copied = rest <= COPIED_PAYLOAD_MAX || o->qos == 2;
+    const bool copied = rest <= COPIED_PAYLOAD_MAX || o->qos == 2 || transport_copies(w);
     uint8_t *const at = outgoing_reserve(&c->out, c->head.len + (copied ? rest : 0));
     if (at == NULL) {
         return false;
@@ -342,11 +341,10 @@ static void take_packets(struct worker *w, struct client *c, struct bytes in)
 
 static void receive(struct worker *w, struct client *c)
 {
-    const ssize_t len = recv(c->fd, w->receive, WORKER_RECEIVE_BYTES, 0);
-    counts_add(&w->counts.reads, 1);
+    const ssize_t len = transport_receive(w, c);
     if (len > 0) {
         take_packets(w, c, bytes_of(w->receive, (size_t)len));
-    } else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (len < 0 && errno != EAGAIN && errno != EINTR) {
         client_close(w, c);
     }
 }
@@ -376,24 +374,8 @@ void client_open(struct worker *w, struct client *c, uint64_t now_ns)
         return;
     }
     c->phase = CLIENT_CONNECTING;
+    c->awaits_room = true;
     watch(w, c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
-}
-
-static void on_connected(struct worker *w, struct client *c)
-{
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
-        client_close(w, c);
-        return;
-    }
-    c->phase = CLIENT_AWAIT_CONNACK;
-    c->awaits_room = true; /* until the flush */
-    if (w->run->options->relay) {
-        send_hello(w, c);
-    } else {
-        send_connect(w, c);
-    }
 }
 
 static void await_room(struct worker *w, struct client *c, bool awaits)
@@ -404,40 +386,66 @@ static void await_room(struct worker *w, struct client *c, bool awaits)
     }
 }
 
+static void open_transport(struct worker *w, struct client *c)
+{
+    switch (transport_open(w, c)) {
+    case TRANSPORT_OPEN:
+        c->phase = CLIENT_AWAIT_CONNACK;
+        if (w->run->options->relay) {
+            send_hello(w, c);
+        } else {
+            send_connect(w, c);
+        }
+        break;
+    case TRANSPORT_WANTS_READ:
+        await_room(w, c, false);
+        break;
+    case TRANSPORT_WANTS_WRITE:
+        await_room(w, c, true);
+        break;
+    case TRANSPORT_FAILED:
+        client_close(w, c);
+        break;
+    }
+}
+
+static void on_connected(struct worker *w, struct client *c)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0 ||
+        !transport_begin(w, c)) {
+        client_close(w, c);
+        return;
+    }
+    c->phase = CLIENT_OPENING;
+    open_transport(w, c);
+}
+
 void client_flush(struct worker *w, struct client *c)
 {
-    const size_t buffered = outgoing_len(&c->out);
-    if (c->fd < 0 || buffered + c->body_left == 0) {
+    if (c->fd < 0 || outgoing_len(&c->out) + c->body_left == 0) {
         return;
     }
-    const struct iovec iov[2] = {
-        {.iov_base = c->out.bytes + c->out.begin, .iov_len = buffered},
-        {.iov_base = (void *)(uintptr_t)w->filler, .iov_len = c->body_left},
-    };
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov,
-                                   .msg_iovlen = c->body_left > 0 ? 2 : 1};
-    const ssize_t sent = c->body_left > 0
-                             ? sendmsg(c->fd, &message, MSG_NOSIGNAL)
-                             : send(c->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
-    counts_add(&w->counts.writes, 1);
-    if (sent < 0) {
-        if (errno == EAGAIN || errno == EINTR) {
-            await_room(w, c, true);
-        } else {
-            client_close(w, c);
-        }
-        return;
+    if (transport_send(w, c) == 0) {
+        await_room(w, c, outgoing_len(&c->out) + c->body_left > 0);
+    } else if (errno == EAGAIN || errno == EINTR) {
+        await_room(w, c, true);
+    } else {
+        client_close(w, c);
     }
-    const size_t of_buffer = (size_t)sent < buffered ? (size_t)sent : buffered;
-    outgoing_sent(&c->out, of_buffer);
-    c->body_left -= (size_t)sent - of_buffer;
-    await_room(w, c, outgoing_len(&c->out) + c->body_left > 0);
 }
 
 void client_on_events(struct worker *w, struct client *c, uint32_t events)
 {
-    if (c->phase == CLIENT_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
-        on_connected(w, c);
+    if (c->phase == CLIENT_CONNECTING) {
+        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
+            on_connected(w, c);
+        }
+        return;
+    }
+    if (c->phase == CLIENT_OPENING) {
+        open_transport(w, c);
         return;
     }
     if (c->fd >= 0 && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
@@ -460,6 +468,7 @@ void client_close(struct worker *w, struct client *c)
     if (c->phase == CLIENT_CLOSED) {
         return;
     }
+    transport_end(c);
     if (c->fd >= 0) {
         close(c->fd);
         c->fd = -1;
@@ -477,6 +486,7 @@ void client_close(struct worker *w, struct client *c)
 
 void client_free(struct client *c)
 {
+    transport_end(c);
     if (c->fd >= 0) {
         close(c->fd);
     }

@@ -2,7 +2,7 @@
 /*
  * client: one MQTT client: what it says when.
  *
- *   CONNECTING ── TCP is there ─▶ AWAIT_CONNACK ── CONNACK ─▶ AWAIT_SUBACK ── SUBACK ─▶ READY
+ *   CONNECTING ── it is open ───▶ AWAIT_CONNACK ── CONNACK ─▶ AWAIT_SUBACK ── SUBACK ─▶ READY
  *        │                             └─ nothing to subscribe to ─────────────────────▶ │
  *        └───────────── the connection ends, or is refused ─────────────────▶ CLOSED ◀───┤
  *                                                 NEW ◀── the broker closes ─ LEAVING ◀───┘
@@ -21,6 +21,7 @@
 #include "bench/load/plan.h"
 #include "bench/load/reader.h"
 #include "bench/load/subscribe.h"
+#include "bench/load/transport.h"
 
 struct worker;
 
@@ -29,6 +30,7 @@ struct worker;
 enum client_phase {
     CLIENT_NEW,
     CLIENT_CONNECTING,
+    CLIENT_OPENING, /* TLS and WebSocket, where the URL says so */
     CLIENT_AWAIT_CONNACK,
     CLIENT_AWAIT_SUBACK,
     CLIENT_READY,
@@ -57,6 +59,8 @@ struct client {
     struct client *next_to_open; /* in one of the worker's lists */
     struct outgoing out;
     size_t body_left; /* after `out`, so much of the filler is to be sent */
+    struct transport transport;
+    bool is_secured; /* the TLS handshake is over */
     struct reader reader;
     struct subscribing subscribing;
 

@@ -35,6 +35,8 @@ static const struct option {
     {"version", NUMBER, AT(version), 3, 5, "N", "MQTT version: 4 is 3.1.1 (the default), 5 is 5.0"},
     {"user", TEXT, AT(user_name), 0, TEXT_BYTES_MAX, "NAME", "user name"},
     {"password", TEXT, AT(password), 0, TEXT_BYTES_MAX, "TEXT", "password"},
+    {"ca", TEXT, AT(ca_file), 1, 4096, "FILE", "PEM: certificates that the broker's has to come from (any will do)"},
+    {"resume", FLAG, AT(resume), 0, 0, "", "all TLS connections but a thread's first resume its session"},
     {"client-id", TEXT, AT(client_id), 1, TEXT_BYTES_MAX, "PREFIX", "prefix of all client identifiers"},
     {"topic", TEXT, AT(topic), 1, TEXT_BYTES_MAX, "PREFIX", "prefix of all topics (one of this process)"},
     {"sources", NUMBER, AT(sources), 0, 200, "N", "come from N addresses from 127.0.1.1 on; each has about 28,000 ports"},

@@ -48,6 +48,7 @@ struct options {
     uint64_t sources; /* source addresses */
     uint64_t pid;
     bool relay;
+    bool resume;        /* TLS sessions */
     bool foreign_same;  /* every client has the same */
     bool foreign_below; /* the first level of the messages' topics */
     bool retain;

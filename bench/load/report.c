@@ -95,6 +95,9 @@ void report_print(const struct run *r, const struct faults *f)
                "good\n",
                r->finish.unsent);
     }
+    if (r->finish.resumed > 0) {
+        printf("resumed    %" PRIu64 " TLS sessions\n", r->finish.resumed);
+    }
     if (r->finish.refused + r->finish.broken > 0) {
         printf("clients    %" PRIu64 " refusals, %" PRIu64 " connections ended unasked\n",
                r->finish.refused, r->finish.broken);
@@ -204,6 +207,7 @@ bool report_write_json(const struct run *r, const struct faults *f, const char *
     json_count(out, "writes", r->finish.writes);
     json_count(out, "reads", r->finish.reads);
     json_count(out, "connected", r->finish.connected);
+    json_count(out, "resumed", r->finish.resumed);
     json_count(out, "refused", r->finish.refused);
     json_count(out, "broken_connections", r->finish.broken);
     json_count(out, "churned_filters", r->finish.churned);

@@ -54,6 +54,7 @@ static struct totals add_up(const struct run *r)
         t.connected += read_count(&c->connected);
         t.ready += read_count(&c->ready);
         t.refused += read_count(&c->refused);
+        t.resumed += read_count(&c->resumed);
         t.left += read_count(&c->left);
         t.broken += read_count(&c->broken);
         t.unsent += read_count(&c->unsent);

@@ -40,6 +40,7 @@ struct counts {
     _Atomic uint64_t connected; /* got a CONNACK that accepts */
     _Atomic uint64_t ready;     /* and all that they subscribe to */
     _Atomic uint64_t refused;   /* by CONNACK, SUBACK or an acknowledgement */
+    _Atomic uint64_t resumed;   /* TLS sessions */
     _Atomic uint64_t left;      /* by DISCONNECT */
     _Atomic uint64_t broken;    /* connections that ended unasked */
     _Atomic uint64_t unsent;    /* messages that found no room to be sent from */
@@ -50,8 +51,8 @@ struct counts {
 
 /* Of all workers. */
 struct totals {
-    uint64_t sent, received, acknowledged, connected, ready, refused, left, broken, unsent, churned,
-        writes, reads;
+    uint64_t sent, received, acknowledged, connected, ready, refused, resumed, left, broken, unsent,
+        churned, writes, reads;
 };
 
 /* A part of the run that was measured: what was done how often, and what it cost. */

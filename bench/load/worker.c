@@ -116,10 +116,17 @@ void worker_on_left(struct worker *w, struct client *c)
 
 /* ---- the parts of a turn */
 
+/* With --resume the first connection has to bring the session that the others resume. */
+static bool waits_for_session(const struct worker *w)
+{
+    return w->tls != NULL && w->run->options->resume && !tls_client_has_session(w->tls) &&
+           w->connecting > 0;
+}
+
 static void open_some(struct worker *w, uint64_t now_ns)
 {
     const struct options *const o = w->run->options;
-    while (w->to_open != NULL && w->connecting < o->connecting) {
+    while (w->to_open != NULL && w->connecting < o->connecting && !waits_for_session(w)) {
         uint64_t begin_ns = now_ns;
         if (o->connect_rate > 0 && !schedule_take(&w->connects, now_ns, &begin_ns)) {
             return;
@@ -362,6 +369,13 @@ int worker_start(struct worker *w, struct run *r, uint32_t number)
     }
     uint8_t *const filler = calloc(1, r->options->payload);
     w->filler = filler;
+    const struct options *const o = r->options;
+    if (o->url.is_tls) {
+        w->tls = tls_client_create(o->ca_file, o->url.host, o->resume);
+        if (w->tls == NULL) {
+            return EINVAL;
+        }
+    }
     w->receive = malloc(WORKER_RECEIVE_BYTES);
     if (filler == NULL || w->receive == NULL || !take_clients(w)) {
         return ENOMEM;
@@ -384,6 +398,7 @@ void worker_free(struct worker *w)
     if (w->epoll >= 0) {
         close(w->epoll);
     }
+    tls_client_destroy(w->tls);
     free(w->clients);
     free(w->publishers);
     free(w->receive);

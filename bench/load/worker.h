@@ -41,6 +41,8 @@ struct worker {
     struct publisher *delivered_of;
     uint64_t delivered;
 
+    struct tls_client *tls; /* NULL: the URL is without TLS */
+
     struct counts counts;
     struct histogram latency;
 };
