@@ -38,6 +38,11 @@ uint64_t message_memory(void)
     return (int64_t)sum < 0 ? 0 : sum; /* a free was seen before its create */
 }
 
+void message_memory_add(int64_t bytes)
+{
+    count_bytes((uint64_t)bytes);
+}
+
 static uint8_t *append(uint8_t *to, struct bytes from)
 {
     if (from.len > 0) {

@@ -4,6 +4,8 @@
  *
  * Owner: shared by reference count, across shards; the last message_put() frees it, on any thread.
  * Memory: one allocation, counted into the bound `limits.message_memory_max` (message_memory()).
+ * So is what queues hold to keep track of their messages: an entry for each of many sessions
+ * outweighs the message.
  */
 #pragma once
 
@@ -63,5 +65,9 @@ void message_put(struct message *m); /* NULL is fine */
 
 size_t message_bytes(const struct message *m); /* what it costs */
 
-/* Bytes in all messages of the process now; any thread; eventually exact. */
+/* So many bytes more (below 0: less) for keeping track of messages; any thread. */
+void message_memory_add(int64_t bytes);
+
+/* Bytes in all messages of the process, and what keeps track of them, now; any thread; eventually
+ * exact. */
 uint64_t message_memory(void);

@@ -10,6 +10,7 @@
 #include "broker/message.h"
 #include "broker/route/deliver.h"
 #include "broker/route/local.h"
+#include "broker/route/match_cache.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
 #include "broker/shard/loop.h"
@@ -50,13 +51,14 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     s->now_ms = conf->clock_ms();
     s->wheel = wheel_create(s->now_ms);
     s->retained = retained_create();
+    s->match_cache = match_cache_create();
     match_init(&s->match);
     if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
         return IO_FAILED;
     }
     const size_t mail = conf->shard_count <= FEW_SHARDS ? MAILBOX_BYTES_FEW : MAILBOX_BYTES_MANY;
-    if (s->wheel == NULL || s->retained == NULL || !shard_init_tables(s) ||
-        post_init(s, conf->shard_count, mail) != 0) {
+    if (s->wheel == NULL || s->retained == NULL || s->match_cache == NULL ||
+        !shard_init_tables(s) || post_init(s, conf->shard_count, mail) != 0) {
         return IO_NO_MEMORY;
     }
     return conf->create_io(&s->io, &conn_io_handlers, s, sys_errno);
@@ -148,6 +150,7 @@ static void shard_destroy(struct shard *s)
     post_fini(s);
     retained_destroy(s->retained);
     wheel_destroy(s->wheel);
+    match_cache_destroy(s->match_cache);
     match_fini(&s->match);
     deliver_fini(s);
     table_fini(&s->sessions);

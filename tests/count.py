@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Prints how many tests passed and failed, of a meson testlog.json: `count.py FILE`.
 
+`count.py --failed FILE` prints the programs that did not pass, a line each, with the lines in which
+Criterion names its tests that failed.
+
 A Criterion program counts with each of its tests, as its last line ("Synthesis") says; any other
 program counts as one test. A program that ended badly counts as at least one failure, whatever
 it said. No file: meson found no tests.
@@ -10,6 +13,7 @@ import re
 import sys
 
 SYNTHESIS = re.compile(r'Synthesis: Tested: .*?(\d+).*?Passing: .*?(\d+)', re.DOTALL)
+FAILED = re.compile(r'^\[FAIL\] (\w+::\w+)', re.MULTILINE)
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
 
@@ -24,16 +28,29 @@ def count(run):
     return passing, max(tested - passing, int(not ok))
 
 
-def main():
-    passed = failed = 0
+def runs(path):
     try:
-        with open(sys.argv[1], encoding='utf-8') as log:
-            for line in log:
-                p, f = count(json.loads(line))
-                passed, failed = passed + p, failed + f
+        with open(path, encoding='utf-8') as log:
+            yield from map(json.loads, log)
     except FileNotFoundError:
         pass
-    print(passed, failed)
+
+
+def why(run):
+    """The tests that Criterion says failed; how the program ended, if it names none."""
+    said = ANSI.sub('', run.get('stdout', '') + run.get('stderr', ''))
+    named = [found[1] for found in FAILED.finditer(said)]
+    return ', '.join(named) or f'{run["result"]}, status {run.get("returncode")}'
+
+
+def main():
+    if sys.argv[1] == '--failed':
+        for run in runs(sys.argv[2]):
+            if count(run)[1] > 0:
+                print(f'{run["name"]}: {why(run)}')
+        return
+    sums = [count(run) for run in runs(sys.argv[1])]
+    print(sum(passed for passed, _ in sums), sum(failed for _, failed in sums))
 
 
 if __name__ == '__main__':

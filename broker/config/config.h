@@ -69,6 +69,7 @@ struct config_limits {
     uint64_t session_queue_bytes_max;
     enum config_queue_full session_queue_full;
     uint32_t subscriptions_per_session_max;
+    uint64_t subscription_bytes_per_session_max;
     uint32_t topic_levels_max;
     uint32_t sessions_max;
     uint32_t retained_messages_max;

@@ -10,6 +10,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/alias.h"
+#include "broker/conn/image.h"
 #include "broker/message.h"
 #include "broker/session/outqueue.h"
 #include "broker/shard/shard.h"
@@ -17,6 +18,9 @@
 /* Above this a payload is sent from the message itself: copying it would cost more than another
  * entry of the send (bench/). */
 #define PAYLOAD_COPIED_MAX 8192u
+
+/* What each may have when those who do not read have taken all that there is for output. */
+#define UNSENT_BYTES_SMALL 8192u
 
 static struct conn_link *link_of(struct conn *c, size_t offset)
 {
@@ -66,9 +70,23 @@ struct conn *conn_list_take(struct conn_list *list, size_t offset)
     return c;
 }
 
+uint64_t conn_output_max(const struct conn *c)
+{
+    const struct shard *s = c->shard;
+    const uint64_t max = s->config->limits.output_bytes_max;
+    return s->unsent_bytes >= s->memory_share && max > UNSENT_BYTES_SMALL ? UNSENT_BYTES_SMALL
+                                                                          : max;
+}
+
 bool conn_output_full(const struct conn *c)
 {
-    return outbuf_bytes(&c->out) >= c->shard->config->limits.output_bytes_max;
+    return outbuf_bytes(&c->out) >= conn_output_max(c);
+}
+
+void conn_output_sent(struct conn *c, size_t bytes)
+{
+    c->shard->unsent_bytes -= bytes;
+    outbuf_consume(&c->out, bytes);
 }
 
 bool conn_peer_has_gone(const struct conn *c)
@@ -91,6 +109,7 @@ void conn_doom(struct conn *c, uint8_t reason)
 static void committed(struct conn *c, size_t len)
 {
     outbuf_commit(&c->out, len);
+    c->shard->unsent_bytes += len;
     conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
 }
 
@@ -154,10 +173,41 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
         used += publish->payload.len;
     }
     committed(c, used);
-    if (!copied && outbuf_add_payload(&c->out, m) != 0) {
+    if (copied) {
+        return CONN_SENT;
+    }
+    if (outbuf_add_payload(&c->out, m) != 0) {
         no_memory(c); /* half a packet is out: the stream cannot go on */
         return CONN_NO_MEMORY;
     }
+    c->shard->unsent_bytes += publish->payload.len;
+    return CONN_SENT;
+}
+
+/* Is there nothing of this client's own in the packet, so that others get the same one? */
+static bool has_image(const struct conn *c, const struct delivery *delivery, bool dup)
+{
+    const bool plain =
+        c->version != MQTT_V5 || (delivery->identifier == 0 && delivery->more == NULL &&
+                                  !delivery->message->has_expiry && c->topic_alias_maximum == 0);
+    return plain && !dup &&
+           image_is_of(&c->shard->image, delivery->message, (enum mqtt_version)c->version,
+                       delivery->qos, delivery->retain);
+}
+
+static enum conn_send put_image(struct conn *c, uint16_t packet_id)
+{
+    const struct image *image = &c->shard->image;
+    if (image->len > c->packet_bytes_max) {
+        return CONN_TOO_LARGE;
+    }
+    uint8_t *out = outbuf_reserve(&c->out, image->len);
+    if (out == NULL) {
+        return CONN_NO_MEMORY;
+    }
+    image_write(image, packet_id, out);
+    committed(c, image->len);
+    shard_count(c->shard, METRIC_publish_sent);
     return CONN_SENT;
 }
 
@@ -166,6 +216,9 @@ enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery
 {
     ASSERT_OWNED(c->shard);
 
+    if (has_image(c, delivery, dup)) {
+        return put_image(c, packet_id);
+    }
     struct message *m = delivery->message;
     struct mqtt_publish publish = {
         .dup = dup,

@@ -14,8 +14,9 @@
  * Owner: the thread of `shard`; every field is that thread's alone. It changes owner at most once,
  * before CONNECT is answered: as a descriptor and the bytes read so far (broker/conn/move.c).
  * Memory: about 300 bytes while idle. Unread input: up to one packet (limits.packet_bytes_max) and
- * one receive buffer; above it nothing is read. Unsent output: limits.output_bytes_max, above which
- * QoS 0 is dropped, QoS 1 and 2 wait in the session, and the client's requests are not read.
+ * one receive buffer; above it nothing is read, and where all of it together is too much, who has
+ * been longest about a packet goes (conn/input.c). Unsent output: limits.output_bytes_max, above
+ * which QoS 0 is dropped, QoS 1 and 2 wait in the session, and the client's requests are not read.
  */
 #pragma once
 
@@ -43,6 +44,7 @@ enum conn_blocked {
     BLOCKED_RETAIN = 2,    /* the retained message is not stored yet */
     BLOCKED_ROOM = 4,      /* the publisher waits: mail or memory is full */
     BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
+    BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
 };
 
 struct conn_link {
@@ -54,7 +56,7 @@ struct conn {
     struct io_socket socket;
     struct shard *shard;
     struct session *session; /* borrowed; NULL unless CONNECTED */
-    struct conn_link in_all, in_dirty, in_ready, in_stalled;
+    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread;
 
     uint8_t phase;   /* enum conn_phase */
     uint8_t blocked; /* enum conn_blocked, or'ed */
@@ -86,7 +88,9 @@ struct conn {
     size_t send_bytes; /* of `out`, with the kernel */
 
     uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
-    uint32_t in_len, in_capacity, in_wanted; /* wanted: the size of the packet that begins there */
+    uint32_t in_len;
+    uint32_t in_capacity; /* counted in shard->unread_bytes */
+    uint32_t in_wanted;   /* the size of the packet that begins there */
 
     struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
     uint32_t keep_alive_ms; /* one and a half times; 0: off */
@@ -107,7 +111,11 @@ void conn_send_ack(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint
  * Packet Size or Request Problem Information says so: hand those over as `courtesy`. */
 void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes courtesy);
 
-bool conn_output_full(const struct conn *c); /* unsent bytes over limits.output_bytes_max */
+/* Unsent bytes that the connection may have; twice as much if they are answers. At most
+ * limits.output_bytes_max, and little when those of all connections take too much. */
+uint64_t conn_output_max(const struct conn *c);
+bool conn_output_full(const struct conn *c);
+void conn_output_sent(struct conn *c, size_t bytes); /* they are no longer unsent */
 
 /* Has the client closed its side already, as far as the kernel knows? A system call. */
 bool conn_peer_has_gone(const struct conn *c);
@@ -127,6 +135,7 @@ struct conn *conn_list_take(struct conn_list *list,
 #define CONN_DIRTY   offsetof(struct conn, in_dirty)
 #define CONN_READY   offsetof(struct conn, in_ready)
 #define CONN_STALLED offsetof(struct conn, in_stalled)
+#define CONN_UNREAD  offsetof(struct conn, in_unread)
 
 /* "[::1]:4242", "127.0.0.1:4242"; into text[size], at least CONN_ADDRESS_TEXT. Returns text. */
 #define CONN_ADDRESS_TEXT 64u

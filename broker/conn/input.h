@@ -14,6 +14,8 @@ struct conn;
 
 void input_received(struct conn *c, const uint8_t *data, size_t len); /* borrowed */
 
+void input_forget(struct conn *c); /* what was received and is not decoded yet */
+
 /* Takes away one reason to wait (enum conn_blocked), and goes on in this turn if it was the last.
  */
 void input_unblock(struct conn *c, unsigned why);

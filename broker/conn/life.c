@@ -120,9 +120,10 @@ static void conn_free(struct conn *c)
     conn_list_remove(&s->dirty, c, CONN_DIRTY);
     conn_list_remove(&s->ready, c, CONN_READY);
     conn_list_remove(&s->stalled, c, CONN_STALLED);
+    s->unsent_bytes -= outbuf_bytes(&c->out);
     outbuf_fini(&c->out);
     alias_fini(c);
-    free(c->in);
+    input_forget(c);
     free(c);
 }
 
@@ -229,9 +230,7 @@ void conn_close(struct conn *c, uint8_t reason, enum session_will will)
     }
     c->phase = CONN_LINGERING;
     leave_session(c, reason, will);
-    free(c->in);
-    c->in = NULL;
-    c->in_len = 0;
+    input_forget(c);
     if (c->peer_ended) {
         finish(c);
         return;
@@ -330,7 +329,7 @@ static void sent(void *context, struct io_socket *socket, int error)
         return;
     }
     metrics_add(&s->metrics, METRIC_bytes_sent, c->send_bytes);
-    outbuf_consume(&c->out, c->send_bytes);
+    conn_output_sent(c, c->send_bytes);
     conn_list_add(&s->dirty, c, CONN_DIRTY);
     /* Before what waits fills the room again, or the client would not be heard until all of it is
      * sent. */
@@ -348,7 +347,7 @@ static void sent(void *context, struct io_socket *socket, int error)
 static void check_keep_alive(struct conn *c, uint64_t now_ms)
 {
     struct shard *s = c->shard;
-    if ((c->blocked & BLOCKED_ROOM) != 0) {
+    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN)) != 0) {
         c->last_packet_ms = now_ms; /* it is we who do not read */
     }
     const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;

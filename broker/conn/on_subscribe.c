@@ -79,6 +79,21 @@ static enum mqtt_reason check_filter(const struct conn *c, struct bytes filter,
     return MQTT_REASON_SUCCESS;
 }
 
+/* The limit that one more subscription would be over; NULL: none. */
+static const char *limit_reached(const struct session *session, struct bytes filter)
+{
+    const struct shard *s = session->shard;
+    const struct config_limits *limits = &s->config->limits;
+    if (session->subscription_count >= limits->subscriptions_per_session_max) {
+        return "subscriptions_per_session_max";
+    }
+    if (session->subscription_bytes + local_subscription_bytes(filter) >
+        limits->subscription_bytes_per_session_max) {
+        return "subscription_bytes_per_session_max";
+    }
+    return s->subscription_bytes >= s->memory_share ? "message_memory_max" : NULL;
+}
+
 static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filter *filter)
 {
     struct conn *c = job->conn;
@@ -91,11 +106,10 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     if (reason != MQTT_REASON_SUCCESS) {
         return (uint8_t)reason;
     }
-    if (session->subscription_count >= s->config->limits.subscriptions_per_session_max &&
-        local_find(session, filter->filter) == NULL) {
+    const char *const limit = limit_reached(session, filter->filter);
+    if (limit != NULL && local_find(session, filter->filter) == NULL) {
         log_event(LOG_WARNING, "subscribe_refused",
-                  LOG_BYTES("client_id", session_client_id(session)),
-                  LOG_TEXT("reason", "subscriptions_per_session_max"));
+                  LOG_BYTES("client_id", session_client_id(session)), LOG_TEXT("reason", limit));
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     const struct subscribe_options options = options_of(job, filter);
@@ -216,6 +230,7 @@ static void on_index_ready(struct shard *s, struct subscribe_job *base)
 enum mqtt_reason on_subscribe(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_subscribe *m = &packet->subscribe;
+    c->shard->work += m->count;
     struct job *job = job_create(c, m);
     if (job == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
@@ -243,6 +258,7 @@ enum mqtt_reason on_unsubscribe(struct conn *c, const struct mqtt_packet *packet
     if (reasons == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
     }
+    c->shard->work += m->count;
     struct bytes rest = m->filters;
     struct mqtt_filter filter;
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_UNSUBSCRIBE, &filter); i++) {

@@ -15,8 +15,11 @@ enum mqtt_reason publishable_topic(const struct shard *s, struct bytes topic)
     if (topic.len >= sizeof own - 1 && memcmp(topic.at, own, sizeof own - 1) == 0) {
         return MQTT_REASON_NOT_AUTHORIZED;
     }
-    return topic_levels(topic) > s->config->limits.topic_levels_max ? MQTT_REASON_TOPIC_NAME_INVALID
-                                                                    : MQTT_REASON_SUCCESS;
+    const uint32_t levels_max = s->config->limits.topic_levels_max;
+    if (topic.len < levels_max) { /* a level more than it has slashes: not worth counting */
+        return MQTT_REASON_SUCCESS;
+    }
+    return topic_levels(topic) > levels_max ? MQTT_REASON_TOPIC_NAME_INVALID : MQTT_REASON_SUCCESS;
 }
 
 /* Between publisher and broker only, or counted down on the way, or the will's own. */

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/conn/conn.h"
+#include "broker/conn/image.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
 #include "broker/session/session.h"
@@ -14,8 +15,9 @@
 /* What a session is to get of one message, as its matching subscriptions add up. */
 struct recipient {
     struct session *session;
-    uint32_t identifier;       /* when there is but one */
-    uint32_t identifier_count; /* with it */
+    struct delivery_more *more; /* when there are several identifiers */
+    uint32_t identifier;        /* when there is but one */
+    uint32_t identifier_count;  /* with it */
     uint8_t qos;
     bool retain_as_published;
 };
@@ -62,13 +64,20 @@ static uint8_t least(uint8_t a, uint8_t b)
     return a < b ? a : b;
 }
 
-/* One filter matched: nothing to add up. */
-static void deliver_to_filter(struct message *m, const struct local_filter *f)
+/* No Local: a client's own messages do not match (3.8.3.1). */
+static bool wants(const struct subscription *sub, const struct message *m)
 {
+    return !sub->options.no_local || sub->session->serial != m->publisher;
+}
+
+/* One filter matched: nothing to add up. */
+static void deliver_to_filter(struct shard *s, struct message *m, const struct local_filter *f)
+{
+    s->work += f->count;
     for (uint32_t i = 0; i < f->count; i++) { /* no delivery changes who is subscribed */
         const struct subscription *sub = local_filter_subscriptions(f)[i];
         const struct subscribe_options *o = &sub->options;
-        if (o->no_local && sub->session->serial == m->publisher) {
+        if (!wants(sub, m)) {
             continue;
         }
         struct delivery d = {
@@ -78,6 +87,14 @@ static void deliver_to_filter(struct message *m, const struct local_filter *f)
             .retain = m->retain && o->retain_as_published,
         };
         deliver_one(sub->session, &d);
+    }
+}
+
+/* Encoding it apart pays when it is copied more than once. */
+static void begin_image(struct shard *s, const struct message *m, size_t recipients)
+{
+    if (recipients > 1) {
+        image_begin(&s->image, m);
     }
 }
 
@@ -107,10 +124,11 @@ static struct recipient *recipient_of(struct shard *s, struct session *session)
 
 static void add_up(struct shard *s, const struct message *m, const struct local_filter *f)
 {
+    s->work += 1 + (uint64_t)f->count;
     for (uint32_t i = 0; i < f->count; i++) {
         const struct subscription *sub = local_filter_subscriptions(f)[i];
         const struct subscribe_options *o = &sub->options;
-        if (o->no_local && sub->session->serial == m->publisher) {
+        if (!wants(sub, m)) {
             continue;
         }
         struct recipient *r = recipient_of(s, sub->session);
@@ -127,22 +145,51 @@ static void add_up(struct shard *s, const struct message *m, const struct local_
     }
 }
 
-/* The identifiers of all the session's subscriptions among these filters; NULL: out of memory. */
-static struct delivery_more *gather_identifiers(struct shard *s, const struct recipient *r,
-                                                const uint64_t *filter_ids, size_t count)
+/* Room for the identifiers of each recipient that has several; true: there is one. Without memory
+ * the message comes without them. */
+static bool make_room_for_identifiers(struct deliver_scratch *scratch)
 {
-    struct delivery_more *more =
-        calloc(1, sizeof *more + r->identifier_count * sizeof more->identifiers[0]);
-    for (size_t i = 0; more != NULL && i < count; i++) {
-        const struct local_filter *f = local_filter_by_id(s, filter_ids[i]);
-        const struct subscription *sub =
-            f == NULL ? NULL : local_find(r->session, local_filter_name(f));
-        if (sub != NULL && sub->options.identifier != 0 &&
-            more->identifier_count < r->identifier_count) {
-            more->identifiers[more->identifier_count++] = sub->options.identifier;
+    bool any = false;
+    for (size_t i = 0; i < scratch->count; i++) {
+        struct recipient *r = &scratch->recipients[i];
+        if (r->identifier_count > 1) {
+            r->more = calloc(1, sizeof *r->more + r->identifier_count * sizeof r->identifier);
+            any = any || r->more != NULL;
         }
     }
-    return more;
+    return any;
+}
+
+/* A second walk over what was added up: a search for each recipient among all filters would cost
+ * their product, which strangers choose. */
+static void gather_identifiers(struct shard *s, const struct message *m,
+                               const struct local_filter *f)
+{
+    const struct deliver_scratch *scratch = &s->deliver;
+    for (uint32_t i = 0; i < f->count; i++) {
+        const struct subscription *sub = local_filter_subscriptions(f)[i];
+        const uint32_t identifier = sub->options.identifier;
+        if (identifier == 0 || !wants(sub, m) || sub->session->mark != scratch->mark) {
+            continue;
+        }
+        const struct recipient *r = &scratch->recipients[sub->session->mark_index];
+        if (r->more != NULL && r->more->identifier_count < r->identifier_count) {
+            r->more->identifiers[r->more->identifier_count++] = identifier;
+        }
+    }
+}
+
+typedef void filter_fn(struct shard *s, const struct message *m, const struct local_filter *f);
+
+static void for_each_filter(struct shard *s, const struct message *m, const uint64_t *filter_ids,
+                            size_t count, filter_fn *fn)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct local_filter *f = local_filter_by_id(s, filter_ids[i]);
+        if (f != NULL) {
+            fn(s, m, f);
+        }
+    }
 }
 
 void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filter_ids,
@@ -153,32 +200,32 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     if (count == 1) {
         const struct local_filter *f = local_filter_by_id(s, filter_ids[0]);
         if (f != NULL) {
-            deliver_to_filter(m, f);
+            begin_image(s, m, f->count);
+            deliver_to_filter(s, m, f);
+            image_end(&s->image);
         }
         return;
     }
     struct deliver_scratch *scratch = &s->deliver;
     scratch->mark++;
     scratch->count = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct local_filter *f = local_filter_by_id(s, filter_ids[i]);
-        if (f != NULL) {
-            add_up(s, m, f);
-        }
+    for_each_filter(s, m, filter_ids, count, add_up);
+    if (make_room_for_identifiers(scratch)) {
+        for_each_filter(s, m, filter_ids, count, gather_identifiers);
     }
+    begin_image(s, m, scratch->count);
     for (size_t i = 0; i < scratch->count; i++) {
         const struct recipient *r = &scratch->recipients[i];
         struct delivery d = {
             .message = m,
+            .more = r->more,
             .identifier = r->identifier_count == 1 ? r->identifier : 0,
             .qos = least(m->qos, r->qos),
             .retain = m->retain && r->retain_as_published,
         };
-        if (r->identifier_count > 1) {
-            d.more = gather_identifiers(s, r, filter_ids, count);
-        }
         deliver_one(r->session, &d);
     }
+    image_end(&s->image);
 }
 
 void deliver_to_seat(struct subscription *sub, struct message *m, uint64_t group_id)

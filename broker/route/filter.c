@@ -3,7 +3,6 @@
 
 #include <stdlib.h>
 
-#define XXH_INLINE_ALL
 #include <xxhash.h>
 
 uint64_t level_hash(struct bytes level, size_t number, uint64_t seed)
@@ -64,6 +63,7 @@ bool match_walk_begin(struct match_walk *walk, struct bytes topic, uint64_t seed
     walk->level_count = 0;
     walk->guess_count = 0;
     walk->found_count = 0;
+    walk->steps = 0;
 
     uint64_t sum = 0;
     uint32_t begin = 0;

@@ -70,6 +70,7 @@ struct match_walk {
     size_t guess_count;
     const struct node **nodes[2]; /* of a trie, that match up to a level, and up to the next */
     size_t node_capacity[2];
+    size_t steps; /* nodes visited so far */
     const struct filter **found;
     size_t found_count, found_capacity;
 };

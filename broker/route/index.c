@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 #include <sys/random.h>
+#include <xxhash.h>
 
 #include "broker/route/part.h"
 #include "broker/route/share.h"
@@ -11,6 +12,10 @@
 #include "proto/topic.h"
 
 #define CACHE_LINE 64u
+
+/* Changes are counted by first level, hashed: so many that unrelated ones rarely disturb. */
+#define VERSION_LINES 256u
+#define WILD_LINE     VERSION_LINES
 
 struct index_part {
     _Alignas(CACHE_LINE) struct part part;
@@ -20,6 +25,11 @@ struct index {
     unsigned shards;
     uint64_t seed;
     struct quiescence *quiescence;
+
+    /* Written by the owners of parts (a line may be of several), read by all. Release: whoever
+     * sees the count sees what was changed; acquire. */
+    _Atomic uint64_t versions[VERSION_LINES + 1];
+
     struct index_part parts[]; /* one per shard; then that of "+/…" and "#", which shard 0 writes */
 };
 
@@ -56,19 +66,61 @@ void index_destroy(struct index *index)
     free(index);
 }
 
-static unsigned part_number(const struct index *index, struct bytes filter)
+static bool begins_with_wildcard(struct bytes filter)
+{
+    return (filter.at[0] == '+' || filter.at[0] == '#') && (filter.len == 1 || filter.at[1] == '/');
+}
+
+static uint64_t first_level_hash(const struct index *index, struct bytes filter)
 {
     bool more;
-    const struct bytes first = topic_level_next(&filter, &more);
-    if (first.len == 1 && (first.at[0] == '+' || first.at[0] == '#')) {
-        return index->shards;
-    }
-    return (unsigned)(level_hash(first, 0, index->seed) % index->shards);
+    return level_hash(topic_level_next(&filter, &more), 0, index->seed);
+}
+
+static unsigned part_number(const struct index *index, struct bytes filter)
+{
+    return begins_with_wildcard(filter)
+               ? index->shards
+               : (unsigned)(first_level_hash(index, filter) % index->shards);
 }
 
 unsigned index_owner(const struct index *index, struct bytes filter)
 {
     return index->parts[part_number(index, filter)].part.owner;
+}
+
+/* ---- versions */
+
+static uint32_t version_line(const struct index *index, struct bytes filter)
+{
+    return begins_with_wildcard(filter)
+               ? WILD_LINE
+               : (uint32_t)(first_level_hash(index, filter) >> 32) % VERSION_LINES;
+}
+
+static uint64_t version_of(const struct index *index, uint32_t line)
+{
+    return atomic_load_explicit(&index->versions[line], memory_order_acquire);
+}
+
+struct index_version index_version(const struct index *index, struct bytes topic)
+{
+    const uint32_t line = (uint32_t)(first_level_hash(index, topic) >> 32) % VERSION_LINES;
+    return (struct index_version){
+        .own = version_of(index, line), .wild = version_of(index, WILD_LINE), .line = line};
+}
+
+bool index_version_holds(const struct index *index, const struct index_version *version)
+{
+    return version_of(index, version->line) == version->own &&
+           version_of(index, WILD_LINE) == version->wild;
+}
+
+/* After the change can be read, before anything is retired. */
+static void changed(struct index *index, struct bytes filter)
+{
+    atomic_fetch_add_explicit(&index->versions[version_line(index, filter)], 1,
+                              memory_order_release);
 }
 
 /* ---- changes */
@@ -101,6 +153,7 @@ enum index_err index_add(struct index *index, unsigned self, struct bytes filter
         return INDEX_NO_MEMORY;
     }
     atomic_store_explicit(&f->shards, shards_of(f) | UINT64_C(1) << shard, memory_order_release);
+    changed(index, filter);
     *filter_id = f->id;
     return INDEX_OK;
 }
@@ -121,14 +174,41 @@ void index_remove(struct index *index, unsigned self, struct bytes filter, unsig
     if (f != NULL) {
         atomic_store_explicit(&f->shards, shards_of(f) & ~(UINT64_C(1) << shard),
                               memory_order_release);
+        changed(index, filter);
         drop_if_unused(part, f);
     }
 }
 
-/* Before the others, so that whoever reads it reads them as well. */
-static void group_link(struct filter *f, struct share_group *group)
+static uint64_t group_hash(const struct part *part, const struct filter *f, struct bytes name)
 {
-    atomic_init(&group->next, groups_of(f));
+    return XXH3_64bits_withSeed(name.at, name.len, part->seed + f->id * 0x9e3779b97f4a7c15u);
+}
+
+/* The filter's group of that name; NULL: there is none. */
+static struct share_group *group_find(struct part *part, const struct filter *f, struct bytes name)
+{
+    struct table_link *link = table_find(&part->groups, group_hash(part, f, name));
+    for (; link != NULL; link = table_find_next(link)) {
+        struct share_group *const group = table_object(link, struct share_group, by_name);
+        if (group->filter == f && bytes_equal(bytes_of(group->name, group->name_len), name)) {
+            return group;
+        }
+    }
+    return NULL;
+}
+
+/* Before the others, so that whoever reads it reads them as well. */
+static void group_link(struct part *part, struct filter *f, struct share_group *group)
+{
+    struct share_group *const first = groups_of(f);
+    const struct bytes name = bytes_of(group->name, group->name_len);
+    group->filter = f;
+    group->previous = NULL;
+    if (first != NULL) {
+        first->previous = group;
+    }
+    table_insert(&part->groups, &group->by_name, group_hash(part, f, name));
+    atomic_init(&group->next, first);
     atomic_store_explicit(&f->groups, group, memory_order_release);
 }
 
@@ -138,14 +218,17 @@ static void on_group_released(void *group)
 }
 
 /* It keeps its way to the next one, for those who are in it. */
-static void group_unlink(struct filter *f, struct share_group *group)
+static void group_unlink(struct part *part, struct filter *f, struct share_group *group)
 {
-    _Atomic(struct share_group *) *link = &f->groups;
-    while (atomic_load_explicit(link, memory_order_relaxed) != group) {
-        link = &atomic_load_explicit(link, memory_order_relaxed)->next;
-    }
     struct share_group *const next = atomic_load_explicit(&group->next, memory_order_relaxed);
+    _Atomic(struct share_group *) *const link =
+        group->previous == NULL ? &f->groups : &group->previous->next;
+    assert(atomic_load_explicit(link, memory_order_relaxed) == group);
     atomic_store_explicit(link, next, memory_order_release);
+    if (next != NULL) {
+        next->previous = group->previous;
+    }
+    table_remove(&part->groups, &group->by_name);
 }
 
 /* The filter's group of that name, made if there is none. A new one can be read when it has a
@@ -162,7 +245,7 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
     if (f == NULL) {
         return INDEX_NO_MEMORY;
     }
-    struct share_group *const present = share_group_find(groups_of(f), share_name);
+    struct share_group *const present = group_find(part, f, share_name);
     struct share_group *const group =
         present != NULL ? present : share_group_create(share_name, part_id(part), index->shards);
     const size_t bytes = present != NULL ? share_group_bytes(present) : 0;
@@ -174,7 +257,8 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
         return INDEX_NO_MEMORY;
     }
     if (present == NULL) {
-        group_link(f, group);
+        group_link(part, f, group);
+        changed(index, filter);
     }
     part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
     *group_id = group->id;
@@ -187,7 +271,7 @@ void index_share_leave(struct index *index, unsigned self, struct bytes share_na
     struct part *const part = owned_part(index, self, filter);
     struct filter *const f = part_find(part, filter);
     assert(f != NULL);
-    struct share_group *const group = share_group_find(groups_of(f), share_name);
+    struct share_group *const group = group_find(part, f, share_name);
     assert(group != NULL);
 
     const size_t bytes = share_group_bytes(group);
@@ -195,7 +279,8 @@ void index_share_leave(struct index *index, unsigned self, struct bytes share_na
     part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));
     if (left == 0) {
         part_count_bytes(part, -(ptrdiff_t)share_group_bytes(group));
-        group_unlink(f, group);
+        group_unlink(part, f, group);
+        changed(index, filter);
         after_quiescent(index->quiescence, self, on_group_released, group);
         drop_if_unused(part, f);
     }
@@ -249,6 +334,26 @@ static bool filters_reserve(struct match *m, size_t count)
     return true;
 }
 
+enum index_err match_set(struct match *m, const struct match_filter *filters, size_t filter_count,
+                         const struct share_group *const *groups, size_t group_count)
+{
+    m->filter_count = 0;
+    m->group_count = 0;
+    if (!filters_reserve(m, filter_count)) {
+        return INDEX_NO_MEMORY;
+    }
+    for (size_t i = 0; i < filter_count; i++) {
+        m->filters[m->filter_count++] = filters[i];
+    }
+    for (size_t i = 0; i < group_count; i++) {
+        if (!groups_reserve(m)) {
+            return INDEX_NO_MEMORY;
+        }
+        m->groups[m->group_count++] = groups[i];
+    }
+    return INDEX_OK;
+}
+
 /* What the filters found say now; a filter may have lost its last shard since it was found. */
 static enum index_err gather(struct match *m, const struct match_walk *walk)
 {
@@ -280,6 +385,7 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
 
     m->filter_count = 0;
     m->group_count = 0;
+    m->steps = 0;
     if (m->walk == NULL && (m->walk = calloc(1, sizeof *m->walk)) == NULL) {
         return INDEX_NO_MEMORY;
     }
@@ -305,7 +411,9 @@ enum index_err index_match(const struct index *index, struct bytes topic, struct
             return INDEX_NO_MEMORY;
         }
     }
-    return gather(m, walk);
+    const enum index_err err = gather(m, walk);
+    m->steps = walk->steps + walk->found_count + m->group_count;
+    return err;
 }
 
 /* ---- figures */

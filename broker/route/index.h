@@ -85,6 +85,7 @@ struct match {
     size_t filter_count, filter_capacity;
     const struct share_group **groups;
     size_t group_count, group_capacity;
+    size_t steps;            /* what it took, about: nodes visited, filters and groups found */
     struct match_walk *walk; /* the index's own: where a match has got to */
 };
 
@@ -95,6 +96,23 @@ void match_fini(struct match *m);
  * of *m is dropped. INDEX_NO_MEMORY: the scratch could not grow. */
 NODISCARD enum index_err index_match(const struct index *index, struct bytes topic,
                                      struct match *m);
+
+/* The answer made of these, as index_match() would leave it; for match_cache. */
+NODISCARD enum index_err match_set(struct match *m, const struct match_filter *filters,
+                                   size_t filter_count, const struct share_group *const *groups,
+                                   size_t group_count);
+
+/*
+ * What the answer for a topic depends on: it is the same while its version holds. To be taken
+ * before the match. Counted up after a change can be read, and before what it replaced is retired.
+ */
+struct index_version {
+    uint64_t own, wild; /* changes to filters of the topic's first level, and to "+/…" and "#" */
+    uint32_t line;      /* where `own` is counted; several first levels share it */
+};
+
+struct index_version index_version(const struct index *index, struct bytes topic);
+bool index_version_holds(const struct index *index, const struct index_version *version);
 
 enum share_strategy {
     SHARE_ROUND_ROBIN,

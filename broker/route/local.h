@@ -10,7 +10,8 @@
  *                                  └─ another's: POST_FILTER_ADD … POST_FILTER_ADDED ─▶ active
  *
  * Owner: the shard. Memory: about 100 bytes a filter and 80 a subscription, and the filter's text.
- * At the bound: limits.subscriptions_per_session_max, asked for by the caller.
+ * At the bounds, which the caller asks for: limits.subscriptions_per_session_max, …_bytes_…, and
+ * memory_share for shard->subscription_bytes.
  */
 #pragma once
 
@@ -103,6 +104,9 @@ NODISCARD enum local_err local_subscribe(struct session *session, struct bytes f
                                          struct bytes share_name,
                                          const struct subscribe_options *options,
                                          struct subscribe_job *job, bool *existed);
+
+/* What a subscription to the filter takes, about, if nobody else has it. */
+size_t local_subscription_bytes(struct bytes filter);
 
 struct subscription *local_find(struct session *session, struct bytes filter); /* or NULL */
 void local_unsubscribe(struct subscription *subscription);

@@ -152,8 +152,9 @@ bool part_init(struct part *part, struct quiescence *q, unsigned owner, uint64_t
 {
     *part = (struct part){
         .seed = seed, .quiescence = q, .owner = owner, .id_next = id_first, .id_step = id_step};
-    if (!slots_init(&part->filters, q, owner) || !trie_init(&part->trie, q, owner, seed)) {
-        slots_fini(&part->filters);
+    if (!slots_init(&part->filters, q, owner) || !trie_init(&part->trie, q, owner, seed) ||
+        table_init(&part->groups) != 0) {
+        part_fini(part);
         return false;
     }
     publish_figures(part);
@@ -183,4 +184,5 @@ void part_fini(struct part *part)
     slots_fini(&part->filters);
     shapes_fini(&part->shapes);
     trie_fini(&part->trie, filter_destroy);
+    table_fini(&part->groups);
 }

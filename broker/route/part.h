@@ -22,6 +22,7 @@
 #include "broker/route/shapes.h"
 #include "broker/route/slots.h"
 #include "broker/route/trie.h"
+#include "broker/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
@@ -38,6 +39,7 @@ struct part {
     unsigned owner;
     uint64_t id_next, id_step; /* so that ids differ between parts */
     size_t content_bytes;      /* in filters, and what hangs on them */
+    struct table groups;       /* struct share_group, by filter and name */
 
     /* Written by the owner, read by all, relaxed. */
     _Atomic uint64_t filter_count;

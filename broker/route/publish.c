@@ -10,6 +10,7 @@
 #include "broker/route/deliver.h"
 #include "broker/route/index.h"
 #include "broker/route/local.h"
+#include "broker/route/match_cache.h"
 #include "broker/route/retained.h"
 #include "broker/shard/shard.h"
 
@@ -145,10 +146,12 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
 {
     ASSERT_OWNED(s);
 
-    if (index_match(s->node->index, message_topic(m), &s->match) != INDEX_OK) {
+    if (match_cached(s->match_cache, s->node->index, message_topic(m), m->topic_hash, &s->match) !=
+        INDEX_OK) {
         shard_count(s, METRIC_drop_no_memory);
         return 0;
     }
+    s->work += s->match.steps;
     uint64_t shards = 0;
     for (size_t i = 0; i < s->match.filter_count; i++) {
         shards |= s->match.filters[i].shards;

@@ -129,15 +129,6 @@ void share_group_destroy(struct share_group *group)
     free(group);
 }
 
-struct share_group *share_group_find(struct share_group *first, struct bytes name)
-{
-    struct share_group *group = first;
-    while (group != NULL && !bytes_equal(bytes_of(group->name, group->name_len), name)) {
-        group = atomic_load_explicit(&group->next, memory_order_relaxed);
-    }
-    return group;
-}
-
 bool share_group_join(struct share_group *group, struct share_member *member, struct quiescence *q,
                       unsigned self)
 {

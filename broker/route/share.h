@@ -17,9 +17,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
+struct filter;
 struct quiescence;
 struct share_cursor;
 struct share_member;
@@ -31,6 +33,12 @@ struct share_group {
     struct share_cursor *cursors;          /* [shard]; each read and written by that shard only */
     uint64_t id;
     unsigned shards;
+
+    /* The owner's; strangers choose how many groups a filter has. */
+    struct table_link by_name;    /* in part.groups, while it is linked */
+    struct share_group *previous; /* of the same filter; NULL: the first */
+    const struct filter *filter;
+
     uint16_t name_len;
     uint8_t name[];
 };
@@ -38,8 +46,6 @@ struct share_group {
 /* No members yet. NULL: out of memory. */
 struct share_group *share_group_create(struct bytes name, uint64_t id, unsigned shards);
 void share_group_destroy(struct share_group *group); /* with those members that are in */
-
-struct share_group *share_group_find(struct share_group *first, struct bytes name);
 
 NODISCARD bool share_group_join(struct share_group *group, struct share_member *member,
                                 struct quiescence *q, unsigned self);

@@ -320,6 +320,7 @@ bool trie_match(const struct trie *trie, struct match_walk *walk)
         }
         count = step(trie, walk, level, walk->nodes[now], count, walk->nodes[1 - now]);
         now = 1 - now;
+        walk->steps += count;
     }
     if (!match_walk_reserve_found(walk, 2 * count)) {
         return false;

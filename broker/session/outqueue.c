@@ -21,13 +21,37 @@ static uint16_t packet_id_of(uint64_t sequence)
     return (uint16_t)(sequence % PACKET_IDS + 1);
 }
 
-static void forget(struct delivery *d)
+static size_t more_bytes(const struct delivery_more *more)
+{
+    return more == NULL ? 0 : sizeof *more + more->identifier_count * sizeof more->identifiers[0];
+}
+
+static size_t delivery_bytes(const struct delivery *d)
+{
+    return message_bytes(d->message) + more_bytes(d->more);
+}
+
+static void let_go(struct delivery *d)
 {
     message_put(d->message);
+    message_memory_add(-(int64_t)more_bytes(d->more));
     free(d->more);
     d->message = NULL;
     d->more = NULL;
+}
+
+static void forget(struct delivery *d)
+{
+    let_go(d);
     d->state = DELIVERY_DONE;
+}
+
+static void ring_put(struct outqueue *q)
+{
+    message_memory_add(-(int64_t)(q->capacity * sizeof *q->ring));
+    free(q->ring);
+    q->ring = NULL;
+    q->capacity = 0;
 }
 
 void outqueue_fini(struct outqueue *q)
@@ -35,7 +59,7 @@ void outqueue_fini(struct outqueue *q)
     for (uint64_t s = q->head; s < q->tail; s++) {
         forget(at_sequence(q, s));
     }
-    free(q->ring);
+    ring_put(q);
     *q = (struct outqueue){0};
 }
 
@@ -52,9 +76,10 @@ static bool grow(struct outqueue *q)
     for (uint64_t s = q->head; s < q->tail; s++) {
         ring[s & (capacity - 1)] = *at_sequence(q, s);
     }
-    free(q->ring);
+    ring_put(q);
     q->ring = ring;
     q->capacity = capacity;
+    message_memory_add((int64_t)(capacity * sizeof *ring));
     return true;
 }
 
@@ -64,7 +89,7 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
     assert(delivery->message != NULL);
     assert(delivery->qos == 1 || delivery->qos == 2);
 
-    const size_t bytes = message_bytes(delivery->message);
+    const size_t bytes = delivery_bytes(delivery);
     if (outqueue_waiting(q) >= limits->messages_max ||
         (outqueue_waiting(q) > 0 && q->waiting_bytes + bytes > limits->bytes_max)) {
         return OUTQUEUE_FULL;
@@ -77,6 +102,7 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
     d->state = DELIVERY_WAITING;
     q->tail++;
     q->waiting_bytes += bytes;
+    message_memory_add((int64_t)more_bytes(d->more));
     return OUTQUEUE_OK;
 }
 
@@ -93,9 +119,7 @@ static void advance(struct outqueue *q)
         q->cursor = q->head;
     }
     if (q->head == q->tail && q->capacity > CAPACITY_KEPT) {
-        free(q->ring);
-        q->ring = NULL;
-        q->capacity = 0;
+        ring_put(q);
     }
 }
 
@@ -121,7 +145,7 @@ static void close_gap(struct outqueue *q)
 static void leave_waiting(struct outqueue *q)
 {
     assert(q->unsent < q->tail);
-    const size_t bytes = message_bytes(at_sequence(q, q->unsent)->message);
+    const size_t bytes = delivery_bytes(at_sequence(q, q->unsent));
     assert(q->waiting_bytes >= bytes);
     q->waiting_bytes -= bytes;
     q->unsent++;
@@ -212,10 +236,7 @@ void outqueue_release(struct outqueue *q, struct delivery *d)
     (void)q;
     assert(d->qos == 2);
     assert(d->state == DELIVERY_SENT || d->state == DELIVERY_RELEASED);
-    message_put(d->message);
-    free(d->more);
-    d->message = NULL;
-    d->more = NULL;
+    let_go(d);
     d->state = DELIVERY_RELEASED;
 }
 
@@ -268,7 +289,7 @@ void outqueue_check(const struct outqueue *q)
         assert((d->state == DELIVERY_WAITING) == (s >= q->unsent));
         assert(d->state == DELIVERY_DONE || s < q->sent_end || s >= q->unsent);
         assert((d->message != NULL) == (d->state == DELIVERY_WAITING || d->state == DELIVERY_SENT));
-        waiting_bytes += d->state == DELIVERY_WAITING ? message_bytes(d->message) : 0;
+        waiting_bytes += d->state == DELIVERY_WAITING ? delivery_bytes(d) : 0;
         in_flight += s < q->cursor && d->state != DELIVERY_DONE;
     }
     assert(waiting_bytes == q->waiting_bytes);

@@ -14,6 +14,7 @@
  *
  * Owner: the session, hence its shard. Each entry holds a reference to its message.
  * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
+ * It and `more` count as memory of messages (message.h).
  * At the bound (outqueue_limits): outqueue_push() says OUTQUEUE_FULL, and the caller's policy
  * decides; only what waits to be sent counts, what was sent is bounded by the receive maximum.
  */
@@ -55,7 +56,7 @@ struct outqueue {
     uint32_t capacity;  /* a power of two, or 0 */
     uint32_t in_flight; /* sent on this connection and not acknowledged */
     uint64_t head, cursor, sent_end, unsent, tail; /* sequence numbers, in this order */
-    uint64_t waiting_bytes;                        /* of the messages from `unsent` on */
+    uint64_t waiting_bytes;                        /* of the messages and `more` from `unsent` on */
 };
 
 enum outqueue_err {

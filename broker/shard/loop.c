@@ -14,12 +14,15 @@
 #include "broker/shard/shard.h"
 #include "broker/shard/wheel.h"
 
-#define MAIL_PER_TURN   1024u /* from each sender */
+#define MAIL_PER_TURN   1024u  /* from each sender; */
+#define MAIL_WORK       16384u /* or less, if it is much work: some milliseconds */
 #define TIMERS_PER_TURN 4096u
 
 /* Retained messages looked at for new subscriptions, of all clients: some hundreds of microseconds.
  */
 #define LOOKUP_POSITIONS_PER_TURN 10000u
+
+#define MEMORY_SHARES 4u /* see memory_share */
 
 #define MS 1000000ull /* in nanoseconds */
 
@@ -56,6 +59,7 @@ static void look_around(struct shard *s)
     s->now_ms = s->node->clock_ms();
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
     s->memory_full = message_memory() >= s->config->limits.message_memory_max;
+    s->memory_share = s->config->limits.message_memory_max / MEMORY_SHARES / s->node->shard_count;
     s->lookup_positions = LOOKUP_POSITIONS_PER_TURN;
     shard_count(s, METRIC_turns);
     if (s->now_ms >= s->expire_retained_ms) {
@@ -161,7 +165,7 @@ uint64_t loop_work(struct shard *s)
     shard_enter(s);
     look_around(s);
     say_goodbye(s);
-    const bool more_mail = post_receive(s, MAIL_PER_TURN, post_handlers);
+    const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     resume_stalled(s);
     resume_ready(s);

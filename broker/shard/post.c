@@ -144,12 +144,14 @@ void post_flush(struct shard *s)
     }
 }
 
-bool post_receive(struct shard *s, unsigned budget, post_fn *const handlers[POST_TYPES])
+bool post_receive(struct shard *s, unsigned records, uint64_t work,
+                  post_fn *const handlers[POST_TYPES])
 {
     bool more = false;
     for (unsigned from = 0; from < s->node->shard_count; from++) {
         struct mailbox *box = s->post.in[from];
-        for (unsigned n = 0; box != NULL && n < budget; n++) {
+        const uint64_t before = s->work;
+        for (unsigned n = 0; box != NULL && n < records && s->work - before < work; n++) {
             size_t len;
             const struct post_head *record = mailbox_peek(box, &len);
             if (record == NULL) {

@@ -71,9 +71,10 @@ void post_commit(struct shard *s, unsigned to);
  * receivers that sleep. Once a turn. */
 void post_flush(struct shard *s);
 
-/* Calls handle() for the records that have come, at most `budget` from each sender; true: there may
- * be more. */
+/* Calls handle() for the records that have come, of each sender at most `records`, and until they
+ * have caused `work` (shard.h); true: there may be more. */
 typedef void post_fn(struct shard *s, unsigned from, const struct post_head *record);
-bool post_receive(struct shard *s, unsigned budget, post_fn *const handlers[POST_TYPES]);
+bool post_receive(struct shard *s, unsigned records, uint64_t work,
+                  post_fn *const handlers[POST_TYPES]);
 
 bool post_is_empty(const struct shard *s); /* nothing has come */

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/conn/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/shard/post.h"
@@ -21,6 +22,7 @@
 struct config;
 struct conn;
 struct io;
+struct match_cache;
 struct message;
 struct retained;
 struct wheel;
@@ -62,25 +64,38 @@ struct shard {
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
     unsigned listener_count;
     bool memory_full; /* message_memory_max was reached when this turn began */
+    /* What has been done since the start, about, in steps of some tens of nanoseconds: levels and
+     * filters matched, deliveries, filters subscribed to. Who causes much has to let others go on.
+     */
+    uint64_t work;
+    /* What unread input, unsent output, and subscriptions may each take here: of all shards
+     * together a quarter of message_memory_max. */
+    uint64_t memory_share;
     uint64_t random_state[4];
 
     struct table sessions; /* by client identifier */
     struct table filters;  /* struct local_filter by name */
     struct table filters_by_id;
-    struct table subscriptions; /* by session and filter */
-    struct table shares;        /* struct share_seat by subscription_id */
-    struct retained *retained;  /* of the index parts that this shard writes */
-    uint64_t next_serial;       /* sessions and shared subscriptions; unique over all shards */
+    struct table subscriptions;  /* by session and filter */
+    uint64_t subscription_bytes; /* of filters and subscriptions, about; <= memory_share */
+    struct table shares;         /* struct share_seat by subscription_id */
+    struct retained *retained;   /* of the index parts that this shard writes */
+    uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
 
     struct conn_list all;     /* every connection */
     struct conn_list dirty;   /* with output to be sent at the end of the turn */
     struct conn_list ready;   /* with input or work that can go on */
     struct conn_list stalled; /* publishers waiting for room */
+    struct conn_list unread;  /* that hold much input; the one longest without a packet first */
+    uint64_t unread_bytes;    /* held by all connections; <= memory_share, or a single one's */
+    uint64_t unsent_bytes;    /* likewise; from memory_share on each may have little */
     struct due *due_first, *due_last;
 
     struct match match; /* scratch of one publish */
+    struct match_cache *match_cache;
     struct deliver_scratch deliver;
-    struct post post; /* mail to and from the other shards */
+    struct image image; /* of the message that is being delivered to many */
+    struct post post;   /* mail to and from the other shards */
 
     /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
      * shard (1) and by the sender that takes it upon itself (0); both with sequential consistency.

@@ -42,6 +42,8 @@ COUNTER(retained_replayed,               "retained messages sent on a new subscr
 COUNTER(wills_published,                 "will messages published")
 COUNTER(shared_redispatched,             "shared-subscription deliveries given to another member")
 COUNTER(output_stalled,                  "times that a client was not read from because it did not read")
+COUNTER(input_deferred,                  "times that a client's packets waited for their turn, as the ones before were much work")
+COUNTER(unread_refused,                  "connections closed because unread input took too much, and theirs for longest")
 COUNTER(mail_overflowed,                 "records between shards that found the ring full and waited")
 COUNTER(turns,                           "turns of the shard's loop")
 

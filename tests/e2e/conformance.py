@@ -7,9 +7,11 @@
     conformance.py --results FILE --write docs/conformance.md
 
 statements_VERSION.tsv holds id and demand, unobservable_VERSION.tsv id and why no test can be; the
-tests of [MQTT-3.1.2-24] are VERSION_mqtt_3_1_2_24, and those that go on with _more or [row]. The
-exit status is 1 if a statement has neither, or something names a statement that there is not, or,
-with results, if a test of a statement has failed or has not run.
+tests of [MQTT-3.1.2-24] are VERSION_mqtt_3_1_2_24, and those that go on with _more or [row].
+choices_VERSION.tsv holds id and what we do where the statement says "may" or "should", and why. The
+exit status is 1 if a statement has no test and no reason, or a test but leaves a choice that is not
+explained, or something names a statement that there is not, or, with results, if a test of a
+statement has failed or has not run.
 """
 import argparse
 import collections
@@ -21,6 +23,7 @@ import subprocess
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+LEAVES_A_CHOICE = re.compile(r'\b(may|should)\b', re.IGNORECASE)
 TITLES = {'v5': 'MQTT 5.0', 'v311': 'MQTT 3.1.1'}
 
 
@@ -39,8 +42,10 @@ class Version:
         self.name = name
         self.statements = table(os.path.join(HERE, f'statements_{name}.tsv'))
         self.unobservable = table(os.path.join(HERE, f'unobservable_{name}.tsv'))
+        self.choices = table(os.path.join(HERE, f'choices_{name}.tsv'))
         self.tests = {statement: [] for statement in self.statements}
-        self.strangers = [i for i in self.unobservable if i not in self.statements]
+        self.strangers = [i for i in {**self.unobservable, **self.choices}
+                          if i not in self.statements]
         of_name = {self.test_name(statement): statement for statement in self.statements}
         for test in tests:
             statement = self.statement_of(test, of_name)
@@ -67,6 +72,10 @@ class Version:
     def both(self):
         return [i for i, tests in self.tests.items() if tests and i in self.unobservable]
 
+    def unexplained(self):
+        return [i for i, demand in self.statements.items()
+                if LEAVES_A_CHOICE.search(demand) and i not in {**self.choices, **self.unobservable}]
+
 
 def all_tests():
     listed = subprocess.run([sys.executable, os.path.join(HERE, 'run.py'), '--list'], check=True,
@@ -85,6 +94,7 @@ def check(version):
     """Prints what is wrong; true: nothing."""
     wrong = [(version.missing(), 'have neither a test nor a reason why there is none'),
              (version.both(), 'have a test, and a reason why there is none'),
+             (version.unexplained(), 'leave a choice, and it is not said what we do and why'),
              (version.strangers, 'name a statement that there is not')]
     for names, what in wrong:
         if names:
@@ -128,7 +138,10 @@ def section(version, results):
         result = judge(version, statement, results)
         if result == 'not observable':
             result += ': ' + version.unobservable[statement]
-        lines.append(f'| {statement} | {cell(demand)} | {shown_tests(version, statement)} '
+        said = cell(demand)
+        if statement in version.choices:
+            said += '<br>*Ours:* ' + cell(version.choices[statement])
+        lines.append(f'| {statement} | {said} | {shown_tests(version, statement)} '
                      f'| {cell(result)} |')
     return lines
 
@@ -140,7 +153,8 @@ def document(found, results):
              'Each statement of the standards, in our own words, and the tests that bear its name. '
              'They are', 'written against the standard, on raw bytes, and look at the broker from '
              'outside. A number in brackets', 'is that of a test\'s cases. Ids that begin with U '
-             'are ours, for rules that the standard gives no number.', '',
+             'are ours, for rules that the standard gives no number. Where a statement leaves the '
+             'choice to the server,', '*Ours* says what this one does, and why.', '',
              '| | statements | passed | failed | not run | not observable | test cases |',
              '|---|---|---|---|---|---|---|']
     for version in found:

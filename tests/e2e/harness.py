@@ -46,13 +46,19 @@ MOSQUITTO_SETTINGS = {
 
 # ---- Tests
 
+def short(part):
+    """A part of a row, as it stands in the test's name."""
+    text = str(part)
+    return text if len(text) <= 60 else f'{text[:40]}… of {len(text)}'
+
+
 class Case:
     """One test of a module."""
 
     def __init__(self, function, row=None, only=None, mosquitto=None, full=False, timeout=40):
         self.name = function.__name__
         if row is not None:
-            self.name += '[' + ','.join(str(part) for part in row) + ']'
+            self.name += '[' + ','.join(map(short, row)) + ']'
         self.run = lambda b: function(b, *(row or ()))
         self.ours_alone = only == 'dunlin' or mosquitto is not None
         self.full, self.timeout = full, timeout
@@ -236,14 +242,23 @@ class Broker:
         with open(f'/proc/{self.process.pid}/status', encoding='utf-8') as f:
             return int(re.search(rf'^{field}:\s+(\d+)', f.read(), re.MULTILINE)[1])
 
-    def stays_below(self, kib):
-        """Asserts that the broker's resident memory is below. A sanitizer keeps what was freed for a
-        while, and shadows the rest: nothing can be said of the memory then."""
+    def sanitized(self):
+        """Whether a sanitizer is in it. It keeps what was freed for a while, and shadows the rest:
+        nothing can be said of the memory then."""
         with open(f'/proc/{self.process.pid}/maps', encoding='utf-8') as f:
-            sanitized = re.search(r'lib[at]san\.so', f.read())
-        if not sanitized:
+            return re.search(r'lib[at]san\.so', f.read()) is not None
+
+    def stays_below(self, kib):
+        """Asserts that the broker's resident memory is below, if that can be said."""
+        if not self.sanitized():
             rss = self.status('VmRSS')
             equal(rss < kib, True, f'{rss} KiB of memory, less than {kib}')
+
+    def processor_s(self):
+        """Seconds of processor time that it has used."""
+        with open(f'/proc/{self.process.pid}/stat', encoding='utf-8') as f:
+            fields = f.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
 
     def counters(self, last):
         """Every counter, of now. The broker writes them into its log when asked; `last` is one that
@@ -293,9 +308,9 @@ class Broker:
         self.open.append(other)
         return other
 
-    def run(self, *command, **how):
+    def run(self, *command, stdin=subprocess.DEVNULL, **how):
         """A program, killed when the test ends if it still runs."""
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        process = subprocess.Popen(command, stdin=stdin, stdout=subprocess.PIPE,
                                    stderr=subprocess.STDOUT, text=True, **how)
         self.open.append(_Program(process))
         return process

@@ -201,7 +201,8 @@ def main():
                 print(f'{module[5:]}.{name}')
         return 0
 
-    for path in glob.glob(os.path.join(folder(args), '*.log')):
+    for path in glob.glob(os.path.join(folder(args), '*.log')) + \
+            glob.glob(os.path.join(folder(args), '*.jsonl')):
         os.unlink(path)
     counts = {}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:

@@ -243,7 +243,8 @@ class Packet:
         if self.reason is not None:
             said.append(f'reason=0x{self.reason:02x}')
         if self.reasons:
-            said.append('reasons=' + ','.join(f'0x{r:02x}' for r in self.reasons))
+            more = f' … of {len(self.reasons)}' if len(self.reasons) > 8 else ''
+            said.append('reasons=' + ','.join(f'0x{r:02x}' for r in self.reasons[:8]) + more)
         said.extend(f'{n}={v!r}' for n, v in self.props)
         return ' '.join(said)
 

@@ -88,6 +88,10 @@ KEY(limits, session_queue_full, CHOICE(queue_full), "drop_oldest", "", LIVE,
     "message, disconnect also ends the client's connection (0x97). What is dropped is counted.")
 KEY(limits, subscriptions_per_session_max, UINT(1, 4294967295), "10000", "subscriptions", LIVE,
     "Subscriptions that one session may hold. A SUBSCRIBE for more is answered with 0x97.")
+KEY(limits, subscription_bytes_per_session_max, SIZE(4096, UINT64_MAX), "32 MiB", "bytes", LIVE,
+    "Memory that the subscriptions of one session may take, about: 320 bytes each, two for each byte "
+    "of the filter, and if it has wildcards 80 for each level. A SUBSCRIBE for more is answered with "
+    "0x97.")
 KEY(limits, topic_levels_max, UINT(1, 65535), "128", "levels", LIVE,
     "Levels (parts between slashes) of a topic name or filter. A deeper topic name is refused "
     "with 0x90, a deeper filter with 0x8F.")
@@ -104,7 +108,10 @@ KEY(limits, output_bytes_max, SIZE(1024, 1ull << 32), "1 MiB", "bytes", LIVE,
 KEY(limits, message_memory_max, SIZE(0, UINT64_MAX), "0", "bytes", LIVE,
     "Memory of all messages together. At the limit QoS 0 is dropped and counted, and publishers of "
     "QoS 1 and 2 are not read from, up to message_stall_s. 0: a quarter of the usable memory (the lower of the machine's and the "
-    "cgroup's limit). Otherwise at least packet_bytes_max.")
+    "cgroup's limit). Otherwise at least packet_bytes_max. Beside it, a quarter of as much each may be "
+    "taken by subscriptions (then a SUBSCRIBE is answered with 0x97), by packets that are not whole "
+    "yet (then the connection that has been longest about one is closed, 0x97), and by what clients "
+    "do not read (then each may have 8 KiB instead of output_bytes_max).")
 KEY(limits, message_stall_s, UINT(0, 3600), "5", "seconds", LIVE,
     "How long a publisher whose QoS 1 or 2 message finds no memory is not read from before the "
     "message is refused (0x97; before MQTT 5 by closing the connection) and counted.")

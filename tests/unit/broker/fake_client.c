@@ -162,7 +162,7 @@ uint16_t client_say(struct fake_client *c, const char *topic, const char *payloa
 
 static uint16_t send_filter(struct fake_client *c, enum mqtt_type type, const struct ask *ask)
 {
-    uint8_t filter[256], own[16];
+    uint8_t filter[2048], own[16];
     const size_t len = strlen(ask->filter);
     assert(len + 3 <= sizeof filter);
     filter[0] = (uint8_t)(len >> 8);

@@ -307,6 +307,86 @@ Test(flow, qos_0_is_dropped_for_a_client_that_does_not_read)
     }
 }
 
+/* Those who do not read take a share together; then others have little each, and get it all. */
+Test(flow, unsent_output_is_bounded_over_all)
+{
+    enum { SLOW = 20, COUNT = 100, BYTES = 5000 };
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    const struct shard *s = fake_node_enter(n, 0);
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    struct fake_client *good = client_connect(n, 0, "good", TERMS());
+    struct fake_client *slow[SLOW];
+    client_subscribe(good, "t", 1);
+    for (unsigned i = 0; i < SLOW; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "s%u", i);
+        slow[i] = client_connect(n, 0, id, TERMS());
+        client_subscribe(slow[i], i % 2 == 0 ? "t" : "+", 0);
+        client_set_window(slow[i], 0);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        client_send_publish(pub, SAY(.topic = "t", .qos = 1, .payload_len = BYTES));
+        fake_node_settle(n);
+    }
+    cr_expect_eq(client_heard_count(good), COUNT);
+    cr_expect_gt(s->unsent_bytes, 262144 - 2 * BYTES);
+    cr_expect_lt(s->unsent_bytes, 262144 + SLOW * 2 * 8192);
+    const uint64_t dropped = fake_node_count(n, METRIC_drop_qos0_output_full);
+    uint64_t heard = 0;
+    for (unsigned i = 0; i < SLOW; i++) {
+        client_set_window(slow[i], SIZE_MAX);
+        heard += client_heard_count(slow[i]);
+    }
+    cr_expect_eq(heard + dropped, SLOW * COUNT);
+    cr_expect_eq(s->unsent_bytes, 0);
+    client_set_window(slow[0], 0);
+    client_send_publish(pub, SAY(.topic = "t", .payload_len = BYTES));
+    fake_node_settle(n);
+    cr_expect_gt(s->unsent_bytes, BYTES);
+    client_reset(slow[0]);
+    fake_node_settle(n);
+    cr_expect_eq(s->unsent_bytes, 0);
+    fake_node_destroy(n);
+}
+
+/* Questions are not heard of who does not read the answers, however much the others take. */
+Test(flow, unsent_answers_are_bounded_over_all)
+{
+    enum { ASKING = 6, PINGS = 300000, SHARE = 1 << 20 };
+    static uint8_t pings[2 * PINGS];
+    for (unsigned i = 0; i < sizeof pings; i += 2) {
+        pings[i] = 0xc0;
+    }
+    struct fake_node *n = fake_node_create(
+        1, SETTINGS("limits.message_memory_max=4194304", "limits.output_bytes_max=262144"));
+    io_fake_set_chunk(n->net, 16384);
+    const struct shard *s = fake_node_enter(n, 0);
+    struct fake_client *c[ASKING];
+    for (unsigned i = 0; i < ASKING; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "c%u", i);
+        c[i] = client_connect(n, 0, id, TERMS());
+        client_set_window(c[i], 0);
+        client_send_bytes(c[i], pings, sizeof pings);
+        fake_node_settle(n);
+    }
+    cr_expect_geq(s->unsent_bytes, SHARE);
+    cr_expect_lt(s->unsent_bytes, SHARE + ASKING * 2 * 8192);
+    for (unsigned i = 0; i < ASKING; i++) {
+        client_set_window(c[i], SIZE_MAX);
+    }
+    fake_node_settle(n);
+    for (unsigned i = 0; i < ASKING; i++) {
+        unsigned answers = 0;
+        while (client_take(c[i], MQTT_PINGRESP) != NULL) {
+            answers++;
+        }
+        cr_expect_eq(answers, PINGS);
+    }
+    cr_expect_eq(s->unsent_bytes, 0);
+    fake_node_destroy(n);
+}
+
 Test(flow, qos_1_waits_for_a_client_that_does_not_read)
 {
     for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
@@ -518,6 +598,136 @@ Test(flow, a_publisher_that_waited_goes_on_when_there_is_room)
     expect_numbers(sub, 0, 20);
     cr_expect_eq(fake_node_drops(n), 0);
     fake_node_destroy(n);
+}
+
+/* ---- packets that are not whole yet */
+
+#define ANNOUNCED 900000u
+
+/* A PUBLISH of that size begins, and so many bytes of it come, the first of them included. */
+static void begin_publish(struct fake_client *c, size_t len)
+{
+    static const uint8_t bytes[ANNOUNCED + 4] = {0x30, 0xa0, 0xf7, 0x36, 0, 1, 't'};
+    client_send_bytes(c, bytes, len);
+    fake_node_settle(c->n);
+}
+
+static void go_on(struct fake_client *c, size_t len)
+{
+    static const uint8_t bytes[ANNOUNCED];
+    client_send_bytes(c, bytes, len);
+    fake_node_settle(c->n);
+}
+
+/* Of those that never end, the first begun has to go; who gets on stays, as does a single one. */
+Test(flow, packets_that_never_end_make_room_for_others)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    struct fake_client *c[4];
+    for (unsigned i = 0; i < 4; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "c%u", i);
+        c[i] = client_connect(n, 0, id, TERMS(.version = i == 3 ? MQTT_V311 : MQTT_V5));
+    }
+    begin_publish(c[0], ANNOUNCED); /* alone: more than the share */
+    cr_expect_eq(fake_node_count(n, METRIC_unread_refused), 0);
+    go_on(c[0], 4);
+    cr_expect_eq(fake_node_count(n, METRIC_publish_received), 1);
+    struct shard *s = fake_node_enter(n, 0);
+    cr_expect_eq(s->unread_bytes, 0);
+
+    struct fake_client *stranger = client_open(n, 0); /* who does not even say CONNECT */
+    client_send_bytes(stranger, "\x10\xff\xff\x1f", 4);
+    go_on(stranger, 100000);
+    begin_publish(c[1], 100000);
+    cr_expect_not(client_is_ended(stranger));
+    begin_publish(c[0], 100000);
+    cr_expect(client_is_ended(stranger));
+    cr_expect_eq(fake_node_count(n, METRIC_unread_refused), 1);
+    go_on(c[0], ANNOUNCED + 4 - 100000); /* the other goes, this one is whole then */
+    cr_expect_eq(fake_node_count(n, METRIC_publish_received), 2);
+    const struct got *g = client_take(c[1], MQTT_DISCONNECT);
+    cr_assert_not_null(g);
+    cr_expect_eq(g->reason, MQTT_REASON_QUOTA_EXCEEDED);
+
+    begin_publish(c[3], 100000);
+    begin_publish(c[0], 100000);
+    begin_publish(c[2], 100000);
+    cr_expect(client_is_ended(c[3]));
+    cr_expect_not(client_is_ended(c[0]));
+    cr_expect_not(client_is_ended(c[2]));
+    cr_expect_eq(fake_node_count(n, METRIC_unread_refused), 3);
+    client_reset(c[0]);
+    client_finish(c[2]);
+    fake_node_settle(n);
+    cr_expect_eq(s->unread_bytes, 0);
+    cr_expect_null(s->unread.first);
+    fake_node_destroy(n);
+}
+
+/* A long stream of packets is not a long packet. */
+Test(flow, who_completes_packets_goes_to_the_end)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    struct fake_client *steady = client_connect(n, 0, "steady", TERMS());
+    struct fake_client *idle = client_connect(n, 0, "idle", TERMS());
+    begin_publish(steady, 100000);
+    begin_publish(idle, 100000);
+    static uint8_t rest_and_more[ANNOUNCED];
+    const size_t rest = ANNOUNCED + 4 - 100000, more = 20000;
+    fake_node_reload(n, SETTINGS("limits.message_memory_max=16777216"));
+    memcpy(rest_and_more + rest, "\x30\xff\xff\x1f", 4); /* the next one begins in the same bytes */
+    client_send_bytes(steady, rest_and_more, rest + more);
+    fake_node_settle(n);
+    fake_node_reload(n, SETTINGS("limits.message_memory_max=1048576"));
+    go_on(steady, 1000);
+    cr_expect(client_is_ended(idle));
+    cr_expect_not(client_is_ended(steady));
+    fake_node_destroy(n);
+}
+
+/* ---- packets that are much work */
+
+/* Whose packets are much work lets others go on between them; nothing is lost or out of order, also
+ * of one that has left. */
+Test(flow, much_work_is_done_in_turns)
+{
+    enum { SUBSCRIBERS = 200, COUNT = 900 };
+    for (unsigned leaves = 0; leaves < 2; leaves++) {
+        struct fake_node *n = fake_node_create(1, SETTINGS());
+        struct fake_client *subs[SUBSCRIBERS];
+        struct fake_client *busy = client_connect(n, 0, "busy", TERMS());
+        struct fake_client *other = client_connect(n, 0, "other", TERMS());
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "s%u", i);
+            subs[i] = client_connect(n, 0, id, TERMS());
+            client_subscribe(subs[i], "t", 0);
+        }
+        static uint8_t packets[COUNT * 9];
+        for (unsigned i = 0; i < COUNT; i++) {
+            char packet[16];
+            snprintf(packet, sizeof packet, "0%c%c%ct%c%03u", 7, 0, 1, 0, i);
+            memcpy(packets + 9 * (size_t)i, packet, 9);
+        }
+        client_send_bytes(busy, packets, sizeof packets);
+        if (leaves == 1) {
+            client_finish(busy);
+        }
+        client_send_bytes(other, "\xc0", 2); /* PINGREQ */
+        fake_node_step(n, 0);
+        cr_expect_lt(fake_node_count(n, METRIC_publish_received), COUNT / 5);
+        cr_expect_leq(fake_node_count(n, METRIC_input_deferred), 2);
+        cr_expect_not_null(client_take(other, MQTT_PINGRESP));
+        fake_node_settle(n);
+        cr_expect_gt(fake_node_count(n, METRIC_input_deferred), 5);
+        cr_expect_eq(fake_node_count(n, METRIC_publish_received), COUNT);
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            expect_numbers(subs[i], 0, COUNT);
+        }
+        cr_expect_eq(fake_node_drops(n), 0);
+        fake_node_destroy(n);
+    }
 }
 
 /* ---- topics that clients may not publish to */

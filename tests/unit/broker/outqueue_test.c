@@ -63,6 +63,47 @@ static void acknowledge(struct outqueue *q, uint16_t packet_id)
 
 /* ---- claims */
 
+/* The ring and what hangs on it are memory of messages, until they go. */
+Test(outqueue, counts_what_it_takes)
+{
+    enum { IDENTIFIERS = 1000, EACH = sizeof(struct delivery_more) + IDENTIFIERS * 4 };
+    const struct outqueue_limits limits = {.messages_max = 100, .bytes_max = 10 * EACH};
+    const uint64_t before = message_memory();
+    struct outqueue q = {0};
+    enum outqueue_err err = OUTQUEUE_OK;
+    uint32_t count = 0;
+    while (err == OUTQUEUE_OK) {
+        struct delivery d = {.message = numbered(count), .qos = 2, .more = calloc(1, EACH)};
+        d.more->identifier_count = IDENTIFIERS;
+        err = outqueue_push(&q, &d, &limits);
+        count += err == OUTQUEUE_OK;
+        if (err != OUTQUEUE_OK) {
+            message_put(d.message);
+            free(d.more);
+        }
+        outqueue_check(&q);
+    }
+    cr_expect_eq(count, 9, "identifiers count: %u", count);
+    cr_expect_geq(message_memory() - before, count * EACH + q.capacity * sizeof *q.ring);
+    send(&q, 10);
+    const uint64_t waiting = message_memory();
+    outqueue_release(&q, outqueue_find(&q, 1));
+    cr_expect_leq(message_memory(), waiting - EACH);
+    acknowledge(&q, 1);
+    cr_expect(outqueue_drop_oldest(&q));
+    outqueue_fini(&q);
+    cr_expect_eq(message_memory(), before);
+
+    for (uint32_t i = 0; i < 1000; i++) {
+        cr_assert_eq(push(&q, i, 1, &no_limits), OUTQUEUE_OK);
+    }
+    while (outqueue_drop_oldest(&q)) {
+    }
+    cr_expect_leq(message_memory() - before, 32 * sizeof *q.ring, "an empty queue keeps little");
+    outqueue_fini(&q);
+    cr_expect_eq(message_memory(), before);
+}
+
 Test(outqueue, sends_no_more_than_the_window)
 {
     for (uint32_t window = 1; window < 6; window++) {

@@ -31,6 +31,12 @@ static void on_numbered(struct shard *s, unsigned from, const struct post_head *
     }
 }
 
+static void on_much_work(struct shard *s, unsigned from, const struct post_head *record)
+{
+    on_numbered(s, from, record);
+    s->work += 100;
+}
+
 static post_fn *const handlers[POST_TYPES] = {[POST_DELIVER] = on_numbered};
 
 static void put(struct shard *s, unsigned to, uint32_t number, uint32_t len)
@@ -60,7 +66,7 @@ Test(post, what_overflows_keeps_its_place)
             post_flush(s);
             break;
         case 1:
-            post_receive(s, 1 + random_below(&random, 20), handlers);
+            post_receive(s, 1 + random_below(&random, 20), UINT64_MAX, handlers);
             break;
         default: {
             const unsigned to = (who + 1 + random_below(&random, 2)) % 3;
@@ -76,7 +82,7 @@ Test(post, what_overflows_keeps_its_place)
         for (unsigned i = 0; i < 3; i++) {
             struct shard *s = fake_node_enter(n, i);
             post_flush(s);
-            post_receive(s, 1000, handlers);
+            post_receive(s, 1000, UINT64_MAX, handlers);
         }
         for (unsigned i = 0; i < 3; i++) { /* only now: the last may have sent to the first */
             const struct shard *s = n->node->shards[i];
@@ -99,16 +105,40 @@ Test(post, a_turn_has_a_budget)
         put(s, 1, i, 0);
     }
     struct shard *to = fake_node_enter(n, 1);
-    cr_expect_not(post_receive(to, 4, handlers), "nothing was shown yet");
+    cr_expect_not(post_receive(to, 4, UINT64_MAX, handlers), "nothing was shown yet");
     fake_node_enter(n, 0);
     post_flush(s);
     fake_node_enter(n, 1);
-    cr_expect(post_receive(to, 4, handlers));
+    cr_expect(post_receive(to, 4, UINT64_MAX, handlers));
     cr_expect_eq(expected[1][0], 4);
-    cr_expect(post_receive(to, 5, handlers));
-    cr_expect_not(post_receive(to, 5, handlers));
+    cr_expect(post_receive(to, 5, UINT64_MAX, handlers));
+    cr_expect_not(post_receive(to, 5, UINT64_MAX, handlers));
     cr_expect_eq(expected[1][0], 10);
     cr_expect(post_is_empty(to));
+    fake_node_destroy(n);
+}
+
+/* Nor much more than the work it is told to do, but one record at least, and of each sender. */
+Test(post, a_turn_has_a_budget_of_work)
+{
+    static post_fn *const much_work[POST_TYPES] = {[POST_DELIVER] = on_much_work};
+    struct fake_node *n = fake_node_create(3, SETTINGS());
+    for (unsigned from = 0; from < 2; from++) {
+        struct shard *s = fake_node_enter(n, from);
+        for (uint32_t i = 0; i < 6; i++) {
+            put(s, 2, i, 0);
+        }
+        post_flush(s);
+    }
+    struct shard *to = fake_node_enter(n, 2);
+    cr_expect(post_receive(to, 100, 250, much_work));
+    cr_expect_eq(expected[2][0], 3);
+    cr_expect_eq(expected[2][1], 3);
+    cr_expect(post_receive(to, 100, 1, much_work));
+    cr_expect_eq(expected[2][0], 4);
+    cr_expect_eq(expected[2][1], 4);
+    cr_expect_not(post_receive(to, 100, UINT64_MAX, much_work));
+    cr_expect_eq(expected[2][1], 6);
     fake_node_destroy(n);
 }
 
@@ -130,7 +160,7 @@ Test(post, a_sleeper_is_woken_once)
     post_flush(from);
     cr_expect_eq(io_counter_read(from->io, IO_WAKE_UPS), 1);
     fake_node_enter(n, 1);
-    post_receive(to, 10, handlers);
+    post_receive(to, 10, UINT64_MAX, handlers);
     cr_expect_eq(expected[1][0], 2);
 
     fake_node_enter(n, 0); /* it finds mail as it lies down: it stays up */
@@ -138,6 +168,6 @@ Test(post, a_sleeper_is_woken_once)
     post_flush(from);
     cr_expect_eq(io_counter_read(from->io, IO_WAKE_UPS), 1);
     fake_node_enter(n, 1);
-    post_receive(to, 10, handlers);
+    post_receive(to, 10, UINT64_MAX, handlers);
     fake_node_destroy(n);
 }

@@ -91,6 +91,64 @@ Test(subscribe, subscriptions_have_a_maximum)
     fake_node_destroy(n);
 }
 
+/* What subscriptions take is bounded too, since a filter may have 65,535 bytes. */
+Test(subscribe, the_bytes_of_subscriptions_have_a_maximum)
+{
+    struct fake_node *n =
+        fake_node_create(1, SETTINGS("limits.subscription_bytes_per_session_max=4096"));
+    struct fake_client *c = client_connect(n, 0, "me", TERMS(.clean_start = true));
+    const struct shard *s = fake_node_enter(n, 0);
+    char filter[1001] = "a";
+    uint8_t reason = 0;
+    for (filter[0] = 'a'; filter[0] <= 'z' && reason == 0; filter[0]++) {
+        reason = client_subscribe(c, filter, 0);
+    }
+    cr_expect_eq(reason, MQTT_REASON_QUOTA_EXCEEDED);
+    cr_expect_eq(filter[0] - 'a' - 1, 12); /* of 322 each */
+    cr_expect_eq(client_subscribe(c, "a", 1), 1, "the same again");
+    cr_expect_eq(client_subscribe(client_connect(n, 0, "you", TERMS()), "z", 1), 1);
+    cr_expect_eq(client_unsubscribe(c, "b"), 0);
+    cr_expect_eq(client_subscribe(c, "+/+/+", 0), MQTT_REASON_QUOTA_EXCEEDED, "levels cost");
+    cr_expect_eq(client_unsubscribe(c, "c"), 0);
+    cr_expect_eq(client_subscribe(c, "+/+/+", 0), 0);
+    memset(filter, 'x', sizeof filter - 1);
+    client_unsubscribe(c, "d");
+    cr_expect_eq(client_subscribe(c, filter, 0), MQTT_REASON_QUOTA_EXCEEDED);
+    client_finish(c);
+    fake_node_settle(n);
+    cr_expect_eq(s->subscription_bytes, 322, "what is left is yours");
+    fake_node_destroy(n);
+}
+
+/* And of all sessions together: a quarter of the memory for messages. */
+Test(subscribe, all_subscriptions_together_have_a_maximum)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.message_memory_max=1048576"));
+    const struct shard *s = fake_node_enter(n, 0);
+    struct fake_client *c[2];
+    char filter[1001];
+    uint8_t reason = 0;
+    unsigned count = 0;
+    memset(filter, 'x', sizeof filter - 1);
+    filter[sizeof filter - 1] = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        c[i] = client_connect(n, 0, i == 0 ? "c0" : "c1", TERMS());
+    }
+    for (; count < 1000 && reason == 0; count++) {
+        memcpy(filter, (char[]){'a' + (char)(count / 26 % 26), 'a' + (char)(count % 26)}, 2);
+        reason = client_subscribe(c[count % 2], filter, 0);
+    }
+    cr_expect_eq(reason, MQTT_REASON_QUOTA_EXCEEDED);
+    cr_expect_eq(count, 262144 / 2320 + 2); /* the last that fits half, and the one refused */
+    client_finish(c[0]);
+    fake_node_settle(n);
+    cr_expect_eq(client_subscribe(c[1], "there is room again", 0), 0);
+    client_finish(c[1]);
+    fake_node_settle(n);
+    cr_expect_eq(s->subscription_bytes, 0);
+    fake_node_destroy(n);
+}
+
 /* Many filters in one packet, of all shards: one answer, in their order (3.8.4). */
 Test(subscribe, one_packet_may_ask_for_many)
 {
@@ -168,6 +226,57 @@ Test(subscribe, no_local_keeps_ones_own_messages_away)
         client_say(a, "t", "c", 1);
         cr_expect_str_eq(client_heard(a), "t=c/0");
         cr_expect_eq(fake_node_drops(n), 0);
+        fake_node_destroy(n);
+    }
+}
+
+/* What No Local keeps away does not lend its identifier to the copy that comes another way. */
+Test(subscribe, no_local_keeps_its_identifier_away)
+{
+    for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
+        struct fake_node *n = fake_node_create(shards, SETTINGS());
+        struct fake_client *a = client_connect(n, 0, "a", TERMS());
+        client_subscribe_as(a, ASK(.filter = "t/x", .identifier = 1, .no_local = true));
+        client_subscribe_as(a, ASK(.filter = "t/+", .identifier = 2));
+        client_subscribe_as(a, ASK(.filter = "t/#", .identifier = 3, .no_local = true));
+        client_subscribe_as(a, ASK(.filter = "t/x/#", .identifier = 4));
+        client_say(a, "t/x", "1", 0);
+        const struct got *g = client_take(a, MQTT_PUBLISH);
+        cr_assert_not_null(g);
+        cr_assert_eq(g->identifier_count, 2);
+        cr_expect_eq(g->identifiers[0] + g->identifiers[1], 2 + 4);
+        fake_node_destroy(n);
+    }
+}
+
+/* Each of many sessions gets its own identifiers, whatever the others' filters. */
+Test(subscribe, identifiers_of_many_recipients)
+{
+    enum { SUBSCRIBERS = 60 };
+    static const char *const filters[] = {"t/+/x", "t/y/+", "+/y/x", "t/y/x", "t/#", "#"};
+    enum { FILTERS = sizeof filters / sizeof filters[0] };
+    for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
+        struct fake_node *n = fake_node_create(shards, SETTINGS());
+        struct fake_client *subs[SUBSCRIBERS];
+        struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "s%u", i);
+            subs[i] = client_connect(n, 0, id, TERMS());
+            for (unsigned k = 0; k <= i % FILTERS; k++) {
+                client_subscribe_as(subs[i], ASK(.filter = filters[(i + k) % FILTERS], .qos = 1,
+                                                 .identifier = 1 + i * FILTERS + k));
+            }
+        }
+        client_say(pub, "t/y/x", "1", 1);
+        for (unsigned i = 0; i < SUBSCRIBERS; i++) {
+            const struct got *g = client_take(subs[i], MQTT_PUBLISH);
+            cr_assert_not_null(g);
+            cr_assert_eq(g->identifier_count, 1 + i % FILTERS);
+            for (unsigned k = 0; k < g->identifier_count; k++) {
+                cr_expect_eq((g->identifiers[k] - 1) / FILTERS, i);
+            }
+        }
         fake_node_destroy(n);
     }
 }

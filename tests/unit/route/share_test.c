@@ -2,6 +2,7 @@
 #include "broker/route/index.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "broker/shard/quiescence.h"
 #include "fault.h"
@@ -119,6 +120,35 @@ Test(share, groups_of_one_filter)
 }
 
 /* A plain subscription and a group share the filter, and either may leave first. */
+/* As many groups as strangers like, gone in an order of their own: each is found by its name. */
+Test(share, groups_by_the_thousand)
+{
+    enum { GROUPS = 5000 };
+    static struct share_member *members[GROUPS];
+    char name[16];
+    uint64_t id;
+    for (unsigned i = 0; i < GROUPS; i++) {
+        snprintf(name, sizeof name, "g%u", i);
+        members[i] = calloc(1, sizeof *members[i]);
+        members[i]->subscription_id = i + 1;
+        cr_assert_eq(index_share_join(index_, owner(), bytes_text(name), FILTER, members[i], &id),
+                     INDEX_OK);
+    }
+    cr_assert_not_null(group());
+    cr_expect_eq(match.group_count, GROUPS);
+    for (unsigned n = 0; n < GROUPS; n++) {
+        const unsigned i = n * 1237 % GROUPS; /* 1237 is prime: each of them once */
+        snprintf(name, sizeof name, "g%u", i);
+        index_share_leave(index_, owner(), bytes_text(name), FILTER, members[i]);
+        if (n % 500 == 0) {
+            cr_assert_not_null(group());
+            cr_expect_eq(match.group_count, GROUPS - 1 - n);
+        }
+    }
+    cr_expect_null(group());
+    cr_expect_eq(index_filter_count(index_), 0);
+}
+
 Test(share, with_plain_subscribers)
 {
     uint64_t id, again;

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/conn/image.h"
+
+#include <assert.h>
+#include <string.h>
+
+#include "broker/message.h"
+
+void image_begin(struct image *image, const struct message *message)
+{
+    image->message = message;
+    image->len = 0;
+}
+
+void image_end(struct image *image)
+{
+    image->message = NULL;
+}
+
+static bool encode(struct image *image, enum mqtt_version version, uint8_t qos, bool retain)
+{
+    const struct message *m = image->message;
+    const struct mqtt_publish publish = {
+        .qos = qos,
+        .retain = retain,
+        .packet_id = qos > 0 ? 1 : 0, /* in whose place the right one is written */
+        .topic = message_topic(m),
+        .payload = message_payload(m),
+        .properties.raw = version == MQTT_V5 ? message_properties(m) : bytes_of(NULL, 0),
+    };
+    const size_t room = mqtt_publish_head_bound(&publish) + publish.payload.len;
+    if (room > IMAGE_BYTES_MAX) {
+        return false;
+    }
+    size_t used;
+    if (mqtt_publish_head_encode(&publish, version, image->bytes, room, &used) != MQTT_OK) {
+        assert(!"mqtt_publish_head_bound() is too small");
+    }
+    if (publish.payload.len > 0) {
+        memcpy(image->bytes + used, publish.payload.at, publish.payload.len);
+    }
+    const size_t length_bytes = image->bytes[1] < 0x80 ? 1 : 2; /* of at most IMAGE_BYTES_MAX */
+    image->packet_id_at = (uint16_t)(1 + length_bytes + 2 + publish.topic.len);
+    image->len = (uint16_t)(used + publish.payload.len);
+    image->version = version;
+    image->qos = qos;
+    image->retain = retain;
+    return true;
+}
+
+bool image_is_of(struct image *image, const struct message *message, enum mqtt_version version,
+                 uint8_t qos, bool retain)
+{
+    if (image->message != message) {
+        return false;
+    }
+    return (image->len > 0 && image->version == version && image->qos == qos &&
+            image->retain == retain) ||
+           encode(image, version, qos, retain);
+}
+
+void image_write(const struct image *image, uint16_t packet_id, uint8_t *out)
+{
+    memcpy(out, image->bytes, image->len);
+    if (image->qos > 0) {
+        out[image->packet_id_at] = (uint8_t)(packet_id >> 8);
+        out[image->packet_id_at + 1] = (uint8_t)packet_id;
+    }
+}
