@@ -71,10 +71,11 @@ class Results:
 
 def command(scenario, contestant, binaries, results, json_path):
     arguments = scenario.arguments.split()
-    if scenario.window:
-        other, part = scenario.window
+    if scenario.rate_of:
+        other, part = scenario.rate_of
         rate = results.median(other, ONE, 'per_s')
         if not rate:
+            print(f'   {scenario.name} needs the results of {other}', file=sys.stderr)
             return None
         arguments += ['--rate', str(round(rate * part))]
     arguments += ['--url', f'tcp://127.0.0.1:{contestant.port}', '--quiet', '--warmup', '0.5',

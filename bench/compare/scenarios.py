@@ -15,7 +15,7 @@ class Scenario:
     who: tuple = ALL
     quick: bool = False  # also part of --quick
     seconds: float = 2.0
-    window: tuple = ()  # (scenario, part): --rate is that part of what ONE delivered there
+    rate_of: tuple = ()  # (scenario, part): --rate is that part of what ONE delivered there
 
 DEVICE_RATES = (1000, 10000, 30000, 100000)
 DEVICE_RATES_1000 = (10000, 50000)
@@ -80,7 +80,7 @@ def fan_outs():
 
 def half_load():
     return [Scenario('half streams', 'pair --burst 50', (RELAY, ONE, TWO), quick=True,
-                     window=('pairs q0', 0.5), seconds=4),
+                     rate_of=('pairs q0', 0.5), seconds=4),
             Scenario('half devices', 'pair --publishers 50 --rate 30000', (RELAY, ONE, TWO),
                      quick=True, seconds=4)]
 

@@ -60,7 +60,6 @@ struct client {
     struct outgoing out;
     size_t body_left; /* after `out`, so much of the filler is to be sent */
     struct transport transport;
-    bool is_secured; /* the TLS handshake is over */
     struct reader reader;
     struct subscribing subscribing;
 

@@ -59,11 +59,10 @@ static enum plan_err add_publisher(struct plan *p, const struct options *o, uint
 static enum plan_err add_subscriber(struct plan *p, char *filter, uint32_t track, uint32_t worker,
                                     uint32_t channel)
 {
-    p->clients[p->client_count++] = (struct plan_client){.publisher = PLAN_NONE,
-                                                         .track = track,
-                                                         .worker = worker,
-                                                         .channel = channel,
-                                                         .filter = filter};
+    struct plan_client *const c = &p->clients[p->client_count++];
+    *c = (struct plan_client){
+        .publisher = PLAN_NONE, .track = track, .worker = worker, .channel = channel};
+    c->filter = filter;
     return filter != NULL ? PLAN_OK : PLAN_NO_MEMORY;
 }
 

@@ -50,10 +50,10 @@ static enum transport_state upgrade(struct worker *w, struct client *c)
 
 enum transport_state transport_open(struct worker *w, struct client *c)
 {
-    if (c->transport.tls != NULL && !c->is_secured) {
+    if (c->transport.tls != NULL && !c->transport.is_secured) {
         switch (tls_handshake(c->transport.tls)) {
         case TLS_DONE:
-            c->is_secured = true;
+            c->transport.is_secured = true;
             counts_add(&w->counts.resumed, tls_is_resumed(c->transport.tls));
             break;
         case TLS_WANTS_READ:
@@ -131,5 +131,4 @@ void transport_end(struct client *c)
 {
     tls_close(c->transport.tls);
     c->transport = (struct transport){0};
-    c->is_secured = false;
 }

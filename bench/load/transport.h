@@ -19,6 +19,7 @@ struct worker;
 
 struct transport {
     bool is_websocket;
+    bool is_secured; /* the TLS handshake is over */
     struct tls *tls; /* NULL: none */
     struct websocket websocket;
 };

@@ -26,8 +26,8 @@ Test(foreign, different_and_unmatched)
             for (unsigned i = 0; i < FILTERS; i++) {
                 const size_t len = foreign_filter(&f, i, filters[i]);
                 cr_assert_eq(len, strlen(filters[i]));
-                cr_assert_not(topic_matches(bytes_of(filters[i], len),
-                                            bytes_text("bench/1a2b/0000012")));
+                cr_assert_not(
+                    topic_matches(bytes_of(filters[i], len), bytes_text("bench/1a2b/0000012")));
             }
             qsort(filters, FILTERS, sizeof filters[0], compare);
             for (unsigned i = 1; i < FILTERS; i++) {

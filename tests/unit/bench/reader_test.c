@@ -12,8 +12,9 @@ static size_t stream_len;
 static void put(const struct mqtt_packet *packet, enum mqtt_version version)
 {
     size_t len;
-    cr_assert_eq(mqtt_encode(packet, version, stream + stream_len, sizeof stream - stream_len, &len),
-                 MQTT_OK);
+    cr_assert_eq(
+        mqtt_encode(packet, version, stream + stream_len, sizeof stream - stream_len, &len),
+        MQTT_OK);
     stream_len += len;
 }
 

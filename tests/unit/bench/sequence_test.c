@@ -24,10 +24,10 @@ Test(sequence, tells_what_happened)
         uint64_t number;
         enum sequence_verdict verdict;
     } rows[] = {
-        {0, SEQUENCE_NEXT},  {1, SEQUENCE_NEXT}, {1, SEQUENCE_DUPLICATE}, {4, SEQUENCE_AHEAD},
-        {2, SEQUENCE_LATE},  {3, SEQUENCE_LATE}, {3, SEQUENCE_DUPLICATE}, {0, SEQUENCE_DUPLICATE},
-        {5, SEQUENCE_NEXT},  {1000, SEQUENCE_AHEAD},                      {1000, SEQUENCE_DUPLICATE},
-        {999, SEQUENCE_LATE},
+        {0, SEQUENCE_NEXT},      {1, SEQUENCE_NEXT},         {1, SEQUENCE_DUPLICATE},
+        {4, SEQUENCE_AHEAD},     {2, SEQUENCE_LATE},         {3, SEQUENCE_LATE},
+        {3, SEQUENCE_DUPLICATE}, {0, SEQUENCE_DUPLICATE},    {5, SEQUENCE_NEXT},
+        {1000, SEQUENCE_AHEAD},  {1000, SEQUENCE_DUPLICATE}, {999, SEQUENCE_LATE},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         cr_expect_eq(check(&x, rows[i].number), rows[i].verdict, "row %zu", i);
