@@ -9,6 +9,7 @@
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
+#include <wolfssl/wolfcrypt/ecc.h>
 
 struct tls_client {
     WOLFSSL_CTX *context;
@@ -59,6 +60,13 @@ void tls_client_destroy(struct tls_client *client)
         wolfSSL_Cleanup();
         free(client);
     }
+}
+
+void tls_thread_end(void)
+{
+#ifdef FP_ECC
+    wc_ecc_fp_free();
+#endif
 }
 
 bool tls_client_has_session(const struct tls_client *client)

@@ -19,6 +19,10 @@ struct tls;
 struct tls_client *tls_client_create(const char *ca_file, const char *host, bool resumes);
 void tls_client_destroy(struct tls_client *client); /* NULL is fine */
 
+/* To be called by each thread that had connections, at its end: wolfSSL keeps points of curves for
+ * each thread. */
+void tls_thread_end(void);
+
 /* Whether a connection that begins now would be resumed. */
 bool tls_client_has_session(const struct tls_client *client);
 

@@ -327,6 +327,9 @@ static void *work(void *context)
         flush_dirty(w);
         take_events(w, how_long(w, phase, run_now_ns()));
     }
+    if (w->tls != NULL) {
+        tls_thread_end();
+    }
     return NULL;
 }
 
