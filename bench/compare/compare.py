@@ -55,27 +55,34 @@ def measure(options, results, folder):
     return rounds
 
 
+def command_of(options):
+    """As it was typed, but for what only says where the results go."""
+    words = ['./dev bench']
+    words += ['--quick'] if options.quick else []
+    words += [f'--rounds {options.rounds}'] if options.rounds else []
+    words += [f"--only '{group}'" for group in options.only or []]
+    return ' '.join(words)
+
+
+def measured(options):
+    results, begin = Results(), time.monotonic()
+    folder = tempfile.mkdtemp(prefix='dunlin-bench-')
+    try:
+        rounds = measure(options, results, folder)
+    finally:
+        shutil.rmtree(folder)
+    results.how = document.how(command_of(options), rounds, time.monotonic() - begin, options.bin)
+    results.save(os.path.join(os.path.dirname(options.bin), 'benchmarks.json'))
+    return results
+
+
 def main():
     options = parse()
     raise_descriptor_limit()
-    folder = tempfile.mkdtemp(prefix='dunlin-bench-')
-    begin = time.monotonic()
-    try:
-        if options.from_file:
-            results = Results.load(options.from_file)
-            rounds = max(len(r) for r in results.runs.values())
-        else:
-            results = Results()
-            rounds = measure(options, results, folder)
-            results.save(os.path.join(os.path.dirname(options.bin), 'benchmarks.json'))
-    finally:
-        shutil.rmtree(folder)
+    results = Results.load(options.from_file) if options.from_file else measured(options)
     os.makedirs(options.out, exist_ok=True)
-    written = plots.write(results, os.path.join(options.out, 'benchmarks'))
-    command = './dev bench' + (' --quick' if options.quick else '')
-    how = (command, rounds, time.monotonic() - begin)
-    verdicts = document.write(os.path.join(options.out, 'benchmarks.md'), results, written, how,
-                              options.bin)
+    drawn = plots.write(results, os.path.join(options.out, 'benchmarks'))
+    verdicts = document.write(os.path.join(options.out, 'benchmarks.md'), results, drawn)
     print('\n' + document.goal_table(verdicts))
 
 

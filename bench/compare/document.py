@@ -98,21 +98,26 @@ def versions(binaries):
             ('compiler', first_line('gcc', '--version'))]
 
 
-def write(path, results, plots, how, binaries):
-    """how: (command, rounds, seconds)."""
-    command, rounds, took_s = how
+def how(command, rounds, seconds, binaries):
+    """What the document says of the measuring; all of it can be saved as JSON."""
+    return {'command': command, 'rounds': rounds, 'seconds': seconds,
+            'where': machine() + versions(binaries)}
+
+
+def write(path, results, plots):
     verdicts = goals.judge(results)
     met = sum(v.met for v in verdicts)
     parts = [
         '# Benchmarks', '',
-        f'Written by `{command}` in {took_s / 60:.0f} minutes; the same command repeats it. What '
+        f'Measured by `{results.how["command"]}` in {results.how["seconds"] / 60:.0f} minutes; the '
+        'same command repeats it. What '
         'is measured and how: [benchmarking.md](benchmarking.md).', '',
         'Absolute figures move with the machine and with what else runs on it; the ratios are of '
         'runs that followed one another, and are what counts. Of each figure the median of '
-        f'{rounds} rounds, and in brackets the least and the most.', '',
-        markdown_table(['', ''], [list(row) for row in machine() + versions(binaries)]), '',
+        f'{results.how["rounds"]} round(s), and in brackets the least and the most.', '',
+        markdown_table(['', ''], [list(row) for row in results.how['where']]), '',
         'Mosquitto was given, besides what stands in every scenario:', '',
-        '```', MOSQUITTO_CONF.rstrip(), '```', '',
+        '```', MOSQUITTO_CONF.format(port='PORT').rstrip(), '```', '',
         '## Goals', '',
         f'{met} of {len(verdicts)} met. Not measured: {", ".join(goals.NOT_MEASURED)}.', '',
         goal_table(verdicts), '',

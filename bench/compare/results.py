@@ -28,6 +28,7 @@ class Results:
 
     def __init__(self):
         self.runs = {}  # (scenario, contestant): [JSON of round 0, 1, …], None where it failed
+        self.how = {}   # command, rounds, seconds, versions: of the measuring, for the document
 
     def values(self, scenario, who, metric):
         """One for each round; None where there is none."""
@@ -58,14 +59,16 @@ class Results:
     def save(self, path):
         rows = [{'scenario': s, 'who': w, 'rounds': r} for (s, w), r in self.runs.items()]
         with open(path, 'w', encoding='utf-8') as f:
-            json.dump(rows, f, indent=1)
+            json.dump({'how': self.how, 'runs': rows}, f, indent=1)
 
     @staticmethod
     def load(path):
         results = Results()
         with open(path, encoding='utf-8') as f:
-            for row in json.load(f):
-                results.runs[row['scenario'], row['who']] = row['rounds']
+            saved = json.load(f)
+        results.how = saved['how']
+        for row in saved['runs']:
+            results.runs[row['scenario'], row['who']] = row['rounds']
         return results
 
 

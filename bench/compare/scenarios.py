@@ -105,7 +105,7 @@ def payloads():
 
 
 def queues():
-    return [Scenario('retained', 'retained --topics 10000', BROKERS),
+    return [Scenario('retained', 'retained --topics 1000', BROKERS),
             Scenario('offline', 'offline --count 500', BROKERS)]
 
 
