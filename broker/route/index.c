@@ -339,6 +339,7 @@ enum index_err match_set(struct match *m, const struct match_filter *filters, si
 {
     m->filter_count = 0;
     m->group_count = 0;
+    m->steps = filter_count + group_count;
     if (!filters_reserve(m, filter_count)) {
         return INDEX_NO_MEMORY;
     }

@@ -11,14 +11,16 @@ While it goes on, somebody else uses the broker (bystander.py). At the end
 - the broker comes to rest: what the attack left behind costs no processor time.
 
 The figures go into hostile.jsonl beside the logs; `./dev load hostile` prints them as a table.
+The attackers' own sockets are a Crowd.
 """
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 
-from harness import Launch, equal, lines_until, wait_until
+from harness import Client, Launch, equal, lines_until, wait_until
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 P99_MS = 1000   # of the bystander's latency; times --slow
@@ -68,3 +70,53 @@ class Siege:
     def _record(self, **figures):
         with open(os.path.join(Launch.folder, 'hostile.jsonl'), 'a', encoding='utf-8') as f:
             f.write(json.dumps({'attack': self.name, **figures}) + '\n')
+
+
+class Crowd:
+    """Sockets from addresses of their own, so that ports do not run out."""
+
+    def __init__(self, b):
+        self.b, self.count, self.socks = b, 0, []
+
+    def open(self):
+        s = socket.socket()
+        s.bind((f'127.0.{1 + self.count // 10000 % 250}.1', 0))
+        s.settimeout(Client.timeout)
+        s.connect(self.b.address)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.count += 1
+        self.socks.append(s)
+        return s
+
+    def close(self):
+        for s in self.socks:
+            s.close()
+        self.socks.clear()
+
+    def left(self):
+        """How many of them the broker has not closed."""
+        self.socks = [s for s in self.socks if not closed(s)]
+        return len(self.socks)
+
+    def ended(self):
+        return self.left() == 0
+
+
+def closed(s):
+    """Reads what is there; true: the other end has closed, and so is this one now."""
+    s.setblocking(False)
+    try:
+        while True:
+            if not s.recv(1 << 16):
+                s.close()
+                return True
+    except BlockingIOError:
+        return False
+    except OSError:
+        s.close()
+        return True
+
+
+def fewer(b, count):
+    """Under a sanitizer all is about ten times as slow."""
+    return count // 10 if b.sanitized() else count

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""The hostile clients of the end-to-end tests (tests/e2e/test_hostile.py), with their figures.
+"""The hostile clients of the end-to-end tests (tests/e2e/test_hostile*.py), with their figures.
 
     hostile.py --bin build/release/bin [--slow FACTOR]
 
@@ -28,7 +28,7 @@ def main():
     parser.add_argument('--slow', type=float, default=1.0, metavar='FACTOR')
     args = parser.parse_args()
     run = subprocess.run([sys.executable, RUN, '--broker', os.path.join(args.bin, 'dunlin'),
-                          '--slow', str(args.slow), '--only', 'hostile.'],
+                          '--slow', str(args.slow), '--only', 'hostile', '--jobs', '1'],
                          stdout=subprocess.PIPE, text=True, check=False)
     folder = os.path.join(os.path.dirname(os.path.abspath(args.bin)), 'e2e')
     print(''.join(f'{title:{"<" if key == "attack" else ">"}{width}}'
