@@ -153,6 +153,7 @@ static void shard_destroy(struct shard *s)
     match_cache_destroy(s->match_cache);
     match_fini(&s->match);
     deliver_fini(s);
+    local_fini(s);
     table_fini(&s->sessions);
     table_fini(&s->filters);
     table_fini(&s->filters_by_id);

@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "bench/load/options.h"
@@ -15,8 +14,10 @@
 #include "bench/load/worker.h"
 #include "bench/relay/hello.h"
 
-#define PACKET_IDS    65535u
-#define CONTROL_BYTES 1024u /* CONNECT, SUBSCRIBE */
+#define TOPIC_DIGITS     7u /* of the last level, with --topics */
+#define SESSION_EXPIRY_S 3600u
+#define PACKET_IDS       65535u
+#define CONTROL_BYTES    4096u /* CONNECT, SUBSCRIBE */
 
 #define UNSENT_BYTES_MAX (256u << 10) /* in a closed loop; then the kernel's room is waited for */
 
@@ -42,7 +43,7 @@ static void send_bytes(struct worker *w, struct client *c, const void *bytes, si
     worker_mark_dirty(w, c);
 }
 
-static void send_packet(struct worker *w, struct client *c, const struct mqtt_packet *packet)
+void client_send_packet(struct worker *w, struct client *c, const struct mqtt_packet *packet)
 {
     uint8_t bytes[CONTROL_BYTES];
     size_t len;
@@ -60,17 +61,23 @@ static void send_connect(struct worker *w, struct client *c)
     snprintf(client_id, sizeof client_id, "%s-%u", o->client_id, c->number);
     struct mqtt_packet packet = {.type = MQTT_CONNECT,
                                  .connect = {.version = version_of(w),
-                                             .clean_start = true,
+                                             .clean_start = !c->plan->was_before,
                                              .client_id = bytes_text(client_id),
                                              .has_user_name = o->user_name != NULL,
                                              .has_password = o->password != NULL}};
+    uint8_t expiry[8];
+    if (c->plan->was_before && o->version == MQTT_V5) {
+        struct property_writer writer = {.at = expiry, .size = sizeof expiry};
+        property_put_number(&writer, PROPERTY_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
+        packet.connect.properties.raw = bytes_of(expiry, writer.len);
+    }
     if (o->user_name != NULL) {
         packet.connect.user_name = bytes_text(o->user_name);
     }
     if (o->password != NULL) {
         packet.connect.password = bytes_text(o->password);
     }
-    send_packet(w, c, &packet);
+    client_send_packet(w, c, &packet);
 }
 
 static void send_hello(struct worker *w, struct client *c)
@@ -87,21 +94,6 @@ static void send_hello(struct worker *w, struct client *c)
     send_bytes(w, c, &hello, sizeof hello);
 }
 
-static void send_subscribe(struct worker *w, struct client *c)
-{
-    uint8_t filter[CONTROL_BYTES / 2];
-    const size_t len = strlen(c->plan->filter);
-    assert(len + 3 <= sizeof filter);
-    filter[0] = (uint8_t)(len >> 8);
-    filter[1] = (uint8_t)len;
-    memcpy(filter + 2, c->plan->filter, len);
-    filter[2 + len] = (uint8_t)w->run->options->qos;
-    const struct mqtt_packet packet = {
-        .type = MQTT_SUBSCRIBE,
-        .subscribe = {.packet_id = 1, .filters = bytes_of(filter, len + 3), .count = 1}};
-    send_packet(w, c, &packet);
-}
-
 /* PUBACK, PUBREC, PUBREL, PUBCOMP: without a reason code, which all versions have. */
 static void send_ack(struct worker *w, struct client *c, enum mqtt_type type, uint16_t packet_id)
 {
@@ -111,14 +103,26 @@ static void send_ack(struct worker *w, struct client *c, enum mqtt_type type, ui
     send_bytes(w, c, ack, sizeof ack);
 }
 
+static void write_digits(uint8_t *at, uint64_t number)
+{
+    for (unsigned i = TOPIC_DIGITS; i > 0; i--) {
+        at[i - 1] = (uint8_t)('0' + number % 10);
+        number /= 10;
+    }
+}
+
 static bool make_head(const struct worker *w, struct client *c)
 {
     const struct options *const o = w->run->options;
+    char topic[CLIENT_FILTER_BYTES_MAX];
+    const int topic_len =
+        snprintf(topic, sizeof topic, "%s%s", w->run->plan.publishers[c->plan->publisher].topic,
+                 o->topics > 1 ? "/0000000" : "");
     const struct mqtt_publish publish = {
         .qos = (uint8_t)o->qos,
         .retain = o->retain,
         .packet_id = o->qos > 0,
-        .topic = bytes_text(w->run->plan.publishers[c->plan->publisher].topic),
+        .topic = bytes_of(topic, (size_t)topic_len),
         .payload.len = o->payload,
     };
     const size_t size = mqtt_publish_head_bound(&publish) + STAMP_BYTES;
@@ -134,54 +138,77 @@ static bool make_head(const struct worker *w, struct client *c)
     (void)err;
     head->stamp_at = (uint32_t)len;
     head->len = head->stamp_at + STAMP_BYTES;
-    if (o->qos > 0) {
-        head->packet_id_at = head->stamp_at - 2 - (o->version == MQTT_V5 ? 1 : 0);
-    }
+    const uint32_t topic_end =
+        head->stamp_at - (o->version == MQTT_V5 ? 1 : 0) - (o->qos > 0 ? 2 : 0);
+    head->packet_id_at = o->qos > 0 ? topic_end : 0;
+    head->digits_at = o->topics > 1 ? topic_end - TOPIC_DIGITS : 0;
     return true;
+}
+
+/* How many of its messages are not under way any more. */
+static uint64_t done(const struct worker *w, const struct client *c, uint64_t sent)
+{
+    const struct options *const o = w->run->options;
+    const struct publisher *const p = &w->run->plan.publishers[c->plan->publisher];
+    uint64_t count = sent;
+    if (p->copies > 0 && o->scenario->kind != SCENARIO_LATE) {
+        count = atomic_load_explicit(&p->delivered, memory_order_relaxed) / p->copies;
+        count += c->forgiven;
+        count = count < sent ? count : sent; /* they may have come after all */
+    }
+    return o->qos > 0 && c->acknowledged < count ? c->acknowledged : count;
 }
 
 uint64_t client_room(const struct worker *w, const struct client *c)
 {
     const struct options *const o = w->run->options;
     const struct publisher *const p = &w->run->plan.publishers[c->plan->publisher];
-    if (c->phase != CLIENT_READY || c->body_left > 0) {
+    const uint64_t sent = atomic_load_explicit(&p->sent, memory_order_relaxed);
+    const bool is_closed_loop = o->rate <= 0;
+    if (c->phase != CLIENT_READY || c->body_left > 0 ||
+        (is_closed_loop && outgoing_len(&c->out) > UNSENT_BYTES_MAX)) {
         return 0;
     }
-    uint64_t limit = o->count > 0 ? o->count : STAMP_SEQUENCE_MAX;
-    if (o->qos > 0 && c->acknowledged + PACKET_IDS < limit) {
-        limit = c->acknowledged + PACKET_IDS;
+    uint64_t end = o->count > 0 ? o->count : STAMP_SEQUENCE_MAX;
+    if (o->qos > 0 && c->acknowledged + PACKET_IDS < end) {
+        end = c->acknowledged + PACKET_IDS;
     }
-    if (o->rate <= 0) { /* closed loop */
-        if (outgoing_len(&c->out) > UNSENT_BYTES_MAX) {
-            return 0;
-        }
-        const uint64_t done =
-            p->copies > 0 ? atomic_load_explicit(&p->delivered, memory_order_relaxed) / p->copies
-                          : p->sent;
-        const uint64_t slowest = o->qos > 0 && c->acknowledged < done ? c->acknowledged : done;
-        if (slowest + o->window < limit) {
-            limit = slowest + o->window;
-        }
+    if (is_closed_loop && done(w, c, sent) + o->window < end) {
+        end = done(w, c, sent) + o->window;
     }
-    return limit > p->sent ? limit - p->sent : 0;
+    return end > sent ? end - sent : 0;
+}
+
+void client_forgive(const struct worker *w, struct client *c)
+{
+    const struct publisher *const p = &w->run->plan.publishers[c->plan->publisher];
+    const uint64_t sent = atomic_load_explicit(&p->sent, memory_order_relaxed);
+    if (p->copies > 0) {
+        const uint64_t came = atomic_load_explicit(&p->delivered, memory_order_relaxed) / p->copies;
+        c->forgiven = came < sent ? sent - came : 0;
+    }
 }
 
 bool client_publish(struct worker *w, struct client *c, uint64_t intended_ns)
 {
     const struct options *const o = w->run->options;
     struct publisher *const p = &w->run->plan.publishers[c->plan->publisher];
+    const uint64_t number = atomic_load_explicit(&p->sent, memory_order_relaxed);
     const size_t rest = o->payload - STAMP_BYTES;
-    const bool copied = rest <= COPIED_PAYLOAD_MAX || o->qos == 2;
+    const bool copied = rest <= COPIED_PAYLOAD_MAX || o->qos == 2 || transport_copies(w);
     uint8_t *const at = outgoing_reserve(&c->out, c->head.len + (copied ? rest : 0));
     if (at == NULL) {
         return false;
     }
     const struct stamp stamp = {
-        .intended_ns = intended_ns, .publisher = c->plan->publisher, .sequence = p->sent};
+        .intended_ns = intended_ns, .publisher = c->plan->publisher, .sequence = number};
     memcpy(at, c->head.bytes, c->head.stamp_at);
     stamp_write(at + c->head.stamp_at, &stamp);
+    if (c->head.digits_at > 0) {
+        write_digits(at + c->head.digits_at, number % o->topics);
+    }
     if (c->head.packet_id_at > 0) {
-        const uint16_t id = (uint16_t)(p->sent % PACKET_IDS + 1);
+        const uint16_t id = (uint16_t)(number % PACKET_IDS + 1);
         at[c->head.packet_id_at] = (uint8_t)(id >> 8);
         at[c->head.packet_id_at + 1] = (uint8_t)id;
     }
@@ -190,7 +217,7 @@ bool client_publish(struct worker *w, struct client *c, uint64_t intended_ns)
     } else {
         c->body_left = rest;
     }
-    p->sent++;
+    counts_add(&p->sent, 1);
     counts_add(&w->counts.sent, 1);
     worker_mark_dirty(w, c);
     return true;
@@ -202,6 +229,7 @@ static void become_ready(struct worker *w, struct client *c)
 {
     c->phase = CLIENT_READY;
     worker_on_ready(w, c);
+    c->was_ready = true;
 }
 
 static void on_connack(struct worker *w, struct client *c, const struct arrival *a)
@@ -212,9 +240,10 @@ static void on_connack(struct worker *w, struct client *c, const struct arrival 
         return;
     }
     counts_add(&w->counts.connected, 1);
-    if (c->plan->filter != NULL && !w->run->options->relay) {
+    const bool has_them = c->was_ready && a->session_present;
+    if (subscribe_is_wanted(c) && !has_them && !w->run->options->relay) {
         c->phase = CLIENT_AWAIT_SUBACK;
-        send_subscribe(w, c);
+        subscribe_begin(w, c);
     } else {
         become_ready(w, c);
     }
@@ -222,13 +251,19 @@ static void on_connack(struct worker *w, struct client *c, const struct arrival 
 
 static void on_suback(struct worker *w, struct client *c, const struct arrival *a)
 {
-    const bool granted = a->rest.len > 0 && a->rest.at[a->rest.len - 1] <= 2;
-    if (c->phase != CLIENT_AWAIT_SUBACK || !granted) {
+    switch (subscribe_on_suback(w, c, a)) {
+    case SUBSCRIBE_REFUSED:
         counts_add(&w->counts.refused, 1);
         client_close(w, c);
-        return;
+        break;
+    case SUBSCRIBE_DONE:
+        if (c->phase == CLIENT_AWAIT_SUBACK) {
+            become_ready(w, c);
+        }
+        break;
+    case SUBSCRIBE_GOES_ON:
+        break;
     }
-    become_ready(w, c);
 }
 
 static void on_publish(struct worker *w, struct client *c, const struct arrival *a)
@@ -260,6 +295,9 @@ static void on_arrival(struct worker *w, struct client *c, const struct arrival 
         break;
     case MQTT_SUBACK:
         on_suback(w, c, a);
+        break;
+    case MQTT_UNSUBACK:
+        c->subscribing.awaited -= c->subscribing.awaited > 0;
         break;
     case MQTT_PUBLISH:
         on_publish(w, c, a);
@@ -303,11 +341,10 @@ static void take_packets(struct worker *w, struct client *c, struct bytes in)
 
 static void receive(struct worker *w, struct client *c)
 {
-    const ssize_t len = recv(c->fd, w->receive, WORKER_RECEIVE_BYTES, 0);
-    counts_add(&w->counts.reads, 1);
+    const ssize_t len = transport_receive(w, c);
     if (len > 0) {
         take_packets(w, c, bytes_of(w->receive, (size_t)len));
-    } else if (len == 0 || (errno != EAGAIN && errno != EINTR)) {
+    } else if (len < 0 && errno != EAGAIN && errno != EINTR) {
         client_close(w, c);
     }
 }
@@ -337,24 +374,8 @@ void client_open(struct worker *w, struct client *c, uint64_t now_ns)
         return;
     }
     c->phase = CLIENT_CONNECTING;
+    c->awaits_room = true;
     watch(w, c, EPOLL_CTL_ADD, EPOLLIN | EPOLLOUT);
-}
-
-static void on_connected(struct worker *w, struct client *c)
-{
-    int error = 0;
-    socklen_t len = sizeof error;
-    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0) {
-        client_close(w, c);
-        return;
-    }
-    c->phase = CLIENT_AWAIT_CONNACK;
-    c->awaits_room = true; /* until the flush */
-    if (w->run->options->relay) {
-        send_hello(w, c);
-    } else {
-        send_connect(w, c);
-    }
 }
 
 static void await_room(struct worker *w, struct client *c, bool awaits)
@@ -365,40 +386,66 @@ static void await_room(struct worker *w, struct client *c, bool awaits)
     }
 }
 
+static void open_transport(struct worker *w, struct client *c)
+{
+    switch (transport_open(w, c)) {
+    case TRANSPORT_OPEN:
+        c->phase = CLIENT_AWAIT_CONNACK;
+        if (w->run->options->relay) {
+            send_hello(w, c);
+        } else {
+            send_connect(w, c);
+        }
+        break;
+    case TRANSPORT_WANTS_READ:
+        await_room(w, c, false);
+        break;
+    case TRANSPORT_WANTS_WRITE:
+        await_room(w, c, true);
+        break;
+    case TRANSPORT_FAILED:
+        client_close(w, c);
+        break;
+    }
+}
+
+static void on_connected(struct worker *w, struct client *c)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0 || error != 0 ||
+        !transport_begin(w, c)) {
+        client_close(w, c);
+        return;
+    }
+    c->phase = CLIENT_OPENING;
+    open_transport(w, c);
+}
+
 void client_flush(struct worker *w, struct client *c)
 {
-    const size_t buffered = outgoing_len(&c->out);
-    if (c->fd < 0 || buffered + c->body_left == 0) {
+    if (c->fd < 0 || outgoing_len(&c->out) + c->body_left == 0) {
         return;
     }
-    const struct iovec iov[2] = {
-        {.iov_base = c->out.bytes + c->out.begin, .iov_len = buffered},
-        {.iov_base = (void *)(uintptr_t)w->filler, .iov_len = c->body_left},
-    };
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov,
-                                   .msg_iovlen = c->body_left > 0 ? 2 : 1};
-    const ssize_t sent = c->body_left > 0
-                             ? sendmsg(c->fd, &message, MSG_NOSIGNAL)
-                             : send(c->fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
-    counts_add(&w->counts.writes, 1);
-    if (sent < 0) {
-        if (errno == EAGAIN || errno == EINTR) {
-            await_room(w, c, true);
-        } else {
-            client_close(w, c);
-        }
-        return;
+    if (transport_send(w, c) == 0) {
+        await_room(w, c, outgoing_len(&c->out) + c->body_left > 0);
+    } else if (errno == EAGAIN || errno == EINTR) {
+        await_room(w, c, true);
+    } else {
+        client_close(w, c);
     }
-    const size_t of_buffer = (size_t)sent < buffered ? (size_t)sent : buffered;
-    outgoing_sent(&c->out, of_buffer);
-    c->body_left -= (size_t)sent - of_buffer;
-    await_room(w, c, outgoing_len(&c->out) + c->body_left > 0);
 }
 
 void client_on_events(struct worker *w, struct client *c, uint32_t events)
 {
-    if (c->phase == CLIENT_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
-        on_connected(w, c);
+    if (c->phase == CLIENT_CONNECTING) {
+        if ((events & (EPOLLOUT | EPOLLERR | EPOLLHUP)) != 0) {
+            on_connected(w, c);
+        }
+        return;
+    }
+    if (c->phase == CLIENT_OPENING) {
+        open_transport(w, c);
         return;
     }
     if (c->fd >= 0 && (events & (EPOLLIN | EPOLLERR | EPOLLHUP)) != 0) {
@@ -409,21 +456,37 @@ void client_on_events(struct worker *w, struct client *c, uint32_t events)
     }
 }
 
+void client_leave(struct worker *w, struct client *c)
+{
+    static const uint8_t disconnect[] = {0xe0, 0x00};
+    send_bytes(w, c, disconnect, sizeof disconnect);
+    c->phase = CLIENT_LEAVING;
+}
+
 void client_close(struct worker *w, struct client *c)
 {
     if (c->phase == CLIENT_CLOSED) {
         return;
     }
+    transport_end(c);
     if (c->fd >= 0) {
         close(c->fd);
         c->fd = -1;
     }
-    worker_on_closed(w, c);
-    c->phase = CLIENT_CLOSED;
+    if (c->phase == CLIENT_LEAVING) {
+        c->phase = CLIENT_NEW;
+        c->out.begin = c->out.end = 0;
+        c->reader = (struct reader){0};
+        worker_on_left(w, c);
+    } else {
+        worker_on_closed(w, c);
+        c->phase = CLIENT_CLOSED;
+    }
 }
 
 void client_free(struct client *c)
 {
+    transport_end(c);
     if (c->fd >= 0) {
         close(c->fd);
     }

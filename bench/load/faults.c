@@ -7,7 +7,10 @@ static void count_track(const struct run *r, const struct track *t, struct fault
 {
     for (uint32_t i = 0; i < t->count; i++) {
         const struct sequence *const s = &t->sequences[i];
-        const uint64_t sent = t->from_first_seen ? s->next : r->plan.publishers[t->first + i].sent;
+        const uint64_t sent = t->from_first_seen
+                                  ? s->next
+                                  : atomic_load_explicit(&r->plan.publishers[t->first + i].sent,
+                                                         memory_order_relaxed);
         f->expected += sent;
         f->lost += sent > s->seen ? sent - s->seen : 0;
         f->duplicates += s->duplicates;

@@ -17,6 +17,7 @@ enum option_type {
     NUMBER, /* uint64_t; 64k, 1M, 2G are understood as powers of 1024 */
     REAL,   /* double */
     TEXT,   /* const char * */
+    KIND,   /* enum foreign_kind, as a uint64_t */
     FLAG,   /* bool */
 };
 
@@ -34,6 +35,8 @@ static const struct option {
     {"version", NUMBER, AT(version), 3, 5, "N", "MQTT version: 4 is 3.1.1 (the default), 5 is 5.0"},
     {"user", TEXT, AT(user_name), 0, TEXT_BYTES_MAX, "NAME", "user name"},
     {"password", TEXT, AT(password), 0, TEXT_BYTES_MAX, "TEXT", "password"},
+    {"ca", TEXT, AT(ca_file), 1, 4096, "FILE", "PEM: certificates that the broker's has to come from (any will do)"},
+    {"resume", FLAG, AT(resume), 0, 0, "", "all TLS connections but a thread's first resume its session"},
     {"client-id", TEXT, AT(client_id), 1, TEXT_BYTES_MAX, "PREFIX", "prefix of all client identifiers"},
     {"topic", TEXT, AT(topic), 1, TEXT_BYTES_MAX, "PREFIX", "prefix of all topics (one of this process)"},
     {"sources", NUMBER, AT(sources), 0, 200, "N", "come from N addresses from 127.0.1.1 on; each has about 28,000 ports"},
@@ -44,8 +47,16 @@ static const struct option {
     {"connect-rate", REAL, AT(connect_rate), 0, 1e7, "N", "connections begun a second (as many as --connecting allows)"},
     {"connecting", NUMBER, AT(connecting), 1, 1000000, "N", "most that a thread has under way at a time (200)"},
 
+    {"foreign", NUMBER, AT(foreign), 0, 1e8, "N", "pair, wildcard: filters of others, which match nothing"},
+    {"foreign-kind", KIND, AT(foreign_kind), 0, 0, "KIND", "exact, plus, hash, or mixed (mixed)"},
+    {"foreign-below", FLAG, AT(foreign_below), 0, 0, "", "they share the first level of the messages' topics"},
+    {"foreign-same", FLAG, AT(foreign_same), 0, 0, "", "every client has the same of them"},
+    {"foreign-per-client", NUMBER, AT(foreign_per_client), 32, 1e6, "N", "how many of them one client has (5000)"},
+    {"foreign-churn", REAL, AT(churn_rate), 0, 1e6, "N", "so many of them are removed and added again a second"},
+
     {"qos", NUMBER, AT(qos), 0, 2, "N", "of publishing and subscribing (0)"},
     {"payload", NUMBER, AT(payload), STAMP_BYTES, 1 << 28, "BYTES", "16 or more (64)"},
+    {"topics", NUMBER, AT(topics), 1, 9999999, "N", "each publisher goes through so many topics (1)"},
     {"retain", FLAG, AT(retain), 0, 0, "", "publish retained messages"},
     {"rate", REAL, AT(rate), 0, 1e9, "N", "messages a second of all publishers together: an open loop, each message in a write of its own"},
     {"burst", NUMBER, AT(burst), 1, 4096, "N", "with --rate: so many messages at a time, in one write (1)"},
@@ -122,6 +133,14 @@ static bool store(struct options *o, const struct option *option, const char *te
     case TEXT:
         *(const char **)at = text;
         return strlen(text) >= (size_t)option->least && strlen(text) <= (size_t)option->most;
+    case KIND:
+        for (uint64_t i = 0; i < FOREIGN_KINDS; i++) {
+            if (strcmp(text, foreign_kind_names[i]) == 0) {
+                *(uint64_t *)at = i;
+                return true;
+            }
+        }
+        return false;
     case NUMBER:
         if (!parse_number(text, &value) || value != floor(value)) {
             return false;
@@ -148,8 +167,18 @@ static const struct option *find(const char *argument)
     return NULL;
 }
 
+static enum options_next check_late(struct options *o)
+{
+    if (o->qos == 0) {
+        return bad("--qos", "it has to be 1 or 2: else nobody can tell when all has been stored");
+    }
+    o->count = o->count > 0 ? o->count : o->topics;
+    return OPTIONS_RUN;
+}
+
 static enum options_next check(struct options *o)
 {
+
     const char *const why = url_parse(&o->url, o->url_text);
     if (why != NULL) {
         return bad(o->url_text, why);
@@ -163,7 +192,14 @@ static enum options_next check(struct options *o)
     if (o->relay && o->publishers > 1 && strcmp(o->scenario->name, "pair") != 0) {
         return bad("--relay", "it cannot tell where a message ends, so a sink has one source");
     }
-    return OPTIONS_RUN;
+    if (o->churn_rate > 0 && o->foreign < FOREIGN_PER_PACKET) {
+        return bad("--foreign-churn", "there are too few --foreign filters");
+    }
+    static char first_level[TEXT_BYTES_MAX];
+    snprintf(first_level, sizeof first_level, "%.*s", (int)strcspn(o->topic, "/"), o->topic);
+    o->foreign_shape = (struct foreign){.kind = (enum foreign_kind)o->foreign_kind,
+                                        .first_level = o->foreign_below ? first_level : NULL};
+    return o->scenario->kind == SCENARIO_LATE ? check_late(o) : OPTIONS_RUN;
 }
 
 static void set_defaults(struct options *o, const struct scenario *scenario)
@@ -178,15 +214,22 @@ static void set_defaults(struct options *o, const struct scenario *scenario)
         .duration_s = 10,
         .warmup_s = 1,
         .drain_s = 3,
-        .publishers = scenario->publishers,
-        .subscribers = scenario->subscribers,
-        .idle = scenario->idle,
+        .publishers = scenario->by_default.publishers,
+        .subscribers = scenario->by_default.subscribers,
+        .idle = scenario->by_default.idle,
+        .qos = scenario->by_default.qos,
+        .topics = scenario->by_default.topics > 0 ? scenario->by_default.topics : 1,
+        .foreign = scenario->by_default.foreign,
+        .foreign_per_client = 5000,
+        .foreign_kind = FOREIGN_MIXED,
         .payload = 64,
         .window = 100,
         .burst = 1,
         .version = 4,
         .threads = 1,
-        .connecting = 200,
+        .count = scenario->by_default.count,
+        .retain = scenario->by_default.retain,
+        .connecting = scenario->by_default.connecting > 0 ? scenario->by_default.connecting : 200,
     };
 }
 

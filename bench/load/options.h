@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "bench/load/foreign.h"
 #include "bench/load/url.h"
 
 struct scenario;
@@ -15,25 +16,28 @@ struct options {
     const struct scenario *scenario;
     struct url url;
     const char *url_text;
-    const char *json;         /* file to write; NULL: none; "-": standard output */
-    const char *topic;        /* prefix of all topics; NULL: one of this process */
-    const char *client_id;    /* prefix; NULL: one of this process */
-    const char *user_name;    /* NULL: none */
-    const char *password;     /* NULL: none */
-    const char *ca_file;      /* NULL: the server's certificate is not checked */
-    const char *foreign_kind; /* exact, plus, hash, or mixed */
-    const char *path_prefix;  /* unused levels before foreign filters: one or spread */
-    double rate;              /* messages a second of all publishers; 0: closed loop */
-    double connect_rate;      /* connections a second; 0: as fast as --connecting allows */
-    double churn_rate;        /* filters added and removed a second meanwhile */
+    const char *json;      /* file to write; NULL: none; "-": standard output */
+    const char *topic;     /* prefix of all topics; NULL: one of this process */
+    const char *client_id; /* prefix; NULL: one of this process */
+    const char *user_name; /* NULL: none */
+    const char *password;  /* NULL: none */
+    const char *ca_file;   /* NULL: the server's certificate is not checked */
+
+    double rate;         /* messages a second of all publishers; 0: closed loop */
+    double connect_rate; /* connections a second; 0: as fast as --connecting allows */
+    double churn_rate;   /* foreign filters that are removed and added a second meanwhile */
     double duration_s;
     double warmup_s;
     double drain_s; /* longest wait without any progress */
     uint64_t publishers;
     uint64_t subscribers;
     uint64_t idle;
-    uint64_t foreign; /* filters of others */
-    uint64_t count;   /* messages a publisher; 0: until the time is over */
+    uint64_t foreign;            /* filters of others */
+    uint64_t foreign_per_client; /* that one client has */
+    uint64_t foreign_kind;       /* enum foreign_kind */
+    struct foreign foreign_shape;
+    uint64_t topics; /* of each publisher, one after the other */
+    uint64_t count;  /* messages a publisher; 0: until the time is over */
     uint64_t payload;
     uint64_t window;
     uint64_t burst;
@@ -44,7 +48,9 @@ struct options {
     uint64_t sources; /* source addresses */
     uint64_t pid;
     bool relay;
-    bool resume; /* TLS sessions */
+    bool resume;        /* TLS sessions */
+    bool foreign_same;  /* every client has the same */
+    bool foreign_below; /* the first level of the messages' topics */
     bool retain;
     bool strict;
     bool quiet;

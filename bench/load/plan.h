@@ -20,9 +20,9 @@ struct options;
 
 /* Who publishes. */
 struct publisher {
-    char *topic;
-    uint32_t copies; /* receivers that are to get each of its messages */
-    uint64_t sent;   /* of the worker that has the client */
+    char *topic;           /* with --topics, one level before the last */
+    uint32_t copies;       /* receivers that are to get each of its messages */
+    _Atomic uint64_t sent; /* written by the worker that has the client, relaxed */
 
     /* Copies that arrived: added to by the workers of the receivers, relaxed; read for the window.
      */
@@ -45,7 +45,15 @@ struct plan_client {
     uint32_t track;     /* what it gets; PLAN_NONE: it is to get nothing */
     uint32_t worker;
     uint32_t channel; /* of the relay */
-    char *filter;     /* NULL: it subscribes to nothing */
+    char *filter;     /* NULL: it subscribes to nothing, or to… */
+
+    /* …filters of foreign.h, which none of the messages match. */
+    uint64_t foreign_first;
+    uint32_t foreign_count;
+    bool is_churner; /* adds and removes some of these all the time */
+
+    bool is_late;    /* it connects when all messages have been sent */
+    bool was_before; /* and has once connected and subscribed before they were */
 };
 
 struct plan {
@@ -69,8 +77,13 @@ struct scenario {
     enum scenario_kind {
         SCENARIO_FLOW,    /* publishers and receivers, for a time */
         SCENARIO_CONNECT, /* connecting is what is measured */
+        SCENARIO_CHURN,   /* and disconnecting, again and again */
+        SCENARIO_LATE,    /* first all is sent, then received */
     } kind;
-    uint32_t publishers, subscribers, idle; /* unless the command line says otherwise */
+    struct { /* unless the command line says otherwise */
+        uint32_t publishers, subscribers, idle, qos, topics, count, connecting, foreign;
+        bool retain;
+    } by_default;
 };
 
 extern const struct scenario scenarios[];

@@ -16,48 +16,55 @@ static const struct {
 
 #define PERCENTILES (sizeof percentiles / sizeof percentiles[0])
 
-/* What the measured time is divided by: deliveries, or where none are watched what was sent. */
-static uint64_t operations(const struct run *r)
+static double ratio(double of, double to)
 {
-    if (r->options->scenario->kind == SCENARIO_CONNECT) {
-        return r->end.connected - r->begin.connected;
-    }
-    const uint64_t received = r->end.received - r->begin.received;
-    return received > 0 || r->plan.track_count > 0 ? received : r->end.sent - r->begin.sent;
+    return to > 0 ? of / to : 0;
 }
 
-static double per_operation(const struct run *r, uint64_t begin, uint64_t end)
+static double per_operation(const struct stage *s, uint64_t begin, uint64_t end)
 {
-    const uint64_t count = operations(r);
-    return count > 0 ? (double)(end - begin) / (double)count : 0;
+    return ratio((double)end - (double)begin, (double)s->operations);
 }
 
-static double per_second(const struct run *r, uint64_t begin, uint64_t end)
+static bool is_about_connecting(const struct run *r)
 {
-    return r->measured_s > 0 ? (double)(end - begin) / r->measured_s : 0;
+    const enum scenario_kind kind = r->options->scenario->kind;
+    return kind == SCENARIO_CONNECT || kind == SCENARIO_CHURN;
 }
 
 /* ---- for people */
 
-static void print_broker(const struct run *r)
+static void print_broker(const struct stage *s)
 {
-    const struct process_usage *const b = &r->broker_begin, *const e = &r->broker_end;
-    const char *const what =
-        r->options->scenario->kind == SCENARIO_CONNECT ? "connection" : "message";
-    const double cores =
-        r->measured_s > 0 ? (double)(e->processor_ns - b->processor_ns) / 1e9 / r->measured_s : 0;
-    printf("broker     %.3f us a %s (user %.3f, system %.3f), %.0f %% of a processor\n",
-           per_operation(r, b->processor_ns, e->processor_ns) / 1e3, what,
-           per_operation(r, b->user_ns, e->user_ns) / 1e3,
-           per_operation(r, b->system_ns, e->system_ns) / 1e3, cores * 100);
-    printf("memory     %.1f MiB resident (%+.1f), %.1f MiB proportional (%+.1f)\n",
-           (double)e->rss_bytes / 1048576, ((double)e->rss_bytes - (double)b->rss_bytes) / 1048576,
-           (double)e->pss_bytes / 1048576, ((double)e->pss_bytes - (double)b->pss_bytes) / 1048576);
+    const struct process_usage *const b = &s->broker_begin, *const e = &s->broker_end;
+    const double busy_ns = (double)(e->processor_ns - b->processor_ns);
+    printf("           broker: %.3f us each (user %.3f, system %.3f), %.0f %% of a processor\n",
+           per_operation(s, b->processor_ns, e->processor_ns) / 1e3,
+           per_operation(s, b->user_ns, e->user_ns) / 1e3,
+           per_operation(s, b->system_ns, e->system_ns) / 1e3, ratio(busy_ns, s->seconds * 1e7));
+    printf("           memory: %.1f MiB resident, %+.0f bytes each; %.1f MiB proportional\n",
+           (double)e->rss_bytes / 1048576, per_operation(s, b->rss_bytes, e->rss_bytes),
+           (double)e->pss_bytes / 1048576);
+}
+
+static void print_stage(const struct run *r, const struct stage *s)
+{
+    printf("%-10s %" PRIu64 " %ss in %.2f s, %.0f a second", s->name, s->operations, s->operation,
+           s->seconds, ratio((double)s->operations, s->seconds));
+    const uint64_t received = s->end.received - s->begin.received;
+    if (received > 0) {
+        printf(", %.1f MiB/s",
+               ratio((double)received * (double)r->options->payload / 1048576, s->seconds));
+    }
+    printf("\n");
+    if (r->has_broker) {
+        print_broker(s);
+    }
 }
 
 static void print_latency(const struct run *r)
 {
-    printf("%-10s", r->options->scenario->kind == SCENARIO_CONNECT ? "connecting" : "latency");
+    printf("%-10s", is_about_connecting(r) ? "connecting" : "latency");
     for (size_t i = 0; i < PERCENTILES; i++) {
         printf(" %s %.1f us,", percentiles[i].name,
                (double)histogram_percentile(&r->latency, percentiles[i].percent) / 1e3);
@@ -68,27 +75,14 @@ static void print_latency(const struct run *r)
 void report_print(const struct run *r, const struct faults *f)
 {
     const struct options *const o = r->options;
-    printf("%s, %s: QoS %" PRIu64 ", %" PRIu64 " bytes, %u publishers, %u connections, %.1f s\n",
+    printf("%s, %s: QoS %" PRIu64 ", %" PRIu64 " bytes, %u publishers, %u connections\n",
            o->scenario->name, o->url_text, o->qos, o->payload, r->plan.publisher_count,
-           r->plan.client_count, r->measured_s);
-    if (o->scenario->kind == SCENARIO_CONNECT) {
-        printf("connected  %" PRIu64 " in %.2f s, %.0f a second; %" PRIu64 " refused, %" PRIu64
-               " broken\n",
-               r->end.connected, r->connect_s, per_second(r, 0, r->end.connected),
-               r->finish.refused, r->finish.broken);
-    } else {
-        printf("sent       %.0f a second, received %.0f a second (%.1f MiB/s), %.2f messages a "
-               "write\n",
-               per_second(r, r->begin.sent, r->end.sent),
-               per_second(r, r->begin.received, r->end.received),
-               per_second(r, r->begin.received, r->end.received) * (double)o->payload / 1048576,
-               (double)r->finish.sent / (double)(r->finish.writes + (r->finish.writes == 0)));
+           r->plan.client_count);
+    for (unsigned i = 0; i < r->stage_count; i++) {
+        print_stage(r, &r->stages[i]);
     }
     if (r->latency.count > 0) {
         print_latency(r);
-    }
-    if (r->has_broker) {
-        print_broker(r);
     }
     if (r->plan.track_count > 0) {
         printf("checked    %" PRIu64 " deliveries: %" PRIu64 " lost, %" PRIu64 " repeated, %" PRIu64
@@ -100,6 +94,9 @@ void report_print(const struct run *r, const struct faults *f)
         printf("unsent     %" PRIu64 " messages had no room to be sent from: the latency is too "
                "good\n",
                r->finish.unsent);
+    }
+    if (r->finish.resumed > 0) {
+        printf("resumed    %" PRIu64 " TLS sessions\n", r->finish.resumed);
     }
     if (r->finish.refused + r->finish.broken > 0) {
         printf("clients    %" PRIu64 " refusals, %" PRIu64 " connections ended unasked\n",
@@ -144,17 +141,38 @@ static void json_latency(FILE *out, const struct histogram *h)
             h->count > 0 ? h->least : 0, h->most);
 }
 
-static void json_broker(FILE *out, const struct run *r)
+static void json_broker(FILE *out, const struct stage *s)
 {
-    const struct process_usage *const b = &r->broker_begin, *const e = &r->broker_end;
-    json_count(out, "broker_processor_ns", e->processor_ns - b->processor_ns);
-    json_count(out, "broker_user_ns", e->user_ns - b->user_ns);
-    json_count(out, "broker_system_ns", e->system_ns - b->system_ns);
-    json_number(out, "broker_ns_per_operation", per_operation(r, b->processor_ns, e->processor_ns));
-    json_count(out, "broker_rss_begin_bytes", b->rss_bytes);
-    json_count(out, "broker_rss_end_bytes", e->rss_bytes);
-    json_count(out, "broker_pss_begin_bytes", b->pss_bytes);
-    json_count(out, "broker_pss_end_bytes", e->pss_bytes);
+    const struct process_usage *const b = &s->broker_begin, *const e = &s->broker_end;
+    json_count(out, "processor_ns", e->processor_ns - b->processor_ns);
+    json_count(out, "user_ns", e->user_ns - b->user_ns);
+    json_count(out, "system_ns", e->system_ns - b->system_ns);
+    json_number(out, "ns_each", per_operation(s, b->processor_ns, e->processor_ns));
+    json_count(out, "rss_begin_bytes", b->rss_bytes);
+    json_count(out, "rss_end_bytes", e->rss_bytes);
+    json_count(out, "pss_begin_bytes", b->pss_bytes);
+    json_count(out, "pss_end_bytes", e->pss_bytes);
+    json_number(out, "rss_bytes_each", per_operation(s, b->rss_bytes, e->rss_bytes));
+}
+
+/* By name. */
+static void json_stages(FILE *out, const struct run *r)
+{
+    fputs("  \"stages\": {\n", out);
+    for (unsigned i = 0; i < r->stage_count; i++) {
+        const struct stage *const s = &r->stages[i];
+        fprintf(out, "  \"%s\": {\n", s->name);
+        json_text(out, "operation", s->operation);
+        json_count(out, "operations", s->operations);
+        json_number(out, "per_s", ratio((double)s->operations, s->seconds));
+        if (r->has_broker) {
+            json_broker(out, s);
+        }
+        json_count(out, "sent", s->end.sent - s->begin.sent);
+        json_count(out, "received", s->end.received - s->begin.received);
+        fprintf(out, "  \"seconds\": %.6f\n  }%s\n", s->seconds, i + 1 < r->stage_count ? "," : "");
+    }
+    fputs("  },\n", out);
 }
 
 static void json_settings(FILE *out, const struct run *r)
@@ -182,22 +200,17 @@ bool report_write_json(const struct run *r, const struct faults *f, const char *
     }
     fputs("{\n", out);
     json_settings(out, r);
-    json_number(out, "measured_s", r->measured_s);
-    json_number(out, "connect_s", r->connect_s);
-    json_count(out, "operations", operations(r));
-    json_number(out, "operations_per_s", per_second(r, 0, operations(r)));
-    json_number(out, "sent_per_s", per_second(r, r->begin.sent, r->end.sent));
+    json_stages(out, r);
     json_latency(out, &r->latency);
-    if (r->has_broker) {
-        json_broker(out, r);
-    }
     json_count(out, "sent", r->finish.sent);
     json_count(out, "received", r->finish.received);
     json_count(out, "writes", r->finish.writes);
     json_count(out, "reads", r->finish.reads);
     json_count(out, "connected", r->finish.connected);
+    json_count(out, "resumed", r->finish.resumed);
     json_count(out, "refused", r->finish.refused);
     json_count(out, "broken_connections", r->finish.broken);
+    json_count(out, "churned_filters", r->finish.churned);
     json_count(out, "unsent", r->finish.unsent);
     json_count(out, "expected", f->expected);
     json_count(out, "lost", f->lost);

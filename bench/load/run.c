@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -11,9 +12,10 @@
 #include "bench/load/worker.h"
 
 #define NS_PER_S    UINT64_C(1000000000)
-#define LOOK_NS     (NS_PER_S / 50) /* how often a phase's end is looked for */
-#define LEAD_NS     (NS_PER_S / 20) /* from the last connection to the first message */
-#define CONNECT_S   60.0            /* longest wait without a further connection */
+#define LOOK_NS     (NS_PER_S / 200) /* how often a phase's end is looked for */
+#define LEAD_NS     (NS_PER_S / 20)  /* from the last connection to the first message */
+#define SETTLE_NS   (NS_PER_S / 50)  /* workers send no more: they have seen the end */
+#define CONNECT_S   60.0             /* longest wait without a further connection */
 #define PROGRESS_NS NS_PER_S
 
 uint64_t run_now_ns(void)
@@ -52,8 +54,11 @@ static struct totals add_up(const struct run *r)
         t.connected += read_count(&c->connected);
         t.ready += read_count(&c->ready);
         t.refused += read_count(&c->refused);
+        t.resumed += read_count(&c->resumed);
+        t.left += read_count(&c->left);
         t.broken += read_count(&c->broken);
         t.unsent += read_count(&c->unsent);
+        t.churned += read_count(&c->churned);
         t.writes += read_count(&c->writes);
         t.reads += read_count(&c->reads);
     }
@@ -62,27 +67,21 @@ static struct totals add_up(const struct run *r)
 
 /* ---- progress, a line each second where somebody looks */
 
-struct progress {
-    bool shown;
-    uint64_t next_ns;
-    struct totals last;
-};
-
-static struct progress progress_begin(const struct run *r)
+static void progress_begin(struct run *r)
 {
-    return (struct progress){.shown = !r->options->quiet && isatty(STDERR_FILENO) != 0,
-                             .next_ns = run_now_ns() + PROGRESS_NS};
+    r->progress = (struct progress){.shown = !r->options->quiet && isatty(STDERR_FILENO) != 0,
+                                    .next_ns = run_now_ns() + PROGRESS_NS};
 }
 
-static void progress_show(struct progress *p, const struct run *r, const char *phase)
+static void progress_show(struct run *r, const char *phase)
 {
-    const uint64_t now_ns = run_now_ns();
-    if (!p->shown || now_ns < p->next_ns) {
+    struct progress *const p = &r->progress;
+    if (!p->shown || run_now_ns() < p->next_ns) {
         return;
     }
     const struct totals t = add_up(r);
-    fprintf(stderr, "%-8s %u/%u ready, sent %lu/s, received %lu/s, in all %lu and %lu\n", phase,
-            (unsigned)t.ready, r->plan.client_count, t.sent - p->last.sent,
+    fprintf(stderr, "%-8s %lu/%u ready, sent %lu/s, received %lu/s, in all %lu and %lu\n", phase,
+            t.ready - t.left, r->plan.client_count, t.sent - p->last.sent,
             t.received - p->last.received, t.sent, t.received);
     p->last = t;
     p->next_ns += PROGRESS_NS;
@@ -95,41 +94,66 @@ static void enter(struct run *r, enum run_phase phase)
     atomic_store_explicit(&r->phase, (int)phase, memory_order_release);
 }
 
-static enum run_err await_ready(struct run *r, struct progress *p)
-{
-    const uint64_t begin_ns = run_now_ns();
-    uint64_t seen = 0, seen_ns = begin_ns;
-    for (;;) {
-        const struct totals t = add_up(r);
-        const uint64_t now_ns = run_now_ns();
-        if (t.ready + t.broken >= r->plan.client_count) {
-            r->connect_s = (double)(now_ns - begin_ns) / (double)NS_PER_S;
-            return t.broken > 0 ? RUN_NOT_READY : RUN_OK;
-        }
-        if (t.ready + t.broken != seen) {
-            seen = t.ready + t.broken;
-            seen_ns = now_ns;
-        } else if (now_ns - seen_ns > ns_of(CONNECT_S)) {
-            return RUN_NOT_READY;
-        }
-        progress_show(p, r, "connect");
-        sleep_until(now_ns + LOOK_NS);
-    }
-}
-
-static void wait_until(struct run *r, struct progress *p, const char *phase, uint64_t then_ns)
+static void wait_until(struct run *r, const char *phase, uint64_t then_ns)
 {
     uint64_t now_ns;
     while ((now_ns = run_now_ns()) < then_ns) {
         const uint64_t look_ns = now_ns + LOOK_NS;
         sleep_until(look_ns < then_ns ? look_ns : then_ns);
-        progress_show(p, r, phase);
+        progress_show(r, phase);
     }
 }
 
-static bool read_broker(const struct run *r, struct process_usage *usage)
+/* Until done(), or nothing has moved for so long: false. */
+static bool wait_for(struct run *r, const char *phase, double patience_s,
+                     bool (*done)(const struct run *r, const struct totals *t))
 {
-    return process_usage_read((pid_t)r->options->pid, usage);
+    struct totals seen = add_up(r);
+    uint64_t moved_ns = run_now_ns();
+    for (;;) {
+        const struct totals t = add_up(r);
+        const uint64_t now_ns = run_now_ns();
+        if (done(r, &t)) {
+            return true;
+        }
+        if (memcmp(&t, &seen, sizeof t) != 0) {
+            seen = t;
+            moved_ns = now_ns;
+        } else if (now_ns - moved_ns > ns_of(patience_s)) {
+            return false;
+        }
+        progress_show(r, phase);
+        sleep_until(now_ns + LOOK_NS);
+    }
+}
+
+/* ---- what is measured */
+
+static bool broker_usage(const struct run *r, struct process_usage *usage)
+{
+    return !r->has_broker || process_usage_read((pid_t)r->options->pid, usage);
+}
+
+static enum run_err stage_begin(struct run *r, const char *name, const char *operation)
+{
+    assert(r->stage_count < RUN_STAGES_MAX);
+
+    struct stage *const s = &r->stages[r->stage_count];
+    *s = (struct stage){.name = name, .operation = operation};
+    if (!broker_usage(r, &s->broker_begin)) {
+        return RUN_NO_PROCESS;
+    }
+    s->begin = add_up(r);
+    s->begin_ns = run_now_ns();
+    return RUN_OK;
+}
+
+static enum run_err stage_end(struct run *r)
+{
+    struct stage *const s = &r->stages[r->stage_count++];
+    s->seconds = (double)(run_now_ns() - s->begin_ns) / (double)NS_PER_S;
+    s->end = add_up(r);
+    return broker_usage(r, &s->broker_end) ? RUN_OK : RUN_NO_PROCESS;
 }
 
 /* What all publishers together have sent, times who is to get it. Exact once none sends. */
@@ -137,82 +161,165 @@ static uint64_t expected(const struct run *r)
 {
     uint64_t copies = 0;
     for (uint32_t i = 0; i < r->plan.publisher_count; i++) {
-        copies += r->plan.publishers[i].sent * r->plan.publishers[i].copies;
+        copies += read_count(&r->plan.publishers[i].sent) * r->plan.publishers[i].copies;
     }
     return copies;
+}
+
+static uint64_t count_clients(const struct run *r, bool late)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < r->plan.client_count; i++) {
+        count += r->plan.clients[i].is_late == late;
+    }
+    return count;
+}
+
+static uint64_t count_leavers(const struct run *r)
+{
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < r->plan.client_count; i++) {
+        count += r->plan.clients[i].was_before;
+    }
+    return count;
+}
+
+static bool are_ready(const struct run *r, const struct totals *t)
+{
+    const uint64_t leavers = count_leavers(r);
+    const bool have_left = t->left >= leavers;
+    return t->broken > 0 || (have_left && t->ready >= count_clients(r, false) + leavers);
 }
 
 static bool is_all_there(const struct run *r, const struct totals *t)
 {
     const bool acknowledged = r->options->qos == 0 || t->acknowledged >= t->sent;
-    return acknowledged && t->received >= expected(r);
+    return acknowledged && (t->received >= expected(r) || r->plan.track_count == 0);
 }
 
-static void drain(struct run *r, struct progress *p)
+static bool is_all_stored(const struct run *r, const struct totals *t)
 {
-    struct totals seen = add_up(r);
-    uint64_t seen_ns = run_now_ns();
-    for (;;) {
-        sleep_until(run_now_ns() + LOOK_NS);
-        const struct totals t = add_up(r);
-        const uint64_t now_ns = run_now_ns();
-        const bool moved = t.received != seen.received || t.acknowledged != seen.acknowledged ||
-                           t.sent != seen.sent;
-        if (moved) {
-            seen = t;
-            seen_ns = now_ns;
-        } else if (is_all_there(r, &t) || now_ns - seen_ns > ns_of(r->options->drain_s)) {
-            return;
-        }
-        progress_show(p, r, "drain");
+    return t->acknowledged >= r->options->count * r->plan.publisher_count;
+}
+
+/* All that are not late; the memory that connections and filters take is seen here. */
+static enum run_err connect_all(struct run *r)
+{
+    const bool has_foreign = r->options->foreign > 0;
+    enum run_err err = stage_begin(r, "connect", has_foreign ? "foreign filter" : "connection");
+    const bool all = err == RUN_OK && wait_for(r, "connect", CONNECT_S, are_ready);
+    if (err == RUN_OK) {
+        err = stage_end(r);
     }
+    if (err != RUN_OK) {
+        return err;
+    }
+    struct stage *const s = &r->stages[r->stage_count - 1];
+    s->operations = has_foreign ? r->options->foreign : s->end.ready;
+    return all && s->end.broken == 0 ? RUN_OK : RUN_NOT_READY;
 }
 
-static enum run_err send_and_measure(struct run *r, struct progress *p)
+static void set_times(struct run *r)
 {
-    const struct options *const o = r->options;
     r->start_ns = run_now_ns() + LEAD_NS;
-    r->measure_ns = r->start_ns + ns_of(o->warmup_s);
-    r->end_ns = r->measure_ns + ns_of(o->duration_s);
-    enter(r, RUN_SEND);
-
-    wait_until(r, p, "warm-up", r->measure_ns);
-    if (r->has_broker && !read_broker(r, &r->broker_begin)) {
-        return RUN_NO_PROCESS;
-    }
-    r->begin = add_up(r);
-    const uint64_t begin_ns = run_now_ns();
-    wait_until(r, p, "measure", r->end_ns);
-    if (r->has_broker && !read_broker(r, &r->broker_end)) {
-        return RUN_NO_PROCESS;
-    }
-    r->end = add_up(r);
-    r->measured_s = (double)(run_now_ns() - begin_ns) / (double)NS_PER_S;
-    enter(r, RUN_DRAIN);
-    drain(r, p);
-    return RUN_OK;
+    r->measure_ns = r->start_ns + ns_of(r->options->warmup_s);
+    r->end_ns = r->measure_ns + ns_of(r->options->duration_s);
 }
+
+/* The stage in between the warm-up and the end. */
+static enum run_err measure(struct run *r, const char *name, const char *operation)
+{
+    wait_until(r, "warm-up", r->measure_ns);
+    enum run_err err = stage_begin(r, name, operation);
+    if (err == RUN_OK) {
+        wait_until(r, "measure", r->end_ns);
+        err = stage_end(r);
+    }
+    return err;
+}
+
+/* ---- the kinds of scenarios */
 
 static enum run_err run_flow(struct run *r)
 {
-    struct progress p = progress_begin(r);
-    const enum run_err err = await_ready(r, &p);
-    return err != RUN_OK ? err : send_and_measure(r, &p);
+    enum run_err err = connect_all(r);
+    if (err != RUN_OK) {
+        return err;
+    }
+    set_times(r);
+    enter(r, RUN_SEND);
+    err = measure(r, "flow", "message");
+    enter(r, RUN_DRAIN);
+    if (err == RUN_OK) {
+        struct stage *const s = &r->stages[r->stage_count - 1];
+        s->operations = r->plan.track_count > 0 ? s->end.received - s->begin.received
+                                                : s->end.sent - s->begin.sent;
+        wait_until(r, "drain", run_now_ns() + SETTLE_NS);
+        (void)wait_for(r, "drain", r->options->drain_s, is_all_there); /* faults are counted */
+    }
+    return err;
 }
 
 static enum run_err run_connect(struct run *r)
 {
-    struct progress p = progress_begin(r);
-    const enum run_err err = await_ready(r, &p);
-    r->end = add_up(r);
-    r->measured_s = r->connect_s;
-    if (r->has_broker && !read_broker(r, &r->broker_end)) {
-        return RUN_NO_PROCESS;
-    }
+    const enum run_err err = connect_all(r);
     if (err == RUN_OK) {
-        wait_until(r, &p, "hold", run_now_ns() + ns_of(r->options->duration_s));
+        wait_until(r, "hold", run_now_ns() + ns_of(r->options->duration_s));
     }
     return err;
+}
+
+/* It all begins with the workers, and goes on until they end. */
+static enum run_err run_churn(struct run *r)
+{
+    enter(r, RUN_SEND);
+    const enum run_err err = measure(r, "churn", "connection");
+    if (err == RUN_OK) {
+        struct stage *const s = &r->stages[r->stage_count - 1];
+        s->operations = s->end.ready - s->begin.ready;
+    }
+    return err;
+}
+
+static enum run_err run_late(struct run *r)
+{
+    enum run_err err = connect_all(r);
+    if (err != RUN_OK) {
+        return err;
+    }
+    r->start_ns = run_now_ns();
+    r->measure_ns = r->end_ns = UINT64_MAX; /* until the count is reached; no latencies */
+    err = stage_begin(r, "store", "message");
+    if (err == RUN_OK) {
+        enter(r, RUN_SEND);
+        (void)wait_for(r, "store", r->options->drain_s, is_all_stored); /* faults are counted */
+        err = stage_end(r);
+        r->stages[r->stage_count - 1].operations = add_up(r).acknowledged;
+    }
+    if (err == RUN_OK) {
+        err = stage_begin(r, "deliver", "message");
+    }
+    if (err == RUN_OK) {
+        enter(r, RUN_LATE);
+        (void)wait_for(r, "deliver", r->options->drain_s, is_all_there);
+        err = stage_end(r);
+        r->stages[r->stage_count - 1].operations = add_up(r).received;
+    }
+    return err;
+}
+
+static enum run_err run_kind(struct run *r)
+{
+    switch (r->options->scenario->kind) {
+    case SCENARIO_CONNECT:
+        return run_connect(r);
+    case SCENARIO_CHURN:
+        return run_churn(r);
+    case SCENARIO_LATE:
+        return run_late(r);
+    default:
+        return run_flow(r);
+    }
 }
 
 static void stop(struct run *r, uint64_t started)
@@ -224,33 +331,39 @@ static void stop(struct run *r, uint64_t started)
     }
 }
 
-enum run_err run_scenario(struct run *r)
+static enum run_err start(struct run *r, uint64_t *started)
 {
-    const uint64_t threads = r->options->threads;
-    uint64_t started = 0;
-    enum run_err err = RUN_OK;
-    histogram_init(&r->latency);
-    r->workers = calloc(threads, sizeof *r->workers);
+    struct process_usage unused;
     if (r->workers == NULL) {
         return RUN_NO_MEMORY;
     }
-    r->has_broker = r->options->pid != 0;
-    if (r->has_broker && !read_broker(r, &r->broker_begin)) {
-        err = RUN_NO_PROCESS;
+    if (!broker_usage(r, &unused)) {
+        return RUN_NO_PROCESS;
     }
-    while (err == RUN_OK && started < threads) {
-        if (worker_start(&r->workers[started], r, (uint32_t)started) != 0) {
-            worker_free(&r->workers[started]);
-            err = RUN_FAILED;
-        } else {
-            started++;
+    set_times(r); /* for those that do not wait for the phase */
+    for (; *started < r->options->threads; ++*started) {
+        struct worker *const w = &r->workers[*started];
+        if (worker_start(w, r, (uint32_t)*started) != 0) {
+            worker_free(w);
+            return RUN_FAILED;
         }
     }
+    return RUN_OK;
+}
+
+enum run_err run_scenario(struct run *r)
+{
+    uint64_t started = 0;
+    histogram_init(&r->latency);
+    progress_begin(r);
+    r->has_broker = r->options->pid != 0;
+    r->workers = calloc(r->options->threads, sizeof *r->workers);
+    enum run_err err = start(r, &started);
     if (err == RUN_OK) {
-        err = r->options->scenario->kind == SCENARIO_CONNECT ? run_connect(r) : run_flow(r);
+        err = run_kind(r);
     }
     stop(r, started);
-    if (started == threads) {
+    if (started == r->options->threads) {
         r->finish = add_up(r);
     }
     for (uint64_t i = 0; i < started; i++) {

@@ -3,7 +3,9 @@
  * run: one run of a scenario, from the first connection to the last message.
  *
  *   CONNECT ── all are connected and subscribed ─▶ SEND ── time is over ─▶ DRAIN ── nothing comes
- *   any more, or all has ─▶ END
+ *   any more, or all has ─▶ END, or LATE ── likewise ─▶ END
+ *
+ * LATE is for those that were not there when the messages were sent.
  *
  * Owner: main(), which moves the phase; workers only read what is here, but for their own
  * publishers, tracks and clients (plan.h). The times are set before the phase becomes SEND, whose
@@ -26,6 +28,7 @@ enum run_phase {
     RUN_CONNECT,
     RUN_SEND,
     RUN_DRAIN,
+    RUN_LATE,
     RUN_END,
 };
 
@@ -37,15 +40,38 @@ struct counts {
     _Atomic uint64_t connected; /* got a CONNACK that accepts */
     _Atomic uint64_t ready;     /* and all that they subscribe to */
     _Atomic uint64_t refused;   /* by CONNACK, SUBACK or an acknowledgement */
+    _Atomic uint64_t resumed;   /* TLS sessions */
+    _Atomic uint64_t left;      /* by DISCONNECT */
     _Atomic uint64_t broken;    /* connections that ended unasked */
     _Atomic uint64_t unsent;    /* messages that found no room to be sent from */
+    _Atomic uint64_t churned;   /* filters added, and filters removed */
     _Atomic uint64_t writes;
     _Atomic uint64_t reads;
 };
 
 /* Of all workers. */
 struct totals {
-    uint64_t sent, received, acknowledged, connected, ready, refused, broken, unsent, writes, reads;
+    uint64_t sent, received, acknowledged, connected, ready, refused, resumed, left, broken, unsent,
+        churned, writes, reads;
+};
+
+/* A part of the run that was measured: what was done how often, and what it cost. */
+struct stage {
+    const char *name;
+    const char *operation; /* what is counted, in the singular */
+    uint64_t operations;
+    uint64_t begin_ns;
+    double seconds;
+    struct totals begin, end;
+    struct process_usage broker_begin, broker_end; /* when there is a --pid */
+};
+#define RUN_STAGES_MAX 3u
+
+/* What was shown last. */
+struct progress {
+    bool shown;
+    uint64_t next_ns;
+    struct totals last;
 };
 
 struct run {
@@ -59,12 +85,12 @@ struct run {
     uint64_t end_ns;     /* …to here are measured */
 
     /* Afterwards: */
-    struct histogram latency;         /* of messages, or of connecting */
-    struct totals begin, end, finish; /* of the measured time, and of all */
-    struct process_usage broker_begin, broker_end;
+    struct histogram latency; /* of messages, or of connecting */
+    struct totals finish;
+    struct stage stages[RUN_STAGES_MAX];
+    unsigned stage_count;
     bool has_broker;
-    double measured_s;
-    double connect_s; /* until all were ready */
+    struct progress progress;
 };
 
 enum run_err {

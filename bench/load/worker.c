@@ -11,9 +11,10 @@
 #include "bench/load/options.h"
 
 #define EVENTS_PER_TURN   256
-#define WAIT_MAX_NS       UINT64_C(10000000) /* how late a change of phase may be noticed */
-#define BLOCKED_WAIT_NS   UINT64_C(100000)   /* others may have made room meanwhile */
-#define MESSAGES_PER_TURN 4096u              /* then what has come is read */
+#define WAIT_MAX_NS       UINT64_C(10000000)  /* how late a change of phase may be noticed */
+#define BLOCKED_WAIT_NS   UINT64_C(100000)    /* others may have made room meanwhile */
+#define MESSAGES_PER_TURN 4096u               /* then what has come is read */
+#define FORGIVE_NS        UINT64_C(500000000) /* what has not come by then at QoS 0 is lost */
 #define NS_PER_S          UINT64_C(1000000000)
 
 /* ---- called by clients */
@@ -44,6 +45,11 @@ static void count_delivered(struct worker *w, struct publisher *p)
     w->delivered++;
 }
 
+static bool is_measured(const struct run *r, uint64_t intended_ns)
+{
+    return intended_ns >= r->measure_ns && intended_ns < r->end_ns;
+}
+
 void worker_on_message(struct worker *w, struct client *c, const struct stamp *stamp)
 {
     const struct run *const r = w->run;
@@ -66,7 +72,7 @@ void worker_on_message(struct worker *w, struct client *c, const struct stamp *s
     if (verdict != SEQUENCE_DUPLICATE && stamp->publisher < r->plan.publisher_count) {
         count_delivered(w, &r->plan.publishers[stamp->publisher]);
     }
-    if (stamp->intended_ns >= r->measure_ns && stamp->intended_ns < r->end_ns) {
+    if (is_measured(r, stamp->intended_ns)) {
         const uint64_t now_ns = run_now_ns();
         histogram_add(&w->latency, now_ns > stamp->intended_ns ? now_ns - stamp->intended_ns : 0);
     }
@@ -77,8 +83,13 @@ void worker_on_ready(struct worker *w, struct client *c)
     assert(w->connecting > 0);
     w->connecting--;
     counts_add(&w->counts.ready, 1);
-    if (w->run->options->scenario->kind == SCENARIO_CONNECT) {
+    const struct run *const r = w->run;
+    const enum scenario_kind kind = r->options->scenario->kind;
+    if (kind == SCENARIO_CONNECT || (kind == SCENARIO_CHURN && is_measured(r, c->begun_ns))) {
         histogram_add(&w->latency, run_now_ns() - c->begun_ns);
+    }
+    if (kind == SCENARIO_CHURN || (c->plan->was_before && !c->was_ready)) {
+        client_leave(w, c);
     }
 }
 
@@ -91,18 +102,39 @@ void worker_on_closed(struct worker *w, struct client *c)
     counts_add(&w->counts.broken, 1);
 }
 
+static void push(struct client **list, struct client *c)
+{
+    c->next_to_open = *list;
+    *list = c;
+}
+
+void worker_on_left(struct worker *w, struct client *c)
+{
+    counts_add(&w->counts.left, 1);
+    push(c->plan->is_late ? &w->late : &w->to_open, c);
+}
+
 /* ---- the parts of a turn */
+
+/* With --resume the first connection has to bring the session that the others resume. */
+static bool waits_for_session(const struct worker *w)
+{
+    return w->tls != NULL && w->run->options->resume && !tls_client_has_session(w->tls) &&
+           w->connecting > 0;
+}
 
 static void open_some(struct worker *w, uint64_t now_ns)
 {
     const struct options *const o = w->run->options;
-    while (w->opened < w->client_count && w->connecting < o->connecting) {
+    while (w->to_open != NULL && w->connecting < o->connecting && !waits_for_session(w)) {
         uint64_t begin_ns = now_ns;
         if (o->connect_rate > 0 && !schedule_take(&w->connects, now_ns, &begin_ns)) {
             return;
         }
         w->connecting++;
-        client_open(w, &w->clients[w->opened++], begin_ns);
+        struct client *const c = w->to_open;
+        w->to_open = c->next_to_open;
+        client_open(w, c, begin_ns);
     }
 }
 
@@ -136,27 +168,47 @@ static void send_due(struct worker *w, uint64_t now_ns)
     }
 }
 
+/* A window's room, until it is used up or the socket is full. */
+static void fill_window(struct worker *w, struct client *c, uint64_t room, uint64_t now_ns)
+{
+    c->filled_ns = now_ns;
+    while (room-- > 0 && client_publish(w, c, now_ns)) {
+        if (c->body_left > 0) { /* one at a time, when it is not copied */
+            client_flush(w, c);
+            if (c->body_left > 0) {
+                return;
+            }
+        }
+    }
+}
+
 /* Half a window at a time, so that writes do not get smaller and smaller. */
 static void fill_windows(struct worker *w, uint64_t now_ns)
 {
-    const uint64_t least = (w->run->options->window + 1) / 2;
+    const struct options *const o = w->run->options;
     if (now_ns >= w->run->end_ns) {
         w->is_sending = false;
         return;
     }
     for (uint32_t i = 0; i < w->publisher_count; i++) {
         struct client *const c = w->publishers[i];
-        uint64_t room = client_room(w, c);
-        for (uint64_t n = room < least ? 0 : room; n > 0; n--) {
-            if (!client_publish(w, c, now_ns)) {
-                break;
-            }
-            if (c->body_left > 0) { /* one at a time, when it is not copied */
-                client_flush(w, c);
-                if (c->body_left > 0) {
-                    break;
-                }
-            }
+        const uint64_t room = client_room(w, c);
+        const uint64_t least = (o->window + 1) / 2;
+        if (room >= least || (room > 0 && o->count > 0)) {
+            fill_window(w, c, room, now_ns);
+        } else if (o->qos == 0 && now_ns - c->filled_ns > FORGIVE_NS) {
+            client_forgive(w, c);
+        }
+    }
+}
+
+static void churn_some(struct worker *w, enum run_phase phase, uint64_t now_ns)
+{
+    uint64_t intended_ns;
+    while (w->churner != NULL && phase == RUN_SEND &&
+           schedule_take(&w->churns, now_ns, &intended_ns)) {
+        if (subscribe_churn(w, w->churner)) {
+            counts_add(&w->counts.churned, FOREIGN_PER_PACKET);
         }
     }
 }
@@ -203,7 +255,7 @@ static uint64_t how_long(const struct worker *w, enum run_phase phase, uint64_t 
 {
     const struct options *const o = w->run->options;
     uint64_t ns = WAIT_MAX_NS;
-    if (o->connect_rate > 0 && w->opened < w->client_count) {
+    if (o->connect_rate > 0 && w->to_open != NULL) {
         ns = least_of(ns, until(schedule_next_ns(&w->connects), now_ns));
     }
     if (phase == RUN_SEND && w->publisher_count > 0 && w->is_sending) {
@@ -216,6 +268,9 @@ static uint64_t how_long(const struct worker *w, enum run_phase phase, uint64_t 
         } else {
             ns = least_of(ns, until(w->run->end_ns, now_ns));
         }
+    }
+    if (phase == RUN_SEND && w->churner != NULL) {
+        ns = least_of(ns, until(schedule_next_ns(&w->churns), now_ns));
     }
     return ns;
 }
@@ -237,6 +292,9 @@ static void begin_sending(struct worker *w)
     const struct run *const r = w->run;
     const struct options *const o = r->options;
     w->is_sending = true;
+    if (w->churner != NULL) { /* each filter is removed and added: two packets */
+        w->churns = schedule_start(r->start_ns, 2 * o->churn_rate / FOREIGN_PER_PACKET);
+    }
     if (o->rate > 0 && w->publisher_count > 0) {
         const double share = (double)w->publisher_count / (double)r->plan.publisher_count;
         w->messages = schedule_start(r->start_ns, o->rate * share / (double)o->burst);
@@ -258,11 +316,19 @@ static void *work(void *context)
         if (was == RUN_CONNECT && phase == RUN_SEND) {
             begin_sending(w);
         }
+        if (was != RUN_LATE && phase == RUN_LATE) {
+            w->to_open = w->late;
+            w->late = NULL;
+        }
         const uint64_t now_ns = run_now_ns();
         open_some(w, now_ns);
         send_some(w, phase, now_ns);
+        churn_some(w, phase, now_ns);
         flush_dirty(w);
         take_events(w, how_long(w, phase, run_now_ns()));
+    }
+    if (w->tls != NULL) {
+        tls_thread_end();
     }
     return NULL;
 }
@@ -277,7 +343,7 @@ static bool take_clients(struct worker *w)
     if (w->clients == NULL || w->publishers == NULL) {
         return false;
     }
-    for (uint32_t i = 0; i < p->client_count; i++) {
+    for (uint32_t i = p->client_count; i-- > 0;) {
         if (p->clients[i].worker != w->number) {
             continue;
         }
@@ -288,6 +354,10 @@ static bool take_clients(struct worker *w)
         if (c->plan->publisher != PLAN_NONE) {
             w->publishers[w->publisher_count++] = c;
         }
+        if (c->plan->is_churner) {
+            w->churner = c;
+        }
+        push(c->plan->is_late && !c->plan->was_before ? &w->late : &w->to_open, c);
     }
     return true;
 }
@@ -302,6 +372,13 @@ int worker_start(struct worker *w, struct run *r, uint32_t number)
     }
     uint8_t *const filler = calloc(1, r->options->payload);
     w->filler = filler;
+    const struct options *const o = r->options;
+    if (o->url.is_tls) {
+        w->tls = tls_client_create(o->ca_file, o->url.host, o->resume);
+        if (w->tls == NULL) {
+            return EINVAL;
+        }
+    }
     w->receive = malloc(WORKER_RECEIVE_BYTES);
     if (filler == NULL || w->receive == NULL || !take_clients(w)) {
         return ENOMEM;
@@ -324,6 +401,7 @@ void worker_free(struct worker *w)
     if (w->epoll >= 0) {
         close(w->epoll);
     }
+    tls_client_destroy(w->tls);
     free(w->clients);
     free(w->publishers);
     free(w->receive);

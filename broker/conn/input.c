@@ -16,10 +16,10 @@
 /* A blocked connection that has sent this much more is not read from. */
 #define WAITING_BYTES_MAX 65536u
 
-/* Work (shard.h) that a connection may cause before the others go on: about a millisecond. A PUBLISH
- * of 40 bytes can match a hundred thousand filters, and hundreds come in one read. Less would cut a
- * stream to a hundred subscribers into smaller sends: at a quarter of it each delivery costs 0.124
- * us instead of 0.070. */
+/* Work (shard.h) that a connection may cause before the others go on: about a millisecond. A
+ * PUBLISH of 40 bytes can match a hundred thousand filters, and hundreds come in one read. Less
+ * would cut a stream to a hundred subscribers into smaller sends: at a quarter of it each delivery
+ * costs 0.124 us instead of 0.070. */
 #define WORK_PER_VISIT 16384u
 
 /* Who holds more than this may have to go when unread input takes too much. */

@@ -520,6 +520,14 @@ void local_set_online(struct session *session, bool online)
     }
 }
 
+void local_fini(struct shard *s)
+{
+    size_t cursor = 0;
+    for (struct table_link *link; (link = table_any(&s->filters, &cursor)) != NULL;) {
+        filter_free(s, table_object(link, struct local_filter, by_name));
+    }
+}
+
 /* ---- mail */
 
 static void job_step(struct shard *s, struct subscribe_job *job, bool failed)

@@ -118,5 +118,8 @@ void local_set_online(struct session *session, bool online);
 struct local_filter *local_filter_by_id(struct shard *s, uint64_t id); /* or NULL */
 struct subscription *local_by_seat(struct shard *s, uint64_t seat_id); /* or NULL */
 
+/* At the end, without sessions: the filters that there was no memory to withdraw. */
+void local_fini(struct shard *s);
+
 extern post_fn local_on_filter_add, local_on_filter_added, local_on_filter_remove,
     local_on_share_join, local_on_share_joined, local_on_share_leave;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/conn/conn.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "proto/topic.h"
@@ -583,15 +584,51 @@ static void leave(struct crowd *w, struct member *m)
 
 /* ---- what happens */
 
-static void check_sessions(struct crowd *w)
+static struct session *session_of(struct crowd *w, const struct member *m)
 {
-    for (unsigned i = 0; i < MEMBERS; i++) {
-        const char *id = w->members[i].id;
-        struct shard *s = fake_node_enter(w->n, fake_node_home(w->n, id));
-        const struct session *session = session_find(s, bytes_text(id));
-        if (session != NULL) {
-            outqueue_check(&session->out);
-        }
+    return session_find(fake_node_enter(w->n, fake_node_home(w->n, m->id)), bytes_text(m->id));
+}
+
+/* What the broker itself believes, whether or not the client has heard of it. */
+static void check_session(struct crowd *w, const struct member *m)
+{
+    const struct session *session = session_of(w, m);
+    if (session == NULL) {
+        return;
+    }
+    outqueue_check(&session->out);
+    if (session->conn == NULL) {
+        return;
+    }
+    const uint32_t window = session->conn->receive_maximum < w->inflight_max
+                                ? session->conn->receive_maximum
+                                : w->inflight_max;
+    if (session->out.in_flight > window) {
+        broken(m, "the broker has %u in flight, over %u", session->out.in_flight, window);
+    }
+    if (packet_ids_count(&session->received) > OPEN_MAX) {
+        broken(m, "%u packets are not released, of %u that were open at most",
+               packet_ids_count(&session->received), OPEN_MAX);
+    }
+}
+
+/* All was heard and answered: nothing may be left in the session of one who is there. */
+static void check_finished(struct crowd *w, const struct member *m)
+{
+    if (!m->connected) {
+        return;
+    }
+    const struct session *session = session_of(w, m);
+    if (session == NULL) {
+        broken(m, "it is connected, and has no session");
+    }
+    if (!outqueue_is_empty(&session->out) || session->out.in_flight > 0) {
+        broken(m, "%llu deliveries are left in the session",
+               (unsigned long long)(session->out.tail - session->out.head));
+    }
+    if (m->out_count == 0 && packet_ids_count(&session->received) > 0) {
+        broken(m, "%u packet identifiers are left in the session",
+               packet_ids_count(&session->received));
     }
 }
 
@@ -637,7 +674,6 @@ static void act(struct crowd *w)
         break;
     case 13:
         fake_node_settle(w->n);
-        check_sessions(w);
         break;
     case 14:
         fake_node_advance(w->n, 1 + choose(w, 4) * 3000u);
@@ -740,8 +776,14 @@ void crowd_run(struct chooser *chooser, struct crowd_figures *figures)
     while (chooser->has_more(chooser)) {
         act(w);
         w->figures.actions++;
+        for (unsigned i = 0; i < MEMBERS; i++) {
+            check_session(w, &w->members[i]);
+        }
     }
     hear_the_rest(w);
+    for (unsigned i = 0; i < MEMBERS; i++) {
+        check_finished(w, &w->members[i]);
+    }
     check_drops(w);
     *figures = w->figures;
     fake_node_destroy(w->n);

@@ -4,9 +4,11 @@
  * a random sequence (crowd_test.c) or a fuzzer (tests/fuzz/session_fuzz.c); and what the broker
  * promises each of them (ledger.h).
  *
- * Besides: never more in flight than the client's Receive Maximum, no packet identifier twice among
- * those that are open, nobody is disconnected who did nothing wrong, sessions are resumed that are
- * due to be, and no message is left in memory at the end. What is broken aborts.
+ * Besides: never more in flight than the client's Receive Maximum, as the client sees it and as the
+ * broker counts it; no packet identifier twice among those that are open; each queue as it has to
+ * be (outqueue_check()), after every action; nobody is disconnected who did nothing wrong; sessions
+ * are resumed that are due to be; and at the end no session has anything left for a client that has
+ * answered all, and no message is left in memory. What is broken aborts.
  */
 #pragma once
 

@@ -8,7 +8,7 @@
 #include "tests/unit/broker/crowd.h"
 #include "tests/unit/route/random.h"
 
-#define ROUNDS  150u
+#define ROUNDS  500u
 #define ACTIONS 3000u
 
 struct random_chooser {

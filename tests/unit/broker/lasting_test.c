@@ -70,6 +70,31 @@ Test(lasting, sessions_last_as_long_as_agreed)
     }
 }
 
+/* 4,294,968 s are 704 ms more than 2^32 ms: all that counts in milliseconds has to count so far. */
+Test(lasting, fifty_days_are_not_less_than_a_second)
+{
+    const uint32_t long_s = 4294968;
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.session_expiry_max_s=4294967295"));
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    struct fake_client *sub = client_connect(n, 0, "sub", TERMS());
+    struct fake_client *c = client_connect(
+        n, 0, "me", TERMS(.session_expiry_s = long_s, .will_topic = "w", .will_delay_s = long_s));
+    client_subscribe(c, "t", 1);
+    client_subscribe(sub, "w", 1);
+    drop(c);
+    client_send_publish(
+        pub, SAY(.topic = "t", .payload = "1", .qos = 1, .has_expiry = true, .expiry_s = long_s));
+    fake_node_settle(n);
+    fake_node_advance(n, 10000);
+    cr_expect_str_empty(client_heard(sub), "the will");
+    c = client_connect(n, 0, "me", TERMS());
+    cr_expect(c->connack.session_present, "the session");
+    const struct got *g = client_take(c, MQTT_PUBLISH);
+    cr_assert_not_null(g, "the message");
+    cr_expect_eq(g->message_expiry_interval_s, long_s - 10);
+    fake_node_destroy(n);
+}
+
 Test(lasting, disconnect_may_change_the_expiry)
 {
     static const struct {

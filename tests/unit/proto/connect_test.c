@@ -144,6 +144,18 @@ Test(connect, connack)
     JUDGE(connacks_before, MQTT_V311, SERVER);
 }
 
+/* 3.1 had no Session Present: the byte is reserved, whatever the caller knows. */
+Test(connect, session_present_is_not_told_in_3_1)
+{
+    const struct mqtt_packet packet = {.type = MQTT_CONNACK, .connack.session_present = true};
+    uint8_t out[8];
+    size_t used;
+    cr_assert_eq(mqtt_encode(&packet, MQTT_V31, out, sizeof out, &used), MQTT_OK);
+    cr_expect_arr_eq(out, "\x20\x02\0\0", 4);
+    cr_assert_eq(mqtt_encode(&packet, MQTT_V311, out, sizeof out, &used), MQTT_OK);
+    cr_expect_arr_eq(out, "\x20\x02\1\0", 4);
+}
+
 Test(connect, fields)
 {
     uint8_t in[WIRE_BYTES_MAX];

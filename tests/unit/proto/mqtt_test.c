@@ -164,9 +164,16 @@ static void round_trip(const struct mqtt_packet *packet, enum mqtt_version versi
     free(exact);
 }
 
+/* 3.1 and 3.1.1 have no AUTH, and no DISCONNECT of the server's. */
+static unsigned types_of(enum mqtt_version version, bool from_server)
+{
+    return (from_server ? 9 : 10) + (version == MQTT_V5 ? (from_server ? 2 : 1) : 0);
+}
+
 Test(mqtt, round_trip_at_random)
 {
     static struct packet_source source;
+    unsigned seen[MQTT_V5 + 1][2] = {{0}}; /* bit per type */
     packet_source_init(&source, "mqtt round_trip_at_random");
     for (size_t i = 0; i < ROUNDS; i++) {
         const enum mqtt_version version = MQTT_V31 + packet_random(&source, 3);
@@ -174,7 +181,110 @@ Test(mqtt, round_trip_at_random)
         struct mqtt_packet packet;
         packet_next(&source, version, from_server, &packet);
         round_trip(&packet, version, from_server);
+        seen[version][from_server] |= 1u << packet.type;
     }
+    for (enum mqtt_version version = MQTT_V31; version <= MQTT_V5; version++) {
+        for (unsigned side = 0; side < 2; side++) {
+            cr_expect_eq(__builtin_popcount(seen[version][side]), types_of(version, side == 1),
+                         "version %d, side %u: %x", version, side, seen[version][side]);
+        }
+    }
+}
+
+#define STREAM_PACKETS 12u
+#define STREAM_BYTES   (2 * PACKET_ARENA_BYTES)
+
+/* Some packets one after the other, perhaps with a byte changed; *len is its size. */
+static void random_stream(struct packet_source *source, const struct mqtt_params *params,
+                          uint8_t *stream, size_t *len)
+{
+    *len = 0;
+    for (unsigned i = 0; i < STREAM_PACKETS && *len < STREAM_BYTES / 2; i++) {
+        struct mqtt_packet packet;
+        size_t size;
+        packet_next(source, params->version, params->from_server, &packet);
+        cr_assert_eq(
+            mqtt_encode(&packet, params->version, stream + *len, STREAM_BYTES - *len, &size),
+            MQTT_OK);
+        *len += size;
+    }
+    if (packet_random(source, 2) == 0) {
+        stream[packet_random(source, (uint32_t)*len)] ^= (uint8_t)(1u << packet_random(source, 8));
+    }
+}
+
+/* Decodes what can be decoded; where that ends, and why. */
+static enum mqtt_err decode_all(const uint8_t *at, size_t len, const struct mqtt_params *params,
+                                size_t *end)
+{
+    for (*end = 0;;) {
+        struct mqtt_packet packet;
+        size_t used;
+        const enum mqtt_err err = mqtt_decode(&packet, at + *end, len - *end, params, &used);
+        if (err != MQTT_OK) {
+            return err;
+        }
+        *end += used;
+    }
+}
+
+/*
+ * The stream in pieces, each in a block of just its size: every packet has to be the same as in the
+ * whole, and the end at the same place for the same reason. As a connection does, the decoder is
+ * not asked again before the bytes that it asked for are there.
+ */
+static enum mqtt_err decode_split(struct packet_source *source, const uint8_t *stream, size_t len,
+                                  const struct mqtt_params *params, size_t *end)
+{
+    size_t arrived = 0, wanted = 1;
+    for (*end = 0;;) {
+        if (arrived - *end < wanted) {
+            if (arrived == len) {
+                return MQTT_ERR_NEED_MORE;
+            }
+            const uint32_t most = packet_random(source, 3) == 0 ? 2 : 300;
+            const size_t piece = 1 + packet_random(source, most);
+            arrived = len - arrived < piece ? len : arrived + piece;
+            continue;
+        }
+        uint8_t *piece = wire_exact(stream + *end, arrived - *end);
+        struct mqtt_packet packet, same;
+        size_t used, used_whole;
+        const enum mqtt_err err = mqtt_decode(&packet, piece, arrived - *end, params, &used);
+        if (err == MQTT_OK) {
+            cr_assert_eq(mqtt_decode(&same, stream + *end, len - *end, params, &used_whole),
+                         MQTT_OK);
+            cr_assert(used == used_whole && packet_equal(&packet, &same), "%s at %zu",
+                      mqtt_type_name(same.type), *end);
+            *end += used;
+        }
+        wanted = err == MQTT_ERR_NEED_MORE ? used : 1;
+        cr_assert(err != MQTT_ERR_NEED_MORE || used > arrived - *end);
+        free(piece);
+        if (err != MQTT_OK && err != MQTT_ERR_NEED_MORE) {
+            return err;
+        }
+    }
+}
+
+Test(mqtt, any_split_of_a_stream_decodes_the_same)
+{
+    static struct packet_source source;
+    static uint8_t stream[STREAM_BYTES];
+    size_t bad = 0;
+    packet_source_init(&source, "mqtt any_split_of_a_stream_decodes_the_same");
+    for (size_t i = 0; i < 1500; i++) {
+        const struct mqtt_params params = {.version = MQTT_V31 + packet_random(&source, 3),
+                                           .from_server = packet_random(&source, 2) == 0};
+        size_t len, end_whole, end_split;
+        random_stream(&source, &params, stream, &len);
+        const enum mqtt_err whole = decode_all(stream, len, &params, &end_whole);
+        const enum mqtt_err split = decode_split(&source, stream, len, &params, &end_split);
+        cr_assert_eq(split, whole, "%d, not %d", split, whole);
+        cr_assert_eq(end_split, end_whole, "%zu, not %zu", end_split, end_whole);
+        bad += whole != MQTT_ERR_NEED_MORE;
+    }
+    cr_expect(bad > 100 && bad < 1000, "%zu of 1500", bad); /* both kinds are there */
 }
 
 Test(mqtt, errors_have_reasons)

@@ -293,8 +293,10 @@ static void filters_fill(struct packet_source *source, enum mqtt_version version
         memcpy(out + len, filter.at, filter.len);
         len += filter.len;
         if (type == MQTT_SUBSCRIBE) {
-            const uint32_t more = version == MQTT_V5 ? packet_random(source, 3) << 4 | 8 : 0;
-            out[len++] = (uint8_t)(packet_random(source, 3) | more);
+            const bool plain = filter.at[0] != '$'; /* No Local is not for shared ones */
+            const uint32_t more = packet_random(source, 3) << 4 | packet_random(source, 2) << 3 |
+                                  (plain ? packet_random(source, 2) << 2 : 0);
+            out[len++] = (uint8_t)(packet_random(source, 3) | (version == MQTT_V5 ? more : 0));
         }
     }
     uint8_t *at = arena_take(source, len);
@@ -313,6 +315,9 @@ static void suback_fill(struct packet_source *source, enum mqtt_version version,
     for (uint32_t i = 0; i < count; i++) {
         at[i] = version == MQTT_V5 ? random_reason(source, type, SERVER)
                                    : (uint8_t)packet_random(source, 3);
+        if (version == MQTT_V311 && packet_random(source, 4) == 0) {
+            at[i] = 0x80; /* failure; 3.1 has no word for it */
+        }
     }
     suback->reasons = bytes_of(at, count);
 }

@@ -279,6 +279,21 @@ Test(property, writer_overflow)
     }
 }
 
+/* Room is used up to its last byte. */
+Test(property, writer_full)
+{
+    uint8_t out[5], want[WIRE_BYTES_MAX];
+    struct property_writer w = {.at = out, .size = sizeof out};
+    property_put_number(&w, PROPERTY_MAXIMUM_QOS, 1);
+    property_put_number(&w, PROPERTY_RECEIVE_MAXIMUM, 2);
+    wire_parse(want, "24 01 21 0002");
+    cr_expect_not(w.overflow);
+    cr_expect_eq(w.len, sizeof out);
+    cr_expect_arr_eq(out, want, sizeof out);
+    property_put_whole(&w, bytes_of(NULL, 0));
+    cr_expect_not(w.overflow, "nothing fits where there is no room");
+}
+
 Test(property, names)
 {
     cr_expect_str_eq(property_name(PROPERTY_PAYLOAD_FORMAT_INDICATOR), "Payload Format Indicator");

@@ -151,6 +151,27 @@ Test(publish, head_size_and_bound_agree)
     }
 }
 
+/* At the edges of both lengths that a head holds, its own and that of its properties. */
+Test(publish, head_bound_at_every_edge)
+{
+    static const uint8_t bytes[20000];
+    static const size_t edges[] = {0, 127, 128, 16383, 16384, 2097151, 2097152, 200000000};
+    static uint8_t head[sizeof bytes + 64];
+    for (size_t i = 0; i < 5; i++) {
+        for (size_t j = 0; j < sizeof edges / sizeof edges[0]; j++) {
+            const struct mqtt_publish publish = {.qos = 1,
+                                                 .packet_id = 1,
+                                                 .topic = bytes_text("t"),
+                                                 .properties.raw = bytes_of(bytes, edges[i]),
+                                                 .payload = {NULL, edges[j]}};
+            size_t used;
+            cr_expect_eq(mqtt_publish_head_encode(&publish, MQTT_V5, head,
+                                                  mqtt_publish_head_bound(&publish), &used),
+                         MQTT_OK, "%zu, %zu", edges[i], edges[j]);
+        }
+    }
+}
+
 /* A payload that the topic in full makes too large for MQTT is an error, not an assert. */
 Test(publish, over_the_standards_limit)
 {

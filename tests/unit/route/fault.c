@@ -57,3 +57,18 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
     return fails() ? NULL : __real_aligned_alloc(alignment, size);
 }
+
+void *fault_exempt_malloc(size_t size)
+{
+    return __real_malloc(size);
+}
+
+void *fault_exempt_calloc(size_t n, size_t size)
+{
+    return __real_calloc(n, size);
+}
+
+void *fault_exempt_realloc(void *p, size_t size)
+{
+    return __real_realloc(p, size);
+}

@@ -34,7 +34,9 @@ static struct index *index_;
 static struct known known[PARTS][FILTERS];
 static char first[PARTS][16]; /* a first level that belongs to the part */
 static _Atomic unsigned done;
-static _Atomic uint64_t judged; /* filters that could be told, over all matches */
+static _Atomic uint64_t judged;    /* filters that could be told, over all matches */
+static _Atomic uint64_t met;       /* of those, that had to be found */
+static _Atomic uint64_t met_again; /* of those, that had come and gone before */
 static uint64_t seed;
 
 static unsigned owner_of(unsigned part)
@@ -88,7 +90,7 @@ static void match_and_judge(struct random *r, struct match *m)
         ids[i] = atomic_load_explicit(&known[part][i].id, memory_order_relaxed);
     }
     assert(index_match(index_, bytes_text(topic), m) == INDEX_OK);
-    uint64_t told = 0;
+    uint64_t told = 0, hits = 0, hits_again = 0;
     for (unsigned i = 0; i < FILTERS; i++) {
         struct known *const k = &known[part][i];
         const uint64_t after = atomic_load_explicit(&k->state, memory_order_acquire);
@@ -103,8 +105,12 @@ static void match_and_judge(struct random *r, struct match *m)
         }
         assert(!k->stays || after % STATES == IN);
         told++;
+        hits += wanted;
+        hits_again += wanted && !k->stays;
     }
     atomic_fetch_add_explicit(&judged, told, memory_order_relaxed);
+    atomic_fetch_add_explicit(&met, hits, memory_order_relaxed);
+    atomic_fetch_add_explicit(&met_again, hits_again, memory_order_relaxed);
 }
 
 static void *run(void *number)
@@ -211,7 +217,9 @@ int main(void)
     for (unsigned i = 0; i < SHARDS; i++) {
         pthread_join(threads[i], NULL);
     }
-    printf("%lu judgements\n", judged);
+    printf("%lu judgements; %lu filters that had to be found, %lu of them came and went\n", judged,
+           met, met_again);
+    assert(met > 100 && met_again > 100); /* or else nothing was tested */
     assert(index_filter_count(index_) == 2 * 64);
     assert(index_bytes(index_) < bytes + 64 * 1024);
     index_destroy(index_);
