@@ -7,8 +7,8 @@
 Pairs of clients, 64 bytes a message: devices (so many messages a second in all, each in a write of
 its own) and streams (as many as will go), QoS 0 and 1. The brokers take turns, round by round, and
 the table has medians of the rounds, with the least and the most: processor time of the broker, user
-and system together, for each delivered message. --other: another build of the broker, measured in the
-same rounds with the largest number of shards.
+and system together, for each delivered message. --other: another build of the broker, in the same
+rounds, with the largest number of shards.
 """
 import argparse
 import json
@@ -36,8 +36,8 @@ def measure(generator, folder, shards, rate, qos, args):
         done = subprocess.run(command, stdout=subprocess.PIPE, check=False)
     if done.returncode:
         sys.exit(f'dunlin-bench ended with {done.returncode}')
-    figures = json.loads(done.stdout)
-    return figures['broker_ns_per_operation'], figures['operations_per_s']
+    flow = json.loads(done.stdout)['stages']['flow']
+    return flow['ns_each'], flow['per_s']
 
 
 def main():
@@ -70,7 +70,8 @@ def main():
             for name, _, _ in variants:
                 cost = [ns / 1000 for ns, _ in seen[name]]
                 speed = statistics.median(speed for _, speed in seen[name])
-                cell = f'{statistics.median(cost):.2f} ({min(cost):.2f}, {max(cost):.2f}); {speed:,.0f}'
+                cell = f'{statistics.median(cost):.2f} ({min(cost):.2f}, {max(cost):.2f})'
+                cell += f'; {speed:,.0f}'
                 line += f'{cell:>36}'
             print(line, flush=True)
 
