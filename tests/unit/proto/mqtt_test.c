@@ -185,8 +185,9 @@ Test(mqtt, round_trip_at_random)
     }
     for (enum mqtt_version version = MQTT_V31; version <= MQTT_V5; version++) {
         for (unsigned side = 0; side < 2; side++) {
-            cr_expect_eq(__builtin_popcount(seen[version][side]), types_of(version, side == 1),
-                         "version %d, side %u: %x", version, side, seen[version][side]);
+            cr_expect_eq((unsigned)__builtin_popcount(seen[version][side]),
+                         types_of(version, side == 1), "version %d, side %u: %x", version, side,
+                         seen[version][side]);
         }
     }
 }
