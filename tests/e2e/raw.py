@@ -186,11 +186,7 @@ class Client:
 
     def subscribe(self, *filters, qos=0, props=None, expect=None, **opts):
         """Subscribes to filters (each a str, or (str, options byte)) and returns SUBACK, which must
-        grant what was asked for, unless `expect` names other codes.
-
-        A message that is retained in the very moment of a new subscription may come twice, as
-        retained and live (docs/architecture.md). The ping is for that moment to be over: by its
-        answer the shard has asked the others for what they retain."""
+        grant what was asked for, unless `expect` names other codes."""
         packet_id = self.next_id()
         pairs = [f if isinstance(f, tuple) else (f, wire.options(qos, **opts)) for f in filters]
         self.send(wire.subscribe(self.version, packet_id, pairs, props))
@@ -198,7 +194,6 @@ class Client:
         want = tuple(o & 3 for _, o in pairs) if expect is None else tuple(expect)
         if p.reasons != want:
             raise Unexpected(f'SUBACK {want} expected, not {p}\n{self.trace()}')
-        self.ping()
         return p
 
     def unsubscribe(self, *filters, props=None):
