@@ -257,6 +257,7 @@ def v311_mqtt_3_1_2_11_fields(b):
 def v311_mqtt_3_1_2_12(b):
     """Without the will flag nothing is published when the connection is lost."""
     o = subscriber(b, '3.1.2-12/#')
+    o.ping()  # or what is retained now may come twice
     client(b, '3.1.2-12', clean=False, will=Will('3.1.2-12/w', b'former')).disconnect()
     c = resumed(b, '3.1.2-12')
     c.publish('3.1.2-12/t', b'mine', qos=1, retain=True)
@@ -290,6 +291,7 @@ def v311_mqtt_3_1_2_16(b):
     """Will retain 0: the will is published as a message that is not retained, and leaves an older
     one that is."""
     o = subscriber(b, '3.1.2-16', '3.1.2-16/old')
+    o.ping()  # or what is retained now may come twice
     client(b).publish('3.1.2-16/old', b'old', qos=1, retain=True)
     o.expect_message('3.1.2-16/old', b'old')
     for topic in ('3.1.2-16', '3.1.2-16/old'):
@@ -304,6 +306,7 @@ def v311_mqtt_3_1_2_17(b):
     """Will retain 1: the will is published as a retained message; an empty one removes what was
     retained."""
     o = subscriber(b, '3.1.2-17')
+    o.ping()  # or what is retained now may come twice
     client(b, will=Will('3.1.2-17', b'w', qos=1, retain=True)).drop()
     o.expect_message('3.1.2-17', b'w', retain=False)
     kept = retained(b, '3.1.2-17')
