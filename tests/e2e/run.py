@@ -7,7 +7,8 @@
 
     run.py --broker … --results FILE  # also as JSON lines: name, ok, seconds (conformance.py)
 
-PATTERN is part of `module.test`; --without PATTERN leaves those out. The last line is the count; the exit status is 1 on any failure.
+PATTERN is part of `module.test`; --without PATTERN leaves those out. The last line is the count; the
+exit status is 1 on any failure.
 """
 import argparse
 import concurrent.futures
