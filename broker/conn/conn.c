@@ -165,9 +165,8 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
         return CONN_NO_MEMORY;
     }
     size_t used;
-    if (mqtt_publish_head_encode(publish, c->version, out, room, &used) != MQTT_OK) {
-        assert(!"mqtt_publish_head_bound() is too small");
-    }
+    const enum mqtt_err err = mqtt_publish_head_encode(publish, c->version, out, room, &used);
+    assert(err == MQTT_OK); /* mqtt_publish_head_bound() is enough */
     if (copied && publish->payload.len > 0) {
         memcpy(out + used, publish->payload.at, publish->payload.len);
         used += publish->payload.len;

@@ -33,9 +33,9 @@ static bool encode(struct image *image, enum mqtt_version version, uint8_t qos, 
         return false;
     }
     size_t used;
-    if (mqtt_publish_head_encode(&publish, version, image->bytes, room, &used) != MQTT_OK) {
-        assert(!"mqtt_publish_head_bound() is too small");
-    }
+    const enum mqtt_err err =
+        mqtt_publish_head_encode(&publish, version, image->bytes, room, &used);
+    assert(err == MQTT_OK); /* mqtt_publish_head_bound() is enough */
     if (publish.payload.len > 0) {
         memcpy(image->bytes + used, publish.payload.at, publish.payload.len);
     }

@@ -7,7 +7,8 @@
 
     run.py --broker … --results FILE  # also as JSON lines: name, ok, seconds (conformance.py)
 
-PATTERN is part of `module.test`. The last line is the count; the exit status is 1 on any failure.
+PATTERN is part of `module.test`; --without PATTERN leaves those out. The last line is the count; the
+exit status is 1 on any failure.
 """
 import argparse
 import concurrent.futures
@@ -40,6 +41,7 @@ def arguments():
     parser.add_argument('--broker', help='the program to test')
     parser.add_argument('--peer', choices=['mosquitto'], help='test that one instead')
     parser.add_argument('--only', default='', metavar='PATTERN')
+    parser.add_argument('--without', metavar='PATTERN', help='leave these out')
     parser.add_argument('--suite', choices=['quick', 'full'], default='full')
     parser.add_argument('--jobs', type=int, default=4,
                         help='modules at a time; most of their time is waiting (default: 4)')
@@ -58,6 +60,12 @@ def arguments():
 
 # ---- One module, in a process of its own; says what happened in lines of JSON.
 
+def asked_for(module, case, args):
+    name = f'{module[5:]}.{case.name}'
+    return args.only in name and (args.without is None or args.without not in name) and \
+        not (case.full and args.suite == 'quick')
+
+
 def chosen(module, args):
     """The cases to run, and the names of those that this broker has nothing to do with."""
     harness.CASES.clear()
@@ -65,7 +73,7 @@ def chosen(module, args):
     run, skip = [], []
     settings = getattr(loaded, 'SET', {})
     for case in harness.CASES:
-        if args.only not in f'{module[5:]}.{case.name}' or (case.full and args.suite == 'quick'):
+        if not asked_for(module, case, args):
             continue
         foreign = args.peer and (case.ours_alone or
                                  set(settings) - set(harness.MOSQUITTO_SETTINGS))
@@ -223,8 +231,7 @@ def chosen_names(module, args):
         harness.CASES.clear()
         importlib.import_module(module)
         CASES_OF[module] = list(harness.CASES)
-    return [case.name for case in CASES_OF[module] if args.only in f'{module[5:]}.{case.name}'
-            and not (case.full and args.suite == 'quick')]
+    return [case.name for case in CASES_OF[module] if asked_for(module, case, args)]
 
 
 CASES_OF = {}

@@ -358,7 +358,8 @@ def takeover_storm(b):
         last.expect_message('storm/x', b'still there')
         last.expect_nothing()
         last.disconnect(0, props={'session_expiry_interval': 0})
-    grown(b, 'sessions_taken_over', before, count // 2)
+    # How many depends on who is faster: one whose client has closed before it is read takes nothing over.
+    grown(b, 'sessions_taken_over', before, 1)
 
 
 @test(only='dunlin')

@@ -178,6 +178,28 @@ Test(flow, aliases_name_the_topics_that_come_again)
     fake_node_destroy(n);
 }
 
+/* The packet with the new alias is too large for the client, and never sent. */
+Test(flow, the_client_has_seen_each_alias_that_is_used)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS());
+    struct fake_client *sub =
+        client_connect(n, 0, "sub", TERMS(.topic_alias_maximum = 4, .maximum_packet_size = 100));
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    client_subscribe(sub, "some/long/topic", 0);
+    client_say(pub, "some/long/topic", "first", 0);
+    client_send_publish(pub, SAY(.topic = "some/long/topic", .payload = "x", .payload_len = 200));
+    client_say(pub, "some/long/topic", "third", 0);
+    fake_node_settle(n);
+    const struct got *g = client_take(sub, MQTT_PUBLISH);
+    cr_assert_not_null(g);
+    cr_expect_str_eq(g->payload, "first");
+    g = client_take(sub, MQTT_PUBLISH);
+    cr_assert_not_null(g);
+    cr_expect_str_eq(g->payload, "third");
+    cr_expect_str_eq(g->topic, "some/long/topic");
+    fake_node_destroy(n);
+}
+
 Test(flow, messages_expire_where_they_wait)
 {
     for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {

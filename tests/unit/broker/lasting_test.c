@@ -316,6 +316,23 @@ Test(lasting, a_will_is_published_once_when_it_is_due)
     }
 }
 
+/* The will is due first, and the timer that the two share has to be set again for the end. */
+Test(lasting, a_session_whose_will_was_published_still_ends)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS());
+    struct fake_client *c = client_connect(
+        n, 0, "me", TERMS(.session_expiry_s = 60, .will_topic = "w", .will_delay_s = 5));
+    drop(c);
+    fake_node_advance(n, 6000);
+    cr_expect_eq(fake_node_count(n, METRIC_wills_published), 1);
+    cr_expect_eq(fake_node_count(n, METRIC_sessions_expired), 0);
+    fake_node_advance(n, 60000);
+    cr_expect_eq(fake_node_count(n, METRIC_sessions_expired), 1);
+    c = client_connect(n, 0, "me", TERMS(.session_expiry_s = 60));
+    cr_expect_not(c->connack.session_present);
+    fake_node_destroy(n);
+}
+
 /* [MQTT-3.1.3-9] */
 Test(lasting, who_comes_back_in_time_takes_the_will_back)
 {

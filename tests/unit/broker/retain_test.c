@@ -245,6 +245,44 @@ Test(retain, a_replay_goes_on_after_a_reconnect)
     fake_node_destroy(n);
 }
 
+/* The batch comes when there is no room any more, and is thrown away whole with the connection.
+ * Which clients and topics are on which shard is tried out. */
+static void look_up_in_vain(unsigned shard, char level, const char *publisher)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS("limits.session_queue_messages_max=40"));
+    const char topic[] = {level, '/', '1', 0}, filter[] = {level, '/', '+', 0};
+    struct fake_client *pub = client_connect(n, 0, publisher, TERMS());
+    struct fake_client *sub = client_connect(
+        n, 0, "sub", TERMS(.session_expiry_s = 60, .receive_maximum = 1, .silent = true));
+    client_send_publish(pub, SAY(.topic = topic, .payload = "kept", .qos = 1, .retain = true));
+    client_subscribe(sub, "live", 1);
+    client_send_subscribe(sub, ASK(.filter = filter, .qos = 1));
+    fake_node_step(n, shard);
+    fake_node_step(n, 1 - shard); /* the subscription is in the index */
+    fake_node_step(n, shard);     /* and asks for what is retained */
+    for (unsigned i = 0; i < 30; i++) {
+        client_send_publish(pub, SAY(.topic = "live", .payload = "x", .qos = 1));
+    }
+    fake_node_step(n, shard); /* there is no room any more */
+    fake_node_settle(n);
+    client_reset(sub);
+    fake_node_settle(n);
+    sub = client_connect(n, 0, "sub", TERMS(.session_expiry_s = 60));
+    cr_expect_not_null(strstr(client_heard(sub), "=kept"), "%s", topic);
+    fake_node_destroy(n);
+}
+
+Test(retain, what_was_looked_up_in_vain_is_looked_up_again)
+{
+    for (char level = 'a'; level <= 'h'; level++) {
+        for (unsigned shard = 0; shard < 2; shard++) {
+            look_up_in_vain(shard, level, "p1");
+            look_up_in_vain(shard, level, "p2");
+            look_up_in_vain(shard, level, "p3");
+        }
+    }
+}
+
 /* Who unsubscribes, leaves, or ends in the middle gets no more; nothing is left in memory. */
 Test(retain, a_replay_may_be_abandoned)
 {

@@ -547,6 +547,31 @@ Test(subscribe, a_member_that_refuses_ends_it)
     }
 }
 
+/* Members that are there come first; one that was away is there again when it has come back. */
+Test(subscribe, a_member_that_came_back_gets_its_turn)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS());
+    struct fake_client *stays = client_connect(n, 0, "stays", TERMS());
+    struct fake_client *back = client_connect(n, 0, "back", TERMS(.session_expiry_s = 60));
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    client_subscribe(stays, "$share/g/t", 1);
+    client_subscribe(back, "$share/g/t", 1);
+    client_finish(back);
+    fake_node_settle(n);
+    client_say(pub, "t", "x", 1);
+    client_say(pub, "t", "x", 1);
+    fake_node_settle(n);
+    cr_expect_eq(client_heard_count(stays), 2);
+    back = client_connect(n, 0, "back", TERMS(.session_expiry_s = 60));
+    for (unsigned i = 0; i < 4; i++) {
+        client_say(pub, "t", "x", 1);
+    }
+    fake_node_settle(n);
+    cr_expect_eq(client_heard_count(stays), 2);
+    cr_expect_eq(client_heard_count(back), 2);
+    fake_node_destroy(n);
+}
+
 Test(subscribe, groups_and_plain_subscriptions_do_not_mind_each_other)
 {
     for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
