@@ -274,11 +274,11 @@ static void look_up_in_vain(unsigned shard, char level, const char *publisher)
 
 Test(retain, what_was_looked_up_in_vain_is_looked_up_again)
 {
-    for (char level = 'a'; level <= 'h'; level++) {
+    for (const char *level = "abcdefgh"; *level != 0; level++) {
         for (unsigned shard = 0; shard < 2; shard++) {
-            look_up_in_vain(shard, level, "p1");
-            look_up_in_vain(shard, level, "p2");
-            look_up_in_vain(shard, level, "p3");
+            look_up_in_vain(shard, *level, "p1");
+            look_up_in_vain(shard, *level, "p2");
+            look_up_in_vain(shard, *level, "p3");
         }
     }
 }
