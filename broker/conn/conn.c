@@ -10,7 +10,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/alias.h"
-#include "broker/conn/image.h"
+#include "broker/image.h"
 #include "broker/message.h"
 #include "broker/session/outqueue.h"
 #include "broker/shard/shard.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "broker/conn/conn.h"
-#include "broker/conn/image.h"
+#include "broker/image.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
 #include "broker/session/session.h"

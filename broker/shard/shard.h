@@ -13,7 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/conn/image.h"
+#include "broker/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/shard/post.h"

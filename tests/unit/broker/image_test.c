@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/conn/image.h"
+#include "broker/image.h"
 
 #include <criterion/criterion.h>
 #include <string.h>

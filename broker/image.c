@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/conn/image.h"
+#include "broker/image.h"
 
 #include <assert.h>
 #include <string.h>
