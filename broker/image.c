@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/image.h"
 
-#include <assert.h>
 #include <string.h>
 
 #include "broker/message.h"
@@ -20,28 +19,23 @@ void image_end(struct image *image)
 static bool encode(struct image *image, enum mqtt_version version, uint8_t qos, bool retain)
 {
     const struct message *m = image->message;
-    const struct mqtt_publish publish = {
-        .qos = qos,
-        .retain = retain,
-        .packet_id = qos > 0 ? 1 : 0, /* in whose place the right one is written */
-        .topic = message_topic(m),
-        .payload = message_payload(m),
-        .properties.raw = version == MQTT_V5 ? message_properties(m) : bytes_of(NULL, 0),
-    };
-    const size_t room = mqtt_publish_head_bound(&publish) + publish.payload.len;
-    if (room > IMAGE_BYTES_MAX) {
+    const struct mqtt_packet packet = {
+        .type = MQTT_PUBLISH,
+        .publish = {
+            .qos = qos,
+            .retain = retain,
+            .packet_id = qos > 0 ? 1 : 0, /* in whose place the right one is written */
+            .topic = message_topic(m),
+            .payload = message_payload(m),
+            .properties.raw = version == MQTT_V5 ? message_properties(m) : bytes_of(NULL, 0),
+        }};
+    size_t used;
+    if (mqtt_encode(&packet, version, image->bytes, IMAGE_BYTES_MAX, &used) != MQTT_OK) {
         return false;
     }
-    size_t used;
-    const enum mqtt_err err =
-        mqtt_publish_head_encode(&publish, version, image->bytes, room, &used);
-    assert(err == MQTT_OK); /* mqtt_publish_head_bound() is enough */
-    if (publish.payload.len > 0) {
-        memcpy(image->bytes + used, publish.payload.at, publish.payload.len);
-    }
     const size_t length_bytes = image->bytes[1] < 0x80 ? 1 : 2; /* of at most IMAGE_BYTES_MAX */
-    image->packet_id_at = (uint16_t)(1 + length_bytes + 2 + publish.topic.len);
-    image->len = (uint16_t)(used + publish.payload.len);
+    image->packet_id_at = (uint16_t)(1 + length_bytes + 2 + m->topic_len);
+    image->len = (uint16_t)used;
     image->version = version;
     image->qos = qos;
     image->retain = retain;
