@@ -8,43 +8,11 @@
  */
 #include <string.h>
 
-#include "broker/config/document.h"
 #include "broker/config/environment.h"
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/settings_again.h"
 
 #define VARIABLES_MAX 64u
-
-static void read_as_file(const struct settings *s)
-{
-    char *text = NULL;
-    size_t len;
-    FILE *const f = open_memstream(&text, &len);
-    FUZZ_EXPECT(f != NULL);
-    settings_write(s, SETTINGS_FOR_LIBCYAML, f);
-    fclose(f);
-
-    struct settings *const again = settings_create();
-    struct config_error error = {.count = 0};
-    document_read(again, "again", text, len, &error);
-    FUZZ_EXPECT(error.count == 0 && again->count == s->count);
-    for (size_t i = 0; i < s->count; i++) {
-        FUZZ_EXPECT(again->all[i].key == s->all[i].key && again->all[i].entry == s->all[i].entry);
-        FUZZ_EXPECT(strcmp(again->all[i].plain, s->all[i].plain) == 0);
-    }
-    settings_destroy(again);
-    free(text);
-}
-
-/* An entry that is left out closes up in a file: config_load() refuses those. */
-static int has_gaps(const struct settings *s)
-{
-    for (size_t i = 0; i < s->count; i++) {
-        if (s->all[i].entry > 0 && settings_find(s, s->all[i].key, s->all[i].entry - 1) == NULL) {
-            return 1;
-        }
-    }
-    return 0;
-}
 
 static int names_a_file(const char *variable)
 {
@@ -74,8 +42,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     FUZZ_EXPECT(s->count + error.count <= with_value);
     FUZZ_EXPECT(strnlen(error.text, CONFIG_ERROR_BYTES) < CONFIG_ERROR_BYTES);
     FUZZ_EXPECT((error.count == 0) == (error.text[0] == '\0'));
-    if (!has_gaps(s)) {
-        read_as_file(s);
+    if (!settings_have_gaps(s)) {
+        settings_again(s, SETTINGS_FOR_LIBCYAML);
     }
     settings_destroy(s);
     for (size_t i = 0; i < count; i++) {
