@@ -198,6 +198,17 @@ class Broker:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def hold(self):
+        """SIGSTOP; when this returns all of its threads stand still, until SIGCONT."""
+        tasks = f'/proc/{self.process.pid}/task'
+
+        def stands(task):
+            with open(f'{tasks}/{task}/stat', encoding='utf-8') as f:
+                return f.read().rsplit(')', 1)[1].split()[0] == 'T'
+
+        self.signal(signal.SIGSTOP)
+        wait_until(lambda: all(map(stands, os.listdir(tasks))), what='all threads to stop')
+
     def wait_end(self, timeout=None):
         """The exit status, once the process has ended by itself."""
         try:

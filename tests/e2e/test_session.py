@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions: resumption, takeover, expiry, what is kept and what is not (3.1.2.4, 4.1)."""
+import signal
+
 from harness import equal, pass_time, test
 from raw import CONNACK, PUBACK, PUBLISH, PUBREC, PUBREL, V31, V311, V5, wire
 
@@ -379,3 +381,18 @@ def packets_right_behind_connect_are_served(b, version):
     while c.aside[0].type != PUBLISH:
         c.aside.popleft()
     c.expect_message('session/eager', b'early')
+
+
+@test(only='dunlin')
+def one_that_gave_up_takes_nothing_over(b):
+    """A CONNECT is read when its client has closed already, and has since connected anew: the
+    connection that lives is the one that counts."""
+    lives = b.connected('gave-up', props={'session_expiry_interval': 60})
+    b.hold()
+    gone = b.client()
+    gone.send(wire.connect(V5, 'gave-up', clean_start=False))
+    gone.close()
+    b.signal(signal.SIGCONT)
+    b.connected('gave-up-after').ping()
+    lives.ping()
+    lives.expect_nothing()
