@@ -105,7 +105,7 @@ static uint64_t version_of(const struct index *index, uint32_t line)
 
 struct index_version index_version(const struct index *index, struct bytes topic)
 {
-    const uint32_t line = (uint32_t)(first_level_hash(index, topic) >> 32) % VERSION_LINES;
+    const uint32_t line = version_line(index, topic); /* a topic name has no wildcards */
     return (struct index_version){
         .own = version_of(index, line), .wild = version_of(index, WILD_LINE), .line = line};
 }
