@@ -11,11 +11,11 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/fuzz/settings_again.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct settings *const s = settings_create();
     struct config_error error = {.count = 0};
-    document_read(s, "fuzz", (const char *)data, len, &error);
+    document_read(s, "fuzz", (const char *)data, size, &error);
     assert(strlen(error.text) == error.len || error.count > 0);
     if (!settings_have_gaps(s)) {
         settings_again(s, SETTINGS_FOR_LIBCYAML);
