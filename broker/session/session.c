@@ -292,7 +292,8 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
         shard_count(s, METRIC_drop_too_large);
         outqueue_skip(&session->out);
         return true;
-    case CONN_NO_MEMORY:
+    case CONN_NO_MEMORY: /* nothing would make us try again; the session keeps the message */
+        conn_doom(c, MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR);
         break;
     }
     return false;

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/route/index.h"
 #include "broker/shard/shard.h"
 #include "tests/unit/broker/fake_client.h"
 #include "tests/unit/route/fault.h"
@@ -202,4 +203,85 @@ Test(fault, any_allocation_may_fail_once, .timeout = 250)
         fprintf(stderr, "%u shards: %u allocations\n", shards, allocations);
         cr_expect_gt(allocations, 100);
     }
+}
+
+/* Granted means that messages come: also where it is the other shard that has no memory. */
+static bool grant(unsigned allocation)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS());
+    struct fake_client *c = client_connect(n, 0, "me", TERMS());
+    const struct bytes filter = bytes_of((const uint8_t *)"far", 3);
+    const unsigned asker = 1 - index_owner(n->node->index, filter);
+    char id[8] = "a";
+    for (unsigned i = 0; fake_node_home(n, id) != asker; i++) {
+        snprintf(id, sizeof id, "a%u", i);
+    }
+    struct fake_client *sub = client_connect(n, 0, id, TERMS());
+
+    fault_at(allocation);
+    client_send_subscribe(sub, ASK(.filter = "far", .qos = 1));
+    fake_node_settle(n);
+    const bool happened = fault_happened();
+    fault_at(FAULT_NEVER);
+
+    const struct got *suback = client_take(sub, MQTT_SUBACK);
+    const bool granted = suback != NULL && suback->reason <= 2;
+    client_say(c, "far", "1", 1);
+    cr_assert_str_eq(client_heard(sub), granted ? "far=1/1" : "", "allocation %u", allocation);
+    fake_node_destroy(n);
+    return happened;
+}
+
+Test(fault, what_is_granted_is_delivered)
+{
+    unsigned allocations = 0;
+    while (grant(allocations)) {
+        allocations++;
+    }
+    cr_expect_gt(allocations, 3);
+}
+
+/* 3.1.1 has no way to be refused but the end of the connection; then the message comes again, and
+ * must not be taken for one that was accepted. */
+static bool repeat(unsigned allocation)
+{
+    const struct terms *terms = TERMS(.version = MQTT_V311, .silent = true);
+    const struct say message = {
+        .topic = "t", .payload = "1", .qos = 2, .retain = true, .packet_id = 9};
+    struct fake_node *n = fake_node_create(2, SETTINGS());
+    struct fake_client *sub = client_connect(n, 0, "sub", TERMS());
+    cr_assert_eq(client_subscribe(sub, "#", 2), 2);
+    struct fake_client *pub = client_connect(n, 0, "pub", terms);
+
+    fault_at(allocation);
+    client_send_publish(pub, &message);
+    fake_node_settle(n);
+    const bool happened = fault_happened();
+    fault_at(FAULT_NEVER);
+
+    if (client_take(pub, MQTT_PUBREC) == NULL) {
+        cr_assert(client_is_ended(pub));
+        pub = client_connect(n, 0, "pub", terms);
+        struct say again = message;
+        again.dup = true;
+        client_send_publish(pub, &again);
+        cr_assert_not_null(client_take(pub, MQTT_PUBREC));
+    }
+    client_send_ack(pub, MQTT_PUBREL, 9, 0);
+    cr_assert_not_null(client_take(pub, MQTT_PUBCOMP));
+    const uint64_t lost_later = fake_node_drops(n) - fake_node_count(n, METRIC_drop_refused);
+    const unsigned heard = client_heard_count(sub);
+    cr_assert(is_gone(sub) || heard + lost_later == 1, "allocation %u: %u heard", allocation,
+              heard);
+    fake_node_destroy(n);
+    return happened;
+}
+
+Test(fault, what_was_refused_may_come_again)
+{
+    unsigned allocations = 0;
+    while (repeat(allocations)) {
+        allocations++;
+    }
+    cr_expect_gt(allocations, 3);
 }

@@ -455,6 +455,31 @@ Test(flow, large_messages_pass_through_a_straw)
 }
 
 /* Who floods us with questions and reads no answer is not read from. */
+/* It takes what it was sent and leaves, in the same moment: what it said before is heard. */
+Test(flow, the_last_words_of_who_waited_are_heard)
+{
+    enum { PINGS = 5000 };
+    static uint8_t pings[2 * PINGS];
+    for (unsigned i = 0; i < sizeof pings; i += 2) {
+        pings[i] = 0xc0;
+    }
+    struct fake_node *n = fake_node_create(1, SETTINGS("limits.output_bytes_max=4096"));
+    struct fake_client *sub = client_connect(n, 0, "sub", TERMS());
+    struct fake_client *c = client_connect(n, 0, "me", TERMS());
+    client_subscribe(sub, "t", 0);
+    client_set_window(c, 0);
+    client_send_bytes(c, pings, sizeof pings);
+    client_say(c, "t", "farewell", 0);
+    fake_node_settle(n);
+    cr_assert_gt(fake_node_count(n, METRIC_output_stalled), 0);
+    cr_expect_str_empty(client_heard(sub));
+    client_set_window(c, SIZE_MAX);
+    client_finish(c);
+    cr_expect_str_eq(client_heard(sub), "t=farewell/0");
+    cr_expect(client_is_ended(c));
+    fake_node_destroy(n);
+}
+
 Test(flow, a_flood_of_pings_is_bounded)
 {
     enum { PINGS = 500000, PART = 16384 };
@@ -619,6 +644,31 @@ Test(flow, a_publisher_that_waited_goes_on_when_there_is_room)
     fake_node_advance(n, 100);
     expect_numbers(sub, 0, 20);
     cr_expect_eq(fake_node_drops(n), 0);
+    fake_node_destroy(n);
+}
+
+/* Each shortage has its own time to wait: what was waited before does not count. */
+Test(flow, a_publisher_may_wait_a_second_time)
+{
+    struct fake_node *n = fake_node_create(
+        2, SETTINGS("limits.message_memory_max=1048576", "limits.message_stall_s=5"));
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    for (unsigned i = 0; i < 3; i++) {
+        fill_memory(n, "sleeper");
+        client_say(pub, "t", "1", 1);
+        fake_node_settle(n);
+        fake_node_advance(n, 4000);
+        cr_expect_null(client_take(pub, MQTT_PUBACK));
+        struct fake_client *sleeper =
+            client_connect(n, 0, "sleeper", TERMS(.session_expiry_s = 600));
+        cr_expect_gt(client_heard_count(sleeper), 5);
+        client_finish(sleeper);
+        fake_node_settle(n);
+        fake_node_advance(n, 100);
+        const struct got *g = client_take(pub, MQTT_PUBACK);
+        cr_assert_not_null(g);
+        cr_expect_lt(g->reason, 0x80, "shortage %u", i);
+    }
     fake_node_destroy(n);
 }
 

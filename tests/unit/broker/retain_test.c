@@ -102,6 +102,7 @@ Test(retain, shared_subscriptions_get_no_old_messages)
     struct fake_node *n = fake_node_create(2, SETTINGS());
     struct fake_client *c = client_connect(n, 0, "me", TERMS());
     retain(c, "t", "1", 1);
+    retain(c, "$share/g/t", "1", 1); /* not the filter, though it looks like it */
     cr_expect_eq(client_subscribe(c, "$share/g/t", 1), 1);
     cr_expect_str_empty(client_heard(c));
     retain(c, "t", "2", 1);
@@ -135,6 +136,22 @@ Test(retain, messages_expire)
         cr_expect_eq(fake_node_count(n, METRIC_retained_expired), 5);
         fake_node_destroy(n);
     }
+}
+
+/* The exchange has ended with the refusal: the identifier is free for another message. */
+Test(retain, what_was_refused_holds_no_packet_identifier)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS("limits.retained_messages_max=1"));
+    struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+    struct fake_client *sub = client_connect(n, 0, "sub", TERMS());
+    client_subscribe(sub, "#", 2);
+    retain(pub, "a", "1", 1);
+    client_send_publish(
+        pub, SAY(.topic = "b", .payload = "1", .qos = 2, .retain = true, .packet_id = 9));
+    cr_assert_eq(client_take(pub, MQTT_PUBREC)->reason, MQTT_REASON_QUOTA_EXCEEDED);
+    client_send_publish(pub, SAY(.topic = "b", .payload = "2", .qos = 2, .packet_id = 9));
+    cr_expect_str_eq(client_heard(sub), "a=1/1 b=2/2");
+    fake_node_destroy(n);
 }
 
 Test(retain, there_is_a_limit)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/route/index.h"
 #include "broker/shard/shard.h"
 #include "tests/unit/broker/fake_client.h"
 
@@ -316,6 +317,37 @@ Test(subscribe, of_many_subscribers_each_gets_it)
 }
 
 /* A reload may come, and clients leave, while the index is being asked. */
+/* The first to ask sets the index's owner to work; who asks meanwhile has to wait as well (P6). */
+Test(subscribe, none_is_answered_before_the_index_knows)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS());
+    const struct bytes filter = bytes_of((const uint8_t *)"far", 3);
+    const unsigned owner = index_owner(n->node->index, filter), asker = 1 - owner;
+    struct fake_client *c[3];
+    unsigned count = 0;
+    for (unsigned i = 0; count < 3; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "c%u", i);
+        if (fake_node_home(n, id) == asker) {
+            c[count++] = client_connect(n, asker, id, TERMS());
+        }
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        client_send_subscribe(c[i], ASK(.filter = "far", .qos = 1));
+    }
+    for (unsigned i = 0; i < 5; i++) {
+        fake_node_step(n, asker);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        client_read(c[i]);
+        cr_expect_eq(c[i]->got_count, c[i]->got_first, "client %u", i);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_not_null(client_take(c[i], MQTT_SUBACK), "client %u", i);
+    }
+    fake_node_destroy(n);
+}
+
 Test(subscribe, who_leaves_before_the_answer_is_forgotten)
 {
     for (unsigned steps = 0; steps < 12; steps++) {

@@ -93,6 +93,9 @@ Test(wheel, passed_deadline_fires_at_the_next_run)
     cr_expect_eq(wheel_run(w, 1000, 1), 0);
     cr_expect_eq(wheel_run(w, 999, 1), 0, "a clock that steps back stands still");
     cr_expect_eq(wheel_run(w, 1001, 1), 1);
+    wheel_set(w, &p.timer, 950);
+    cr_expect_eq(wheel_run(w, 900, 1), 1);
+    cr_expect_eq(p.fired_ms, 1001, "no timer hears a time before its own");
     wheel_destroy(w);
 }
 
