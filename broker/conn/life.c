@@ -318,6 +318,20 @@ void conn_flush(struct conn *c)
     }
 }
 
+static void output_sent(struct conn *c, size_t bytes)
+{
+    metrics_add(&c->shard->metrics, METRIC_bytes_sent, bytes);
+    conn_output_sent(c, bytes);
+    /* Before what waits fills the room again, or the client would not be heard until all of it is
+     * sent. */
+    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
+        input_unblock(c, BLOCKED_OUTPUT);
+    }
+    if (c->session != NULL) {
+        session_pump(c->session);
+    }
+}
+
 static void sent(void *context, struct io_socket *socket, int error)
 {
     struct shard *s = context;
@@ -328,18 +342,32 @@ static void sent(void *context, struct io_socket *socket, int error)
         conn_abort(c);
         return;
     }
-    metrics_add(&s->metrics, METRIC_bytes_sent, c->send_bytes);
-    conn_output_sent(c, c->send_bytes);
     conn_list_add(&s->dirty, c, CONN_DIRTY);
-    /* Before what waits fills the room again, or the client would not be heard until all of it is
-     * sent. */
-    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
-        input_unblock(c, BLOCKED_OUTPUT);
-    }
+    output_sent(c, c->send_bytes);
     if (c->session != NULL) {
-        session_pump(c->session);
         replay_pump(c->session);
     }
+}
+
+bool conn_flush_at_once(struct conn *c)
+{
+    if (c->sending) {
+        return true; /* sent() goes on */
+    }
+    if (c->phase != CONN_CONNECTED || c->session->replays != NULL) {
+        return false;
+    }
+    while (outbuf_bytes(&c->out) > 0) {
+        struct iovec iov[IO_IOV_MAX];
+        size_t bytes;
+        const unsigned n = outbuf_gather(&c->out, iov, IO_IOV_MAX, &bytes);
+        const size_t taken = io_send_at_once(c->shard->io, &c->socket, iov, n);
+        output_sent(c, taken);
+        if (taken < bytes) {
+            return false;
+        }
+    }
+    return true;
 }
 
 /* ---- time */

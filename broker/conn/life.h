@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "broker/session/session.h"
@@ -33,6 +34,10 @@ void conn_answered(struct conn *c);
 
 /* Sends what has gathered in this turn; to be called for each connection of shard->dirty. */
 void conn_flush(struct conn *c);
+
+/* The same by a visitor (shard/visit.h): what the socket takes now is sent, without the ring.
+ * False: something is left for conn_flush(). */
+bool conn_flush_at_once(struct conn *c);
 
 /* The descriptor and what was read of it, from its `CONNECT` on, move to the session's shard; the
  * connection here is freed. data is borrowed. */

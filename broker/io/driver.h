@@ -20,6 +20,8 @@ struct io_driver {
     void (*receive_start)(struct io *io, struct io_socket *s);
     void (*receive_stop)(struct io *io, struct io_socket *s);
     void (*send)(struct io *io, struct io_socket *s, const struct iovec *iov, unsigned n);
+    size_t (*send_at_once)(struct io *io, const struct io_socket *s, const struct iovec *iov,
+                           unsigned n);
     void (*shutdown_write)(struct io *io, struct io_socket *s);
     void (*close)(struct io *io, struct io_socket *s);
     void (*wake)(struct io *from, struct io *to); /* both have this driver */

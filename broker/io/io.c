@@ -84,6 +84,15 @@ void io_send(struct io *io, struct io_socket *s, const struct iovec *iov, unsign
     io->driver->send(io, s, iov, n);
 }
 
+size_t io_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
+                       unsigned n)
+{
+    assert(n >= 1);
+    assert(n <= IO_IOV_MAX);
+
+    return io->driver->send_at_once(io, s, iov, n);
+}
+
 void io_shutdown_write(struct io *io, struct io_socket *s)
 {
     io->driver->shutdown_write(io, s);

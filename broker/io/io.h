@@ -6,9 +6,10 @@
  * behind the same functions: `struct io` begins with a table of them. Completions arrive as calls
  * of struct io_handlers, only from inside io_turn().
  *
- * Owner: the shard's thread, of the io and of its sockets; only io_wake_external() may be called
- * from elsewhere (any thread), and io_wake(from, to) touches nothing of `to` but its ring.
- * Memory: receive buffers are shared by all connections of the io; an idle connection holds none.
+ * Owner: the shard's thread, of the io and of its sockets; only io_wake_external() and
+ * io_send_at_once() may be called from elsewhere (any thread), and io_wake(from, to) touches
+ * nothing of `to` but its ring. Memory: receive buffers are shared by all connections of the io; an
+ * idle connection holds none.
  */
 #pragma once
 
@@ -123,6 +124,12 @@ void io_receive_stop(struct io *io, struct io_socket *s);
  * by io. MSG_NOSIGNAL. */
 #define IO_IOV_MAX 16u
 void io_send(struct io *io, struct io_socket *s, const struct iovec *iov, unsigned n);
+
+/* Sends of iov[0..n) what the kernel takes at once, and returns how much that is; 0 also when it
+ * failed, which the next io_send() will tell. Not while a send is under way. The only function that
+ * a thread other than the owner may call for a socket: it does not touch the io. A system call. */
+size_t io_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
+                       unsigned n);
 
 /* No more will be sent: the peer sees the end of the stream after what was sent. */
 void io_shutdown_write(struct io *io, struct io_socket *s);

@@ -433,6 +433,7 @@ static const struct io_driver driver = {
     .receive_start = uring_receive_start,
     .receive_stop = uring_receive_stop,
     .send = uring_send,
+    .send_at_once = uring_send_at_once,
     .shutdown_write = uring_shutdown_write,
     .close = uring_close,
     .wake = wake,

@@ -115,6 +115,8 @@ void uring_receive_once(struct io *io, struct io_socket *s);
 void uring_receive_start(struct io *io, struct io_socket *s);
 void uring_receive_stop(struct io *io, struct io_socket *s);
 void uring_send(struct io *io, struct io_socket *s, const struct iovec *iov, unsigned n);
+size_t uring_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
+                          unsigned n);
 void uring_shutdown_write(struct io *io, struct io_socket *s);
 void uring_close(struct io *io, struct io_socket *s);
 void uring_socket_complete(struct uring *u, enum uring_op op, struct io_socket *s,

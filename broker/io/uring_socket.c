@@ -196,6 +196,19 @@ void uring_send(struct io *io, struct io_socket *s, const struct iovec *iov, uns
     submitted(u, s, sqe, URING_SEND_FAILED);
 }
 
+size_t uring_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
+                          unsigned n)
+{
+    (void)io;
+    /* sendmsg() does not write to what the iov entries are in. */
+    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n};
+    ssize_t sent;
+    do {
+        sent = sendmsg(s->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? 0 : (size_t)sent;
+}
+
 void uring_shutdown_write(struct io *io, struct io_socket *s)
 {
     (void)io;

@@ -142,6 +142,21 @@ void publish_on_deliver_shared(struct shard *s, unsigned from, const struct post
 
 /* ---- all of them */
 
+size_t publish_deliveries(struct shard *s, const struct post_head *record)
+{
+    if (record->type == POST_DELIVER_SHARED) {
+        return 1;
+    }
+    assert(record->type == POST_DELIVER);
+    const struct post_deliver *p = (const void *)record;
+    size_t deliveries = p->count;
+    for (uint32_t i = 0; i < p->count; i++) {
+        const struct local_filter *f = local_filter_by_id(s, p->filter_ids[i]);
+        deliveries += f == NULL || f->count == 0 ? 0 : f->count - 1;
+    }
+    return deliveries;
+}
+
 size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash)
 {
     ASSERT_OWNED(s);

@@ -49,5 +49,8 @@ void publish_due(struct shard *s);
 /* Drops a few retained messages that have expired; once a second. */
 void publish_expire_retained(struct shard *s);
 
+/* How many deliveries a POST_DELIVER or POST_DELIVER_SHARED is, about; at least 1. */
+size_t publish_deliveries(struct shard *s, const struct post_head *record);
+
 extern post_fn publish_on_deliver, publish_on_deliver_shared, publish_on_retain,
     publish_on_retained;

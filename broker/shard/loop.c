@@ -12,6 +12,7 @@
 #include "broker/session/replay.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/shard/visit.h"
 #include "broker/shard/wheel.h"
 
 #define MAIL_PER_TURN   1024u  /* from each sender; */
@@ -147,17 +148,25 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     return ns;
 }
 
-/* Nobody has to wait for a sleeping shard to pass its quiescent point; senders of mail wake it. */
+/* Nobody has to wait for a sleeping shard to pass its quiescent point; who brings mail delivers it,
+ * or wakes us. */
 static bool fall_asleep(struct shard *s)
 {
-    atomic_exchange_explicit(&s->asleep, 1, memory_order_acq_rel); /* see wake() in post.c */
-    if (!post_is_empty(s)) {
-        atomic_exchange_explicit(&s->asleep, 0, memory_order_acq_rel);
-        return false;
-    }
     quiescence_offline(s->node->quiescence, s->id);
     s->awake = false;
+    claim_leave(&s->claim);
+    if (!post_is_empty(s)) { /* it came while we lay down */
+        shard_enter(s);
+        return false;
+    }
     return true;
+}
+
+static void tell(struct shard *s, uint64_t receivers)
+{
+    for (; receivers != 0; receivers &= receivers - 1) {
+        visit_or_wake(s, s->node->shards[__builtin_ctzll(receivers)]);
+    }
 }
 
 uint64_t loop_work(struct shard *s)
@@ -171,7 +180,7 @@ uint64_t loop_work(struct shard *s)
     resume_ready(s);
     publish_due(s);
     flush_dirty(s);
-    post_flush(s);
+    tell(s, post_flush(s));
     quiescence_pass(s->node->quiescence, s->id);
     /* The one of this turn may be gone now; the kernel's calls come before the next turn. */
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);

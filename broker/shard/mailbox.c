@@ -171,6 +171,7 @@ void mailbox_release(struct mailbox *m)
 
 bool mailbox_is_empty(const struct mailbox *m)
 {
-    return m->begin == m->tail_seen &&
-           m->begin == atomic_load_explicit(&m->tail, memory_order_acquire);
+    /* In this order: a record that is both shown and read in between makes it look fuller. */
+    const uint64_t head = atomic_load_explicit(&m->head, memory_order_acquire);
+    return head == atomic_load_explicit(&m->tail, memory_order_acquire);
 }

@@ -26,4 +26,6 @@ bool mailbox_publish(
 /* ---- the consumer */
 const void *mailbox_peek(struct mailbox *m, size_t *len); /* NULL when empty; valid until release */
 void mailbox_release(struct mailbox *m);                  /* done with the record last peeked */
+
+/* Has all been released that was shown? Any thread may ask. */
 bool mailbox_is_empty(const struct mailbox *m);

@@ -86,6 +86,7 @@ void post_commit(struct shard *s, unsigned to)
     struct post_out *out = &s->post.out[to];
     if (out->open == NULL) {
         mailbox_commit(out->box);
+        out->committed++;
         return;
     }
     if (out->first == NULL) {
@@ -109,6 +110,7 @@ static void move_in(struct shard *s, struct post_out *out)
         }
         memcpy(record, w->record, w->len);
         mailbox_commit(out->box);
+        out->committed++;
         out->first = w->next;
         free(w);
         if (out->first == NULL) {
@@ -118,30 +120,22 @@ static void move_in(struct shard *s, struct post_out *out)
     }
 }
 
-/*
- * The receiver exchanges `asleep` to 1, then looks at its mailboxes, then waits; here the mailbox
- * is filled, then `asleep` exchanged to 0. The later of the two exchanges sees the earlier one, and
- * what came before it: so either the receiver finds the mail, or we find it asleep.
- */
-static void wake(struct shard *s, struct shard *to)
+uint64_t post_flush(struct shard *s)
 {
-    if (atomic_exchange_explicit(&to->asleep, 0, memory_order_acq_rel) != 0) {
-        io_wake(s->io, to->io);
-    }
-}
-
-void post_flush(struct shard *s)
-{
+    uint64_t receivers = 0;
     for (unsigned to = 0; to < s->node->shard_count; to++) {
         if (to == s->id) {
             continue;
         }
         struct post_out *out = &s->post.out[to];
         move_in(s, out);
+        out->shown = out->committed;
+        out->committed = 0;
         if (mailbox_publish(out->box)) {
-            wake(s, s->node->shards[to]);
+            receivers |= UINT64_C(1) << to;
         }
     }
+    return receivers;
 }
 
 bool post_receive(struct shard *s, unsigned records, uint64_t work,
@@ -169,6 +163,16 @@ bool post_is_empty(const struct shard *s)
 {
     for (unsigned from = 0; from < s->node->shard_count; from++) {
         if (s->post.in[from] != NULL && !mailbox_is_empty(s->post.in[from])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool post_is_shown(const struct shard *s)
+{
+    for (unsigned to = 0; to < s->node->shard_count; to++) {
+        if (s->post.out[to].committed > 0) {
             return false;
         }
     }

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "proto/nodiscard.h"
+
 struct mailbox;
 struct shard;
 
@@ -47,6 +49,8 @@ struct post_out {
     struct mailbox *box; /* the receiver's; NULL for oneself */
     struct post_waiting *first, *last;
     struct post_waiting *open; /* reserved outside of the mailbox, not yet committed */
+    unsigned committed;        /* records in the mailbox that the receiver cannot see yet */
+    unsigned shown;            /* by the last post_flush() */
 };
 
 struct post {
@@ -67,9 +71,12 @@ void post_fini(struct shard *s); /* records that were not read are the caller's 
 void *post_reserve(struct shard *s, unsigned to, enum post_type type, size_t len);
 void post_commit(struct shard *s, unsigned to);
 
-/* Puts waiting records into mailboxes that have room again, shows what was committed, and wakes the
- * receivers that sleep. Once a turn. */
-void post_flush(struct shard *s);
+/* Has nothing been committed since the last post_flush()? */
+bool post_is_shown(const struct shard *s);
+
+/* Puts waiting records into mailboxes that have room again, and shows what was committed. Once a
+ * turn. Returns a set, 1 << id: who has new mail and is to be told (shard/visit.h). */
+NODISCARD uint64_t post_flush(struct shard *s);
 
 /* Calls handle() for the records that have come, of each sender at most `records`, and until they
  * have caused `work` (shard.h); true: there may be more. */
@@ -77,4 +84,4 @@ typedef void post_fn(struct shard *s, unsigned from, const struct post_head *rec
 bool post_receive(struct shard *s, unsigned records, uint64_t work,
                   post_fn *const handlers[POST_TYPES]);
 
-bool post_is_empty(const struct shard *s); /* nothing has come */
+bool post_is_empty(const struct shard *s); /* nothing has come; any thread may ask */

@@ -14,8 +14,8 @@ void shard_enter(struct shard *s)
     if (s->awake) {
         return;
     }
+    claim_take(&s->claim);
     s->awake = true;
-    atomic_exchange_explicit(&s->asleep, 0, memory_order_acq_rel);
     quiescence_online(s->node->quiescence, s->id);
     s->now_ms = s->node->clock_ms();
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);

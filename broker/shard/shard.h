@@ -2,9 +2,10 @@
 /*
  * shard: one thread's world: its ring, connections, sessions, timers, and mail to the other shards.
  *
- * Owner: the shard's thread. Nothing in it is touched by another, but for the mailboxes (each with
- * one producer and one consumer), `asleep`, and the metrics. What several modules of the shard use
- * stands here; what the loop does with it, in broker/shard/loop.h.
+ * Owner: the shard's thread; while that sleeps, whoever has laid claim to the shard, who leaves
+ * `io` and `awake` alone (shard/visit.h). Besides, others touch the mailboxes (each has one
+ * producer), the claim, and read the metrics. What several modules of the shard use stands here;
+ * what the loop does with it, in broker/shard/loop.h.
  */
 #pragma once
 
@@ -16,6 +17,7 @@
 #include "broker/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
+#include "broker/shard/claim.h"
 #include "broker/shard/post.h"
 #include "broker/table.h"
 
@@ -97,10 +99,7 @@ struct shard {
     struct image image; /* of the message that is being delivered to many */
     struct post post;   /* mail to and from the other shards */
 
-    /* 1 while the shard waits in the kernel: a sender that has put mail wakes it. Written by the
-     * shard (1) and by the sender that takes it upon itself (0); both with sequential consistency.
-     */
-    _Alignas(64) _Atomic int asleep;
+    _Alignas(64) struct claim claim; /* whose the shard is while its thread sleeps */
 };
 
 extern _Thread_local struct shard *shard_self; /* of the running thread */

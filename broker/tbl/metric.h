@@ -45,6 +45,7 @@ COUNTER(output_stalled,                  "times that a client was not read from 
 COUNTER(input_deferred,                  "times that a client's packets waited for their turn, as the ones before were much work")
 COUNTER(unread_refused,                  "connections closed because unread input took too much, and theirs for longest")
 COUNTER(mail_overflowed,                 "records between shards that found the ring full and waited")
+COUNTER(mail_visited,                    "records between shards that the sender delivered itself, as the receiver slept")
 COUNTER(turns,                           "turns of the shard's loop")
 
 DROP(qos0_output_full,                   "QoS 0: the connection's unsent bytes were over output_bytes_max")

@@ -355,6 +355,26 @@ static void fake_send(struct io *io, struct io_socket *s, const struct iovec *io
     begin(c, &c->send);
 }
 
+static size_t fake_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
+                                unsigned n)
+{
+    struct connection *const c = connection_of(fake_of(io)->net, s->fd);
+    assert(c->s == s && !c->send.under_way && !c->shutdown_asked);
+
+    size_t sent = 0;
+    for (unsigned i = 0; i < n && !c->client_reset; i++) {
+        const size_t used = pipe_len(&c->out);
+        const size_t room = c->window > used ? c->window - used : 0;
+        const size_t len = iov[i].iov_len < room ? iov[i].iov_len : room;
+        pipe_put(&c->out, iov[i].iov_base, len);
+        sent += len;
+        if (len < iov[i].iov_len) {
+            break;
+        }
+    }
+    return sent;
+}
+
 static void fake_shutdown_write(struct io *io, struct io_socket *s)
 {
     struct connection *const c = attached(io, s);
@@ -603,6 +623,7 @@ static const struct io_driver driver = {
     .receive_start = fake_receive_start,
     .receive_stop = fake_receive_stop,
     .send = fake_send,
+    .send_at_once = fake_send_at_once,
     .shutdown_write = fake_shutdown_write,
     .close = fake_close,
     .wake = fake_wake,

@@ -29,7 +29,7 @@ Test(loop, an_idle_shard_sleeps_until_its_next_timer)
     fake_node_step(n, 0);
     fake_node_advance(n, 1);
     cr_expect_eq(wait_of(n, 0), 999 * MS, "retained messages are looked at every second");
-    cr_expect_eq(n->node->shards[0]->asleep, 1);
+    cr_expect(claim_is_free(&n->node->shards[0]->claim));
     const unsigned home = fake_node_home(n, "me");
     client_connect(n, 0, "me", TERMS(.keep_alive_s = 1));
     fake_node_advance(n, 1100);
