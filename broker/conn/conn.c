@@ -142,16 +142,18 @@ static void put_own_properties(struct property_writer *w, struct conn *c,
     if (delivery->identifier != 0) {
         property_put_number(w, PROPERTY_SUBSCRIPTION_IDENTIFIER, delivery->identifier);
     }
-    for (uint32_t i = 0; delivery->more != NULL && i < delivery->more->identifier_count; i++) {
-        property_put_number(w, PROPERTY_SUBSCRIPTION_IDENTIFIER, delivery->more->identifiers[i]);
+    const struct delivery_more *more = delivery_more(delivery);
+    for (uint32_t i = 0; more != NULL && i < more->identifier_count; i++) {
+        property_put_number(w, PROPERTY_SUBSCRIPTION_IDENTIFIER, more->identifiers[i]);
     }
     property_put_whole(w, message_properties(m));
 }
 
 static size_t properties_bound(const struct delivery *delivery)
 {
-    const uint32_t more = delivery->more == NULL ? 0 : delivery->more->identifier_count;
-    return OWN_PROPERTIES_BYTES + IDENTIFIER_BYTES * (1 + (size_t)more) +
+    const struct delivery_more *more = delivery_more(delivery);
+    const size_t identifiers = 1 + (size_t)(more == NULL ? 0 : more->identifier_count);
+    return OWN_PROPERTIES_BYTES + IDENTIFIER_BYTES * identifiers +
            delivery->message->properties_len;
 }
 
@@ -187,7 +189,7 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
 static bool has_image(const struct conn *c, const struct delivery *delivery, bool dup)
 {
     const bool plain =
-        c->version != MQTT_V5 || (delivery->identifier == 0 && delivery->more == NULL &&
+        c->version != MQTT_V5 || (delivery->identifier == 0 && delivery_more(delivery) == NULL &&
                                   !delivery->message->has_expiry && c->topic_alias_maximum == 0);
     return plain && !dup &&
            image_is_of(&c->shard->image, delivery->message, (enum mqtt_version)c->version,

@@ -16,7 +16,7 @@ static void go_on(struct session *session)
 
 static void done(struct session *session, struct delivery *d, uint8_t reason)
 {
-    if (reason >= MQTT_REASON_UNSPECIFIED_ERROR && d->more != NULL && d->more->group_id != 0) {
+    if (reason >= MQTT_REASON_UNSPECIFIED_ERROR && d->of_group) {
         shard_count(session->shard, METRIC_drop_shared_refused); /* [MQTT-4.8.2-6] */
     }
     shard_count(session->shard, METRIC_deliveries_acknowledged);

@@ -47,12 +47,12 @@ static void deliver_qos0(struct session *session, const struct delivery *d)
     }
 }
 
-/* Consumes d->more. */
+/* Consumes `more`. */
 static void deliver_one(struct session *session, struct delivery *d)
 {
     if (d->qos == 0) {
         deliver_qos0(session, d);
-        free(d->more);
+        free(delivery_more(d));
     } else {
         message_take(d->message, 1);
         session_deliver(session, d);
@@ -230,23 +230,16 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
 
 void deliver_to_seat(struct subscription *sub, struct message *m, uint64_t group_id)
 {
-    struct shard *s = sub->session->shard;
-    ASSERT_OWNED(s);
+    ASSERT_OWNED(sub->session->shard);
 
     struct delivery d = {
         .message = m,
+        .of_group = true,
+        .group_id = group_id,
         .qos = least(m->qos, sub->options.qos),
         .retain = m->retain && sub->options.retain_as_published,
         .identifier = sub->options.identifier,
     };
-    if (d.qos > 0) { /* QoS 0 is never moved to another member */
-        d.more = calloc(1, sizeof *d.more);
-        if (d.more == NULL) {
-            shard_count(s, METRIC_drop_no_memory);
-            return;
-        }
-        d.more->group_id = group_id;
-    }
     deliver_one(sub->session, &d);
 }
 

@@ -28,16 +28,20 @@ static size_t more_bytes(const struct delivery_more *more)
 
 static size_t delivery_bytes(const struct delivery *d)
 {
-    return message_bytes(d->message) + more_bytes(d->more);
+    return message_bytes(d->message) + more_bytes(delivery_more(d));
 }
 
 static void let_go(struct delivery *d)
 {
+    struct delivery_more *const more = delivery_more(d);
     message_put(d->message);
-    message_memory_add(-(int64_t)more_bytes(d->more));
-    free(d->more);
+    if (more != NULL) {
+        message_memory_add(-(int64_t)more_bytes(more));
+        free(more);
+    }
     d->message = NULL;
     d->more = NULL;
+    d->of_group = false;
 }
 
 static void forget(struct delivery *d)
@@ -102,7 +106,9 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
     d->state = DELIVERY_WAITING;
     q->tail++;
     q->waiting_bytes += bytes;
-    message_memory_add((int64_t)more_bytes(d->more));
+    if (delivery_more(d) != NULL) {
+        message_memory_add((int64_t)more_bytes(delivery_more(d)));
+    }
     return OUTQUEUE_OK;
 }
 

@@ -35,21 +35,30 @@ enum delivery_state {
     DELIVERY_DONE,     /* acknowledged, or dropped: only its place is left */
 };
 
-/* What a delivery carries besides the message, where one identifier is not enough. */
+/* Subscription identifiers, where one is not enough. */
 struct delivery_more {
-    uint64_t group_id; /* the shared subscription it came by; 0: a plain one */
     uint32_t identifier_count;
-    uint32_t identifiers[]; /* subscription identifiers */
+    uint32_t identifiers[];
 };
 
 struct delivery {
-    struct message *message;    /* a reference; NULL once released or done */
-    struct delivery_more *more; /* owned; usually NULL */
-    uint32_t identifier;        /* the subscription identifier, 0: none (or in `more`) */
-    uint8_t qos;                /* 1 or 2 */
-    bool retain;                /* the flag to send */
-    uint8_t state;              /* enum delivery_state */
+    struct message *message; /* a reference; NULL once released or done */
+    union {
+        struct delivery_more *more; /* owned; usually NULL */
+        uint64_t group_id;          /* of_group: the shared subscription it came by */
+    };
+    uint32_t identifier; /* the subscription identifier, 0: none (or in `more`) */
+    uint8_t qos;         /* 1 or 2 */
+    bool retain;         /* the flag to send */
+    uint8_t state;       /* enum delivery_state */
+    bool of_group;       /* by a shared subscription: has one identifier at most */
 };
+
+/* NULL: no identifier, or `identifier`. */
+static inline struct delivery_more *delivery_more(const struct delivery *d)
+{
+    return d->more == NULL || d->of_group ? NULL : d->more;
+}
 
 struct outqueue {
     struct delivery *ring;

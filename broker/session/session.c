@@ -172,9 +172,9 @@ static void give_up_deliveries(struct session *session)
         }
         /* QoS 2 that was sent stays with its client, and goes with its session (4.8.2). */
         const bool may_move = d->state == DELIVERY_WAITING || d->qos == 1;
-        if (d->more != NULL && d->more->group_id != 0 && may_move && !s->ending) {
+        if (d->of_group && may_move && !s->ending) {
             shard_count(s, METRIC_shared_redispatched);
-            shard_due(s, message_take(d->message, 1), d->more->group_id, 0, 0);
+            shard_due(s, message_take(d->message, 1), d->group_id, 0, 0);
         } else {
             shard_count(s, METRIC_drop_session_ended);
         }
@@ -210,7 +210,7 @@ static void drop(struct shard *s, const struct delivery *delivery, enum metric r
 {
     shard_count(s, reason);
     message_put(delivery->message);
-    free(delivery->more);
+    free(delivery_more(delivery));
 }
 
 /* QoS 1 and 2 that cannot be queued: what the configuration says. true: there is room now. */
