@@ -23,8 +23,9 @@
 #define SITE_FILTERS 500u
 #define TOPIC_BYTES  64u /* each text has so much room, so that all fetches are alike */
 #define SHARDS       2u
+#define SEED         1u
 
-static uint64_t random_state = 1;
+static uint64_t random_state = SEED;
 
 static uint64_t random_next(void) /* splitmix64 */
 {
@@ -204,7 +205,7 @@ static void bench_filters(size_t count)
     quiescence_online(q, 1);
     struct text *filters = texts(count, text_filter);
     const size_t resident = resident_bytes();
-    struct index *index = index_create(SHARDS, q);
+    struct index *index = index_create(SHARDS, SEED, q);
     assert(index != NULL);
 
     uint64_t slowest;
@@ -264,7 +265,7 @@ static void bench_group(unsigned members)
     struct quiescence *q = quiescence_create(1);
     assert(q != NULL);
     quiescence_online(q, 0);
-    struct index *index = index_create(1, q);
+    struct index *index = index_create(1, SEED, q);
     assert(index != NULL);
     for (unsigned i = 0; i < members; i++) {
         struct share_member *m = calloc(1, sizeof *m);

@@ -88,7 +88,7 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
     if (node->quiescence == NULL) {
         goto out;
     }
-    node->index = index_create(conf->shard_count, node->quiescence);
+    node->index = index_create(conf->shard_count, node->seed, node->quiescence);
     if (node->index == NULL) {
         goto out;
     }

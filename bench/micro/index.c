@@ -12,6 +12,7 @@
 
 #include <xxhash.h>
 
+#define SEED         1u
 #define TOPICS       64u /* asked for in turn; a power of two */
 #define TEXT_BYTES   64u
 #define SITE_SENSORS 100u
@@ -58,7 +59,7 @@ static void *create(unsigned sites)
     b->q = quiescence_create(1);
     assert(b->q != NULL);
     quiescence_online(b->q, 0);
-    b->index = index_create(1, b->q);
+    b->index = index_create(1, SEED, b->q);
     b->cache = match_cache_create();
     assert(b->index != NULL && b->cache != NULL);
     match_init(&b->match);

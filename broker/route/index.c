@@ -3,7 +3,6 @@
 
 #include <assert.h>
 #include <stdlib.h>
-#include <sys/random.h>
 #include <xxhash.h>
 
 #include "broker/route/part.h"
@@ -33,7 +32,7 @@ struct index {
     struct index_part parts[]; /* one per shard; then that of "+/…" and "#", which shard 0 writes */
 };
 
-struct index *index_create(unsigned shards, struct quiescence *q)
+struct index *index_create(unsigned shards, uint64_t seed, struct quiescence *q)
 {
     assert(shards >= 1);
     assert(shards <= INDEX_SHARDS_MAX);
@@ -46,10 +45,11 @@ struct index *index_create(unsigned shards, struct quiescence *q)
     }
     memset(index, 0, sizeof *index + parts * sizeof index->parts[0]);
     index->shards = shards;
+    index->seed = seed;
     index->quiescence = q;
-    bool ok = getrandom(&index->seed, sizeof index->seed, 0) == sizeof index->seed;
+    bool ok = true;
     for (unsigned i = 0; ok && i < parts; i++) {
-        ok = part_init(&index->parts[i].part, q, i < shards ? i : 0, index->seed, i + 1, parts);
+        ok = part_init(&index->parts[i].part, q, i < shards ? i : 0, seed, i + 1, parts);
     }
     if (!ok) {
         index_destroy(index);

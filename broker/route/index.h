@@ -33,7 +33,9 @@ enum index_err {
     INDEX_NO_MEMORY,
 };
 
-struct index *index_create(unsigned shards, struct quiescence *q); /* NULL when out of memory */
+/* seed: of the hashes; random, and not to be guessed by clients, who choose the filters. NULL when
+ * out of memory. */
+struct index *index_create(unsigned shards, uint64_t seed, struct quiescence *q);
 void index_destroy(struct index *index); /* all threads are through with it */
 
 /* The shard that writes the filter's part: the only one that may call the changing functions for

@@ -14,6 +14,7 @@
 static struct quiescence *q;
 static struct index *index_;
 static struct match match;
+static struct random chance; /* the test's, and its seed the index's */
 
 static void setup(void)
 {
@@ -21,7 +22,8 @@ static void setup(void)
     for (unsigned i = 0; i < SHARDS; i++) {
         quiescence_online(q, i);
     }
-    index_ = index_create(SHARDS, q);
+    chance = random_init();
+    index_ = index_create(SHARDS, chance.seed, q);
     cr_assert_not_null(index_);
     match_init(&match);
 }
@@ -223,21 +225,20 @@ static struct known *find(struct known *known, const char *text)
 
 Test(index, agrees_with_oracle)
 {
-    struct random r = random_init();
     static struct known known[FILTERS];
     const uint64_t bytes = index_bytes(index_);
     uint64_t id_max = 0;
     size_t count = 0;
     for (unsigned i = 0; i < FILTERS; i++) {
         do {
-            random_text(&r, known[i].text, true);
+            random_text(&chance, known[i].text, true);
         } while (find(known, known[i].text) != &known[i]);
     }
     for (unsigned round = 0; round < 30000; round++) {
-        struct known *const k = &known[random_below(&r, FILTERS)];
-        const unsigned shard = random_below(&r, SHARDS);
+        struct known *const k = &known[random_below(&chance, FILTERS)];
+        const unsigned shard = random_below(&chance, SHARDS);
         const uint64_t before = k->shards;
-        if (random_below(&r, 2) == 0) {
+        if (random_below(&chance, 2) == 0) {
             const uint64_t id = add(bytes_text(k->text), shard);
             cr_assert(before == 0 || id == k->id);
             k->id = id;
@@ -248,11 +249,11 @@ Test(index, agrees_with_oracle)
         }
         count += (size_t)(k->shards != 0) - (size_t)(before != 0);
         id_max = k->id > id_max ? k->id : id_max;
-        cr_assert_eq(index_filter_count(index_), count, "seed %#lx", r.seed);
+        cr_assert_eq(index_filter_count(index_), count, "seed %#lx", chance.seed);
         if (round % 3 == 0) {
             char topic[32];
-            random_text(&r, topic, false);
-            expect_same(known, bytes_text(topic), r.seed);
+            random_text(&chance, topic, false);
+            expect_same(known, bytes_text(topic), chance.seed);
         }
         all_pass();
     }
@@ -461,7 +462,7 @@ Test(index, no_memory_to_create)
     unsigned n = 0;
     for (struct index *other = NULL; other == NULL; n++) {
         fault_at(n);
-        other = index_create(2, q);
+        other = index_create(2, 1, q);
         fault_at(FAULT_NEVER);
         index_destroy(other);
     }

@@ -206,7 +206,7 @@ int main(void)
     printf("seed %#lx\n", seed);
     q = quiescence_create(SHARDS);
     assert(q != NULL);
-    index_ = index_create(SHARDS, q);
+    index_ = index_create(SHARDS, seed, q);
     assert(index_ != NULL);
     const uint64_t bytes = index_bytes(index_);
     make_filters();

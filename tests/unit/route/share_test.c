@@ -19,7 +19,7 @@ static void setup(void)
 {
     q = quiescence_create(2);
     quiescence_online(q, 0);
-    index_ = index_create(2, q);
+    index_ = index_create(2, 1, q);
     cr_assert_not_null(index_);
     match_init(&match);
 }

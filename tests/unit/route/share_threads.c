@@ -89,7 +89,7 @@ int main(void)
     printf("seed %#lx\n", seed);
     q = quiescence_create(SHARDS);
     assert(q != NULL);
-    index_ = index_create(SHARDS, q);
+    index_ = index_create(SHARDS, seed, q);
     assert(index_ != NULL);
     const unsigned self = index_owner(index_, FILTER);
     quiescence_online(q, self);
