@@ -24,6 +24,13 @@ static inline int timing_compare(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Of the figures of all rounds, which it sorts. */
+static inline double timing_median(double rounds[TIMING_ROUNDS])
+{
+    qsort(rounds, TIMING_ROUNDS, sizeof rounds[0], timing_compare);
+    return rounds[TIMING_ROUNDS / 2];
+}
+
 /* Runs round(context) so many times; the median of the nanoseconds per operation, of which a round
  * has `operations`. */
 static inline double timing_median_ns(void (*round)(void *context), void *context,
@@ -35,6 +42,5 @@ static inline double timing_median_ns(void (*round)(void *context), void *contex
         round(context);
         rounds[i] = (double)(timing_now_ns() - begin) / operations;
     }
-    qsort(rounds, TIMING_ROUNDS, sizeof rounds[0], timing_compare);
-    return rounds[TIMING_ROUNDS / 2];
+    return timing_median(rounds);
 }

@@ -18,6 +18,7 @@ struct coded {
     uint8_t bytes[512];
     size_t len;
     struct mqtt_packet packet;
+    enum mqtt_version version;
     struct mqtt_params params;
 };
 
@@ -26,7 +27,11 @@ static void *coded(const struct mqtt_packet *packet, enum mqtt_version version)
     struct coded *c = calloc(1, sizeof *c);
     assert(c != NULL);
     c->packet = *packet;
-    c->params = (struct mqtt_params){.version = version, .packet_bytes_max = 1u << 20};
+    c->version = version;
+    c->params = (struct mqtt_params){
+        .version = packet->type == MQTT_CONNECT ? MQTT_VERSION_UNKNOWN : version,
+        .packet_bytes_max = 1u << 20,
+    };
     if (mqtt_encode(packet, version, c->bytes, sizeof c->bytes, &c->len) != MQTT_OK) {
         abort();
     }
@@ -60,15 +65,37 @@ static void *puback(void)
 
 static void *connect_packet(void)
 {
-    struct coded *c =
-        coded(&(struct mqtt_packet){.type = MQTT_CONNECT,
-                                    .connect = {.version = MQTT_V311,
-                                                .clean_start = true,
-                                                .keep_alive_s = 60,
-                                                .client_id = bytes_text("device-000017")}},
-              MQTT_V311);
-    c->params.version = MQTT_VERSION_UNKNOWN;
-    return c;
+    return coded(&(struct mqtt_packet){.type = MQTT_CONNECT,
+                                       .connect = {.version = MQTT_V311,
+                                                   .clean_start = true,
+                                                   .keep_alive_s = 60,
+                                                   .client_id = bytes_text("device-000017")}},
+                 MQTT_V311);
+}
+
+/* As the broker answers without a setting: how much may be on its way, and the topic aliases. */
+static void *connack_v5(void)
+{
+    static const uint8_t terms[] = {0x21, 4, 0, 0x22, 0, 10};
+    return coded(&(struct mqtt_packet){.type = MQTT_CONNACK,
+                                       .connack.properties.raw = bytes_of(terms, sizeof terms)},
+                 MQTT_V5);
+}
+
+/* With a reason, so not in the short form. PUBACK, PUBREC and PUBCOMP differ in the first byte. */
+static void *pubrel_v5(void)
+{
+    return coded(&(struct mqtt_packet){.type = MQTT_PUBREL,
+                                       .ack = {.packet_id = 7,
+                                               .reason = MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND}},
+                 MQTT_V5);
+}
+
+static void *disconnect_v5(void)
+{
+    return coded(&(struct mqtt_packet){.type = MQTT_DISCONNECT,
+                                       .disconnect.reason = MQTT_REASON_SESSION_TAKEN_OVER},
+                 MQTT_V5);
 }
 
 static void *subscribe(void)
@@ -77,6 +104,23 @@ static void *subscribe(void)
     return coded(
         &(struct mqtt_packet){.type = MQTT_SUBSCRIBE,
                               .subscribe = {.packet_id = 7, .filters = bytes_of(filter, 15)}},
+        MQTT_V311);
+}
+
+static void *suback_v5(void)
+{
+    static const uint8_t granted[] = {1, 0, 2, 1};
+    return coded(&(struct mqtt_packet){.type = MQTT_SUBACK,
+                                       .suback = {.packet_id = 7, .reasons = bytes_of(granted, 4)}},
+                 MQTT_V5);
+}
+
+static void *unsubscribe(void)
+{
+    static const uint8_t filter[] = "\0\x0csite/+/state";
+    return coded(
+        &(struct mqtt_packet){.type = MQTT_UNSUBSCRIBE,
+                              .subscribe = {.packet_id = 7, .filters = bytes_of(filter, 14)}},
         MQTT_V311);
 }
 
@@ -99,7 +143,7 @@ static void encode(void *state, uint64_t count)
     uint8_t out[512];
     for (uint64_t i = 0; i < count; i++) {
         size_t used;
-        if (mqtt_encode(&c->packet, c->params.version, out, sizeof out, &used) != MQTT_OK) {
+        if (mqtt_encode(&c->packet, c->version, out, sizeof out, &used) != MQTT_OK) {
             abort();
         }
         micro_use(used + out[0]);
@@ -150,9 +194,16 @@ const struct micro micro_codec[] = {
     {"decode_puback", puback, decode, free},
     {"decode_connect", connect_packet, decode, free},
     {"decode_subscribe", subscribe, decode, free},
+    {"decode_unsubscribe", unsubscribe, decode, free},
+    {"decode_pubrel_v5", pubrel_v5, decode, free},
     {"encode_publish_q0", publish_q0, encode, free},
     {"encode_publish_q1_v5", publish_q1_v5, encode, free},
     {"encode_puback", puback, encode, free},
+    {"encode_pubrel_v5", pubrel_v5, encode, free},
+    {"encode_connect", connect_packet, encode, free},
+    {"encode_connack_v5", connack_v5, encode, free},
+    {"encode_suback_v5", suback_v5, encode, free},
+    {"encode_disconnect_v5", disconnect_v5, encode, free},
     {"topic_name_valid", NULL, name_valid, NULL},
     {"topic_filter_valid", NULL, filter_valid, NULL},
     {"utf8_valid_1k", text, utf8, free},

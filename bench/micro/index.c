@@ -16,6 +16,7 @@
 #define TOPICS       64u /* asked for in turn; a power of two */
 #define TEXT_BYTES   64u
 #define SITE_SENSORS 100u
+#define COMERS       64u /* filters that come and go; a power of two */
 
 struct bench {
     struct quiescence *q;
@@ -23,6 +24,7 @@ struct bench {
     struct match match;
     struct match_cache *cache;
     char topics[TOPICS][TEXT_BYTES];
+    char comers[COMERS][TEXT_BYTES];
 };
 
 static void add(struct bench *b, const char *filter)
@@ -72,6 +74,10 @@ static void *create(unsigned sites)
         snprintf(b->topics[i], TEXT_BYTES, "site/%u/line/%u/sensor/%u/state", i * 7 % sites, i % 10,
                  i % 3);
     }
+    for (unsigned i = 0; i < COMERS; i++) {
+        snprintf(b->comers[i], TEXT_BYTES, "site/%u/line/%u/sensor/%u/%s", sites, i / 10, i % 10,
+                 i % 5 == 4 ? "+" : "state");
+    }
     return b;
 }
 
@@ -120,6 +126,51 @@ static void match_again(void *state, uint64_t count)
     }
 }
 
+/* ---- changes: of filters like the others, for a site of their own */
+
+static void all_go(void *state)
+{
+    struct bench *b = state;
+    for (unsigned i = 0; i < COMERS; i++) {
+        index_remove(b->index, 0, bytes_text(b->comers[i]), 0);
+        quiescence_pass(b->q, 0);
+    }
+}
+
+static void all_come(void *state)
+{
+    struct bench *b = state;
+    for (unsigned i = 0; i < COMERS; i++) {
+        add(b, b->comers[i]);
+        quiescence_pass(b->q, 0);
+    }
+}
+
+static void add_one(void *state, uint64_t count)
+{
+    struct bench *b = state;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % COMERS == 0) {
+            micro_aside(all_go, b);
+        }
+        add(b, b->comers[i % COMERS]);
+        quiescence_pass(b->q, 0);
+    }
+}
+
+static void remove_one(void *state, uint64_t count)
+{
+    struct bench *b = state;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % COMERS == 0) {
+            micro_aside(all_come, b);
+        }
+        index_remove(b->index, 0, bytes_text(b->comers[i % COMERS]), 0);
+        quiescence_pass(b->q, 0);
+    }
+}
+
+/* The only filter of its shape, which comes and goes with it. */
 static void add_remove(void *state, uint64_t count)
 {
     struct bench *b = state;
@@ -140,6 +191,10 @@ const struct micro micro_index[] = {
     {"index_match_1e3", thousand, match, destroy},
     {"index_match_1e5", hundred_thousand, match, destroy},
     {"index_match_cached", thousand, match_again, destroy},
+    {"index_add_1e3", thousand, add_one, destroy},
+    {"index_add_1e5", hundred_thousand, add_one, destroy},
+    {"index_remove_1e3", thousand, remove_one, destroy},
+    {"index_remove_1e5", hundred_thousand, remove_one, destroy},
     {"index_add_remove_1e3", thousand, add_remove, destroy},
     {"index_add_remove_1e5", hundred_thousand, add_remove, destroy},
     {.name = NULL},

@@ -5,11 +5,9 @@
     instructions.py --bin build/release/bin             # compares with instructions.tsv
     instructions.py --bin build/release/bin --update    # writes that file anew
 
-Times move with the machine and its neighbours; the instructions of the same program do not, but for
-the seeds that it draws from the kernel, which move a figure by a per cent. callgrind counts them. One
-that has grown by
-more than 5 % fails; one that has shrunk by more is said, so that the file gets its new value. Of gcc
-12's release build; another compiler has other figures.
+Times move with the machine and its neighbours; the instructions of the same program do not. callgrind
+counts them. One that has grown by more than 5 % fails; one that has shrunk by more is said, so that the
+file gets its new value. Of gcc 12's release build; another compiler has other figures.
 """
 import argparse
 import concurrent.futures
@@ -27,7 +25,8 @@ TOLERANCE = 0.05
 def instructions(program, name):
     """Of one operation."""
     run = subprocess.run(['valgrind', '--tool=callgrind', '--callgrind-out-file=/dev/null',
-                          '--toggle-collect=counted_run', program, '--count', str(OPERATIONS), name],
+                          '--toggle-collect=counted_run', '--toggle-collect=micro_aside',
+                          program, '--count', str(OPERATIONS), name],
                          stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     found = re.search(r'Collected : (\d+)', run.stderr)
     if run.returncode != 0 or found is None:

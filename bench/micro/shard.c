@@ -11,6 +11,7 @@
 
 #define BATCH        64u /* as a busy turn hands over */
 #define RECORD_BYTES 32u
+#define RECORDS      1024u /* go into the ring at once */
 #define TIMERS       1024u /* a power of two */
 #define WINDOW       16u
 
@@ -26,14 +27,19 @@ static void mailbox_free(void *state)
     mailbox_destroy(state);
 }
 
+static void put(struct mailbox *m, uint64_t i)
+{
+    void *record = mailbox_reserve(m, RECORD_BYTES);
+    assert(record != NULL);
+    memcpy(record, &i, sizeof i);
+    mailbox_commit(m);
+}
+
 static void hand_over(void *state, uint64_t count)
 {
     struct mailbox *m = state;
     for (uint64_t i = 0; i < count; i++) {
-        void *record = mailbox_reserve(m, RECORD_BYTES);
-        assert(record != NULL);
-        memcpy(record, &i, sizeof i);
-        mailbox_commit(m);
+        put(m, i);
         if (i % BATCH != BATCH - 1 && i != count - 1) {
             continue;
         }
@@ -43,6 +49,51 @@ static void hand_over(void *state, uint64_t count)
             micro_use((uint64_t)(uintptr_t)got);
             mailbox_release(m);
         }
+    }
+}
+
+static void take_all(void *state)
+{
+    size_t len;
+    while (mailbox_peek(state, &len) != NULL) {
+        mailbox_release(state);
+    }
+}
+
+static void fill(void *state)
+{
+    take_all(state);
+    for (unsigned i = 0; i < RECORDS; i++) {
+        put(state, i);
+    }
+    micro_use(mailbox_publish(state));
+}
+
+static void push(void *state, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % RECORDS == 0) {
+            micro_aside(take_all, state);
+        }
+        put(state, i);
+        if (i % BATCH == BATCH - 1) {
+            micro_use(mailbox_publish(state));
+        }
+    }
+    micro_use(mailbox_publish(state));
+}
+
+static void pop(void *state, uint64_t count)
+{
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % RECORDS == 0) {
+            micro_aside(fill, state);
+        }
+        size_t len;
+        const void *got = mailbox_peek(state, &len);
+        assert(got != NULL);
+        micro_use((uint64_t)(uintptr_t)got);
+        mailbox_release(state);
     }
 }
 
@@ -84,6 +135,25 @@ static void set_again(void *state, uint64_t count)
     struct timers *t = state;
     for (uint64_t i = 0; i < count; i++) {
         wheel_set(t->wheel, &t->timers[i % TIMERS], 90000 + i % 5000);
+    }
+}
+
+static void set_all(void *state)
+{
+    struct timers *t = state;
+    for (unsigned i = 0; i < TIMERS; i++) {
+        wheel_set(t->wheel, &t->timers[i], 90000 + i % 5000);
+    }
+}
+
+static void cancel(void *state, uint64_t count)
+{
+    struct timers *t = state;
+    for (uint64_t i = 0; i < count; i++) {
+        if (i % TIMERS == 0) {
+            micro_aside(set_all, t);
+        }
+        wheel_cancel(t->wheel, &t->timers[i % TIMERS]);
     }
 }
 
@@ -181,7 +251,10 @@ static void deliver_q2(void *state, uint64_t count)
 
 const struct micro micro_shard[] = {
     {"mailbox_hand_over", mailbox, hand_over, mailbox_free},
+    {"mailbox_push", mailbox, push, mailbox_free},
+    {"mailbox_pop", mailbox, pop, mailbox_free},
     {"wheel_set_again", timers, set_again, timers_free},
+    {"wheel_cancel", timers, cancel, timers_free},
     {"wheel_set_and_fire", timers, set_and_fire, timers_free},
     {"message_create_put", NULL, make_message, NULL},
     {"outqueue_qos1", queue, deliver_q1, queue_free},
