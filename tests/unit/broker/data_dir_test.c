@@ -176,6 +176,7 @@ Test(data_dir, says_why_it_cannot_be_reached)
 Test(data_dir, needs_the_permission)
 {
     if (geteuid() == 0) {
+        end(); /* a test that is skipped comes to no end */
         cr_skip_test("root has every permission");
     }
     struct data_dir d;
