@@ -25,6 +25,7 @@ struct io_driver {
     void (*shutdown_write)(struct io *io, struct io_socket *s);
     void (*close)(struct io *io, struct io_socket *s);
     void (*wake)(struct io *from, struct io *to); /* both have this driver */
+    bool (*has_news)(struct io *io);
     void (*wake_external)(struct io *to);
     void (*turn)(struct io *io, uint64_t timeout_ns);
     void (*submit)(struct io *io);

@@ -103,6 +103,11 @@ void io_close(struct io *io, struct io_socket *s)
     io->driver->close(io, s);
 }
 
+bool io_has_news(struct io *io)
+{
+    return io->driver->has_news(io);
+}
+
 void io_wake(struct io *from, struct io *to)
 {
     assert(from != to);

@@ -6,10 +6,10 @@
  * behind the same functions: `struct io` begins with a table of them. Completions arrive as calls
  * of struct io_handlers, only from inside io_turn().
  *
- * Owner: the shard's thread, of the io and of its sockets; only io_wake_external() and
- * io_send_at_once() may be called from elsewhere (any thread), and io_wake(from, to) touches
- * nothing of `to` but its ring. Memory: receive buffers are shared by all connections of the io; an
- * idle connection holds none.
+ * Owner: the shard's thread, of the io and of its sockets; only io_wake_external(),
+ * io_send_at_once() and io_has_news() may be called from elsewhere (any thread), and
+ * io_wake(from, to) touches nothing of `to` but its ring. Memory: receive buffers are shared by all
+ * connections of the io; an idle connection holds none.
  */
 #pragma once
 
@@ -140,6 +140,11 @@ void io_close(struct io *io, struct io_socket *s);
 /* Makes the io_turn() of `to`, on another thread, come back (at the latest when `from` next turns).
  */
 void io_wake(struct io *from, struct io *to);
+
+/* Has something come that its thread has yet to see, and is about to wake for? Any thread may ask.
+ */
+bool io_has_news(struct io *io);
+
 void io_wake_external(struct io *to); /* from any thread; async-signal-safe */
 
 /*

@@ -262,6 +262,15 @@ static void wake(struct io *from, struct io *to)
     io_count(from, IO_WAKE_UPS);
 }
 
+/* The kernel sets the flag when there is something for the thread to run, and clears it when the
+ * thread does, which then shows as completions. */
+static bool has_news(struct io *io)
+{
+    const struct io_uring *const ring = &uring_of(io)->ring;
+    return (IO_URING_READ_ONCE(*ring->sq.kflags) & IORING_SQ_TASKRUN) != 0 ||
+           io_uring_smp_load_acquire(ring->cq.ktail) != io_uring_smp_load_acquire(ring->cq.khead);
+}
+
 static void on_number(struct uring *u, const struct io_uring_cqe *cqe)
 {
     const enum uring_number number = (enum uring_number)(cqe->user_data >> 16);
@@ -437,6 +446,7 @@ static const struct io_driver driver = {
     .shutdown_write = uring_shutdown_write,
     .close = uring_close,
     .wake = wake,
+    .has_news = has_news,
     .wake_external = wake_external,
     .turn = turn,
     .submit = submit,

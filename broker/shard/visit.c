@@ -99,7 +99,9 @@ void visit_or_wake(struct shard *s, struct shard *to)
     if (!claim_is_free(&to->claim)) {
         return;
     }
-    if (s->post.out[to->id].shown > VISIT_DELIVERIES || !claim_visit(&to->claim)) {
+    /* What its clients have sent before this mail came is to be heard before it: a DISCONNECT. */
+    if (s->post.out[to->id].shown > VISIT_DELIVERIES || io_has_news(to->io) ||
+        !claim_visit(&to->claim)) {
         wake(s, to);
         return;
     }

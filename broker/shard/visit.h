@@ -6,8 +6,9 @@
  * its owner's alone. Its thread sleeps on.
  *
  * What is more than a little, or anything but a delivery, or does not fit into a socket, is the
- * owner's, who is woken then. So at low rates threads do not wake each other, and where there is
- * much to do all of them work.
+ * owner's, who is woken then; and so is all mail while clients have sent something that the owner
+ * has yet to hear, as it would be out of turn. So at low rates threads do not wake each other, and
+ * where there is much to do all of them work.
  *
  * Owner: the visiting thread, for as long as it has the claim: VISIT_DELIVERIES at most, about.
  */

@@ -587,6 +587,11 @@ bool io_fake_is_woken(const struct io *io)
     return fake_of(io)->woken;
 }
 
+static bool fake_has_news(struct io *io)
+{
+    return io_fake_has_pending(io);
+}
+
 struct io *io_fake_create(struct io_fake_net *net, const struct io_handlers *handlers,
                           void *context)
 {
@@ -627,6 +632,7 @@ static const struct io_driver driver = {
     .shutdown_write = fake_shutdown_write,
     .close = fake_close,
     .wake = fake_wake,
+    .has_news = fake_has_news,
     .wake_external = fake_wake_external,
     .turn = fake_turn,
     .submit = fake_submit,

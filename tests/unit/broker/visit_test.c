@@ -217,3 +217,19 @@ Test(visit, who_is_to_be_sent_away_is_the_owners)
     cr_expect(client_is_ended(p.sub));
     fake_node_destroy(p.n);
 }
+
+/* Else a message of after its DISCONNECT would be sent to it, and not wait in its session. */
+Test(visit, a_client_that_has_said_something_is_heard_first)
+{
+    struct pair p = pair_create(SETTINGS(), 0);
+    client_send_disconnect(p.sub, MQTT_REASON_SUCCESS);
+    client_say(p.pub, "t", "1", 0);
+    fake_node_step(p.n, p.near);
+    cr_expect_eq(fake_node_count(p.n, METRIC_mail_visited), 0);
+    cr_expect(is_woken(&p));
+    fake_node_settle(p.n);
+    cr_expect_eq(fake_node_count(p.n, METRIC_drop_qos0_offline) +
+                     fake_node_count(p.n, METRIC_publish_sent),
+                 0, "the session has ended, and its subscription");
+    fake_node_destroy(p.n);
+}
