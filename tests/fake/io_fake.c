@@ -355,6 +355,16 @@ static void fake_send(struct io *io, struct io_socket *s, const struct iovec *io
     begin(c, &c->send);
 }
 
+/* Moves to the client what it has room for; how much that was. */
+static size_t put_in_window(struct connection *c, const struct iovec *v)
+{
+    const size_t used = pipe_len(&c->out);
+    const size_t room = c->window > used ? c->window - used : 0;
+    const size_t len = v->iov_len < room ? v->iov_len : room;
+    pipe_put(&c->out, v->iov_base, len);
+    return len;
+}
+
 static size_t fake_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
                                 unsigned n)
 {
@@ -363,10 +373,7 @@ static size_t fake_send_at_once(struct io *io, const struct io_socket *s, const 
 
     size_t sent = 0;
     for (unsigned i = 0; i < n && !c->client_reset; i++) {
-        const size_t used = pipe_len(&c->out);
-        const size_t room = c->window > used ? c->window - used : 0;
-        const size_t len = iov[i].iov_len < room ? iov[i].iov_len : room;
-        pipe_put(&c->out, iov[i].iov_base, len);
+        const size_t len = put_in_window(c, &iov[i]);
         sent += len;
         if (len < iov[i].iov_len) {
             break;
@@ -430,15 +437,12 @@ static void accept_waiting(struct fake *f)
     f->waiting_count = kept;
 }
 
-/* Moves to the client what it has room for; whether that was all. */
+/* Moves to the client what it has room for of the send; whether that was all. */
 static bool move_out(struct connection *c)
 {
     for (unsigned i = 0; i < c->iov_count; i++) {
         struct iovec *const v = &c->iov[i];
-        const size_t used = pipe_len(&c->out);
-        const size_t room = c->window > used ? c->window - used : 0;
-        const size_t len = v->iov_len < room ? v->iov_len : room;
-        pipe_put(&c->out, v->iov_base, len);
+        const size_t len = put_in_window(c, v);
         v->iov_base = (uint8_t *)v->iov_base + len;
         v->iov_len -= len;
         if (v->iov_len > 0) {

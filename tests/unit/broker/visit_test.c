@@ -31,6 +31,16 @@ static const char *id_of(struct fake_node *n, unsigned shard, unsigned *nth)
     return id;
 }
 
+/* A filter whose part of the index that shard writes. */
+static const char *filter_of(const struct fake_node *n, unsigned shard)
+{
+    static char filter[16] = "f";
+    for (unsigned i = 0; index_owner(n->node->index, bytes_text(filter)) != shard; i++) {
+        snprintf(filter, sizeof filter, "f%u", i);
+    }
+    return filter;
+}
+
 /* A subscriber of t on the far shard, which sleeps, and a publisher on the near one. */
 static struct pair pair_create(const char *const settings[], uint8_t qos)
 {
@@ -145,11 +155,7 @@ Test(visit, who_has_gone_is_the_owners)
 Test(visit, other_mail_wakes)
 {
     struct pair p = pair_create(SETTINGS(), 0);
-    char filter[16] = "f";
-    for (unsigned i = 0; index_owner(p.n->node->index, bytes_text(filter)) != p.far; i++) {
-        snprintf(filter, sizeof filter, "f%u", i);
-    }
-    client_send_subscribe(p.pub, ASK(.filter = filter));
+    client_send_subscribe(p.pub, ASK(.filter = filter_of(p.n, p.far)));
     client_say(p.pub, "t", "1", 0);
     fake_node_step(p.n, p.near);
     cr_expect(is_woken(&p));
@@ -179,10 +185,7 @@ Test(visit, is_of_this_moment)
 Test(visit, who_has_left_its_group_is_the_owners)
 {
     struct pair p = pair_create(SETTINGS(), 0);
-    char topic[16] = "t";
-    for (unsigned i = 0; index_owner(p.n->node->index, bytes_text(topic)) != p.near; i++) {
-        snprintf(topic, sizeof topic, "t%u", i);
-    }
+    const char *const topic = filter_of(p.n, p.near);
     char filter[32];
     snprintf(filter, sizeof filter, "$share/group/%s", topic);
     client_subscribe(p.sub, filter, 1);
