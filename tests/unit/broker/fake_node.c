@@ -69,14 +69,19 @@ static void free_config(void *config)
     config_destroy(config);
 }
 
+void fake_node_configure(struct fake_node *n, const char *const settings[])
+{
+    struct config *former = n->config;
+    n->config = load(settings);
+    atomic_store_explicit(&n->node->config, n->config, memory_order_release);
+    after_quiescent(n->node->quiescence, n->node->shard_count, free_config, former);
+}
+
 void fake_node_reload(struct fake_node *n, const char *const settings[])
 {
     struct quiescence *q = n->node->quiescence;
     const unsigned main_thread = n->node->shard_count;
-    struct config *former = n->config;
-    n->config = load(settings);
-    atomic_store_explicit(&n->node->config, n->config, memory_order_release);
-    after_quiescent(q, main_thread, free_config, former);
+    fake_node_configure(n, settings);
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         fake_node_step(n, i);
     }

@@ -36,6 +36,9 @@ struct fake_node *fake_node_create(unsigned shards, const char *const settings[]
 /* Tells the clients to go, waits for them, and frees all; not a message may be left over. */
 void fake_node_destroy(struct fake_node *n);
 
+/* Those settings are in force from now on, and no shard has run since. */
+void fake_node_configure(struct fake_node *n, const char *const settings[]);
+
 /* As SIGHUP does: those settings and no others from now on. */
 void fake_node_reload(struct fake_node *n, const char *const settings[]);
 

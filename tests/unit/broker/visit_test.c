@@ -171,8 +171,8 @@ Test(visit, is_of_this_moment)
     struct pair p = pair_create(SETTINGS(), 1);
     struct shard *far = p.n->node->shards[p.far];
     const uint64_t before_ms = far->now_ms;
-    fake_node_reload(p.n, SETTINGS("limits.inflight_max=1"));
     p.sub->acks = false;
+    fake_node_configure(p.n, SETTINGS("limits.inflight_max=1")); /* the far one sleeps on */
     client_say(p.pub, "t", "1", 1);
     client_say(p.pub, "t", "2", 1);
     fake_node_step(p.n, p.near);
