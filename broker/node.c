@@ -26,7 +26,7 @@
 static bool shard_init_tables(struct shard *s)
 {
     struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id, &s->subscriptions,
-                                    &s->shares};
+                                    &s->members};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (table_init(tables[i]) != 0) {
             return false;
@@ -158,7 +158,7 @@ static void shard_destroy(struct shard *s)
     table_fini(&s->filters);
     table_fini(&s->filters_by_id);
     table_fini(&s->subscriptions);
-    table_fini(&s->shares);
+    table_fini(&s->members);
     free(s);
 }
 

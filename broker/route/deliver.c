@@ -8,6 +8,7 @@
 #include "broker/conn/conn.h"
 #include "broker/image.h"
 #include "broker/message.h"
+#include "broker/route/index.h"
 #include "broker/route/local.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -228,8 +229,9 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     image_end(&s->image);
 }
 
-void deliver_to_seat(struct subscription *sub, struct message *m, uint64_t group_id)
+void deliver_to_member(const struct share_member *member, struct message *m, uint64_t group_id)
 {
+    const struct subscription *sub = member->subscription;
     ASSERT_OWNED(sub->session->shard);
 
     struct delivery d = {

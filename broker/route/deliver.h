@@ -17,13 +17,14 @@
 
 struct message;
 struct shard;
-struct subscription;
+struct share_member;
 
 /* To the subscribers of these filters; ids that are not (any longer) known here are passed over. */
 void deliver_to_filters(struct shard *s, struct message *message, const uint64_t *filter_ids,
                         size_t count);
 
-/* To one member of the shared subscription `group_id`. */
-void deliver_to_seat(struct subscription *subscription, struct message *message, uint64_t group_id);
+/* To one member of the shared subscription `group_id`, who is of this shard and has not left. */
+void deliver_to_member(const struct share_member *member, struct message *message,
+                       uint64_t group_id);
 
 void deliver_fini(struct shard *s); /* the scratch */

@@ -265,15 +265,16 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
     return INDEX_OK;
 }
 
-void index_share_leave(struct index *index, unsigned self, struct bytes share_name,
-                       struct bytes filter, struct share_member *member)
+void index_share_leave(struct index *index, unsigned self, struct share_member *member)
 {
+    struct share_group *const group = member->group;
+    if (group == NULL) {
+        free(member); /* nobody has seen it */
+        return;
+    }
+    struct filter *const f = group->filter;
+    const struct bytes filter = bytes_of(f->text, f->len);
     struct part *const part = owned_part(index, self, filter);
-    struct filter *const f = part_find(part, filter);
-    assert(f != NULL);
-    struct share_group *const group = group_find(part, f, share_name);
-    assert(group != NULL);
-
     const size_t bytes = share_group_bytes(group);
     const uint32_t left = share_group_leave(group, member, index->quiescence, self);
     part_count_bytes(part, (ptrdiff_t)(share_group_bytes(group) - bytes));

@@ -20,6 +20,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
@@ -27,6 +28,8 @@
 
 struct index;
 struct quiescence;
+struct share_group; /* opaque; a match's is valid until the caller's next quiescent point */
+struct subscription;
 
 enum index_err {
     INDEX_OK = 0,
@@ -58,19 +61,25 @@ void index_remove(struct index *index, unsigned self, struct bytes filter, unsig
  * after_quiescent(), once it has left (index_destroy() frees those that are still in).
  */
 struct share_member {
-    uint64_t subscription_id; /* the session's shard finds the subscription by it; unique, not 0 */
+    uint64_t subscription_id; /* unique, not 0 */
     uint64_t client_hash;     /* of the client identifier, for hash strategies' stability */
     uint32_t shard;
-    uint32_t place;         /* the index's own: where in the group */
     _Atomic uint8_t online; /* written by `shard`, read by all, relaxed: 1 while connected */
+
+    /* The index's own: where it is. */
+    uint32_t place;
+    struct share_group *group; /* NULL: it has not joined */
+
+    /* `shard`'s own (route/local.c). */
+    struct table_link by_id;
+    struct subscription *subscription; /* NULL once it has left */
 };
 
 NODISCARD enum index_err index_share_join(struct index *index, unsigned self,
                                           struct bytes share_name, struct bytes filter,
                                           struct share_member *member, uint64_t *group_id);
-/* Takes the member out and frees it when nobody reads it any longer. */
-void index_share_leave(struct index *index, unsigned self, struct bytes share_name,
-                       struct bytes filter, struct share_member *member);
+/* Takes the member out, if it could join, and frees it when nobody reads it any longer. */
+void index_share_leave(struct index *index, unsigned self, struct share_member *member);
 
 /* ---- matching; on any shard's thread, between two of its quiescent points */
 
@@ -78,8 +87,6 @@ struct match_filter {
     uint64_t filter_id;
     uint64_t shards; /* bit per shard that has subscribers; not 0 */
 };
-
-struct share_group; /* opaque; valid until the caller's next quiescent point */
 
 /* Scratch, owned by the caller's shard; grows to the largest match and is reused. */
 struct match {
@@ -129,7 +136,7 @@ struct share_choice {
     unsigned self; /* the choosing shard; round robin and sticky keep their place per shard */
     uint64_t publisher_hash; /* of the publisher's client identifier */
     uint64_t topic_hash;
-    uint64_t random; /* fresh for each call */
+    uint64_t random; /* SHARE_RANDOM: fresh for each call */
     uint64_t except; /* a subscription_id that must not be chosen, 0: none */
 };
 

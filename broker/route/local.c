@@ -40,13 +40,18 @@ struct post_filter_remove {
     struct filter_copy *filter;
 };
 
-struct post_share {
+struct post_share_join {
     struct post_head head;
     struct filter_copy *filter;
-    struct share_member *member;
-    uint64_t seat_id;
+    struct share_member *member; /* in the answer not to be touched if it has left meanwhile */
+    uint64_t subscription_id;    /* the member's */
     struct subscribe_job *job;
-    uint64_t group_id; /* in the answer; 0: out of memory */
+    bool failed; /* the answer: out of memory */
+};
+
+struct post_share_leave {
+    struct post_head head;
+    struct share_member *member;
 };
 
 /* "$share/NAME/FILTER" less "$share/NAME/" */
@@ -263,40 +268,29 @@ struct subscription *local_find(struct session *session, struct bytes filter)
     return f == NULL ? NULL : find_in(session, f);
 }
 
-static struct share_seat *seat_create(struct session *session, struct subscription *sub)
+static struct share_member *member_create(struct session *session, struct subscription *sub)
 {
     struct shard *s = session->shard;
-    struct share_seat *seat = calloc(1, sizeof *seat);
     struct share_member *member = calloc(1, sizeof *member);
-    if (seat == NULL || member == NULL) {
-        free(seat);
-        free(member);
+    if (member == NULL) {
         return NULL;
     }
-    seat->id = shard_serial(s);
-    seat->subscription = sub;
-    seat->member = member;
-    member->subscription_id = seat->id;
+    member->subscription_id = shard_serial(s);
     member->client_hash = session->client_hash;
     member->shard = s->id;
+    member->subscription = sub;
     atomic_init(&member->online, session->conn != NULL);
-    table_insert(&s->shares, &seat->by_id, id_hash(seat->id));
-    return seat;
+    table_insert(&s->members, &member->by_id, id_hash(member->subscription_id));
+    return member;
 }
 
-static void seat_free(struct shard *s, struct share_seat *seat)
+struct share_member *local_member(struct shard *s, uint64_t subscription_id)
 {
-    table_remove(&s->shares, &seat->by_id);
-    free(seat);
-}
-
-struct subscription *local_by_seat(struct shard *s, uint64_t seat_id)
-{
-    struct table_link *link = table_find(&s->shares, id_hash(seat_id));
+    struct table_link *link = table_find(&s->members, id_hash(subscription_id));
     for (; link != NULL; link = table_find_next(link)) {
-        const struct share_seat *seat = table_object(link, struct share_seat, by_id);
-        if (seat->id == seat_id) {
-            return seat->subscription;
+        struct share_member *member = table_object(link, struct share_member, by_id);
+        if (member->subscription_id == subscription_id) {
+            return member;
         }
     }
     return NULL;
@@ -314,8 +308,8 @@ static struct subscription *subscription_create(struct session *session, struct 
     sub->filter = f;
     sub->options = *options;
     if (f->shared) {
-        sub->seat = seat_create(session, sub);
-        if (sub->seat == NULL) {
+        sub->member = member_create(session, sub);
+        if (sub->member == NULL) {
             free(sub);
             return NULL;
         }
@@ -333,7 +327,7 @@ static struct subscription *subscription_create(struct session *session, struct 
     return sub;
 }
 
-/* Out of the shard's own structures; the index is the caller's. */
+/* Out of the shard's own structures; the index is the caller's, and so is the member. */
 static void subscription_free(struct subscription *sub)
 {
     struct session *session = sub->session;
@@ -352,8 +346,9 @@ static void subscription_free(struct subscription *sub)
     session->subscription_count--;
     session->subscription_bytes -= local_subscription_bytes(local_filter_name(sub->filter));
     s->subscription_bytes -= SUBSCRIPTION_BYTES;
-    if (sub->seat != NULL) {
-        seat_free(s, sub->seat);
+    if (sub->member != NULL) {
+        table_remove(&s->members, &sub->member->by_id);
+        sub->member->subscription = NULL;
     }
     free(sub);
 }
@@ -400,8 +395,8 @@ static enum local_err filter_announce(struct shard *s, struct local_filter *f,
 }
 
 /* Lets the member into its group. */
-static enum local_err seat_announce(struct shard *s, struct subscription *sub,
-                                    struct subscribe_job *job)
+static enum local_err member_announce(struct shard *s, struct subscription *sub,
+                                      struct subscribe_job *job)
 {
     struct local_filter *f = sub->filter;
     const unsigned owner = owner_of(f);
@@ -409,24 +404,22 @@ static enum local_err seat_announce(struct shard *s, struct subscription *sub,
         const struct bytes name = local_filter_name(f);
         uint64_t group_id;
         if (index_share_join(s->node->index, s->id, share_part(name, f->share_name_len),
-                             plain_part(name, f->share_name_len), sub->seat->member,
+                             plain_part(name, f->share_name_len), sub->member,
                              &group_id) != INDEX_OK) {
-            free(sub->seat->member);
             return LOCAL_NO_MEMORY;
         }
-        f->id = group_id;
         return LOCAL_OK;
     }
     struct filter_copy *copy = filter_copy(f);
     if (copy == NULL) {
-        free(sub->seat->member);
         return LOCAL_NO_MEMORY;
     }
-    struct post_share *join = post_reserve(s, owner, POST_SHARE_JOIN, sizeof *join);
+    struct post_share_join *join = post_reserve(s, owner, POST_SHARE_JOIN, sizeof *join);
     join->filter = copy;
-    join->member = sub->seat->member;
-    join->seat_id = sub->seat->id;
+    join->member = sub->member;
+    join->subscription_id = sub->member->subscription_id;
     join->job = job;
+    join->failed = false;
     post_commit(s, owner);
     job->pending++;
     return LOCAL_WAIT;
@@ -455,9 +448,11 @@ enum local_err local_subscribe(struct session *session, struct bytes filter,
     enum local_err err = LOCAL_NO_MEMORY;
     sub = subscription_create(session, f, options);
     if (sub != NULL) {
-        err = f->shared ? seat_announce(s, sub, job) : filter_announce(s, f, job);
+        struct share_member *const member = sub->member;
+        err = f->shared ? member_announce(s, sub, job) : filter_announce(s, f, job);
         if (err == LOCAL_NO_MEMORY) {
             subscription_free(sub);
+            free(member); /* nobody else has seen it */
         }
     }
     if (f->count == 0 && !f->adding) {
@@ -466,25 +461,15 @@ enum local_err local_subscribe(struct session *session, struct bytes filter,
     return err;
 }
 
-static void seat_leave(struct shard *s, const struct subscription *sub)
+/* Takes the member, which the shard has forgotten, out of its group. */
+static void member_leave(struct shard *s, unsigned owner, struct share_member *member)
 {
-    const struct local_filter *f = sub->filter;
-    const unsigned owner = owner_of(f);
     if (owner == s->id) {
-        const struct bytes name = local_filter_name(f);
-        index_share_leave(s->node->index, s->id, share_part(name, f->share_name_len),
-                          plain_part(name, f->share_name_len), sub->seat->member);
+        index_share_leave(s->node->index, s->id, member);
         return;
     }
-    struct filter_copy *copy = filter_copy(f);
-    if (copy ==
-        NULL) { /* it stays as a member that is never there: chosen last, then redispatched */
-        atomic_store_explicit(&sub->seat->member->online, 0, memory_order_relaxed);
-        return;
-    }
-    struct post_share *leave = post_reserve(s, owner, POST_SHARE_LEAVE, sizeof *leave);
-    leave->filter = copy;
-    leave->member = sub->seat->member;
+    struct post_share_leave *leave = post_reserve(s, owner, POST_SHARE_LEAVE, sizeof *leave);
+    leave->member = member;
     post_commit(s, owner);
 }
 
@@ -494,10 +479,11 @@ void local_unsubscribe(struct subscription *sub)
     struct local_filter *f = sub->filter;
     ASSERT_OWNED(s);
 
-    if (sub->seat != NULL) {
-        seat_leave(s, sub);
-    }
+    struct share_member *const member = sub->member;
     subscription_free(sub);
+    if (member != NULL) {
+        member_leave(s, owner_of(f), member);
+    }
     if (f->count == 0 && !f->adding) {
         filter_withdraw(s, f);
     }
@@ -514,8 +500,8 @@ void local_unsubscribe_all(struct session *session)
 void local_set_online(struct session *session, bool online)
 {
     for (struct subscription *sub = session->subscriptions; sub != NULL; sub = sub->next) {
-        if (sub->seat != NULL) {
-            atomic_store_explicit(&sub->seat->member->online, online, memory_order_relaxed);
+        if (sub->member != NULL) {
+            atomic_store_explicit(&sub->member->online, online, memory_order_relaxed);
         }
     }
 }
@@ -589,49 +575,42 @@ void local_on_filter_remove(struct shard *s, unsigned from, const struct post_he
 
 void local_on_share_join(struct shard *s, unsigned from, const struct post_head *record)
 {
-    const struct post_share *join = (const void *)record;
+    const struct post_share_join *join = (const void *)record;
     const struct bytes name = bytes_of(join->filter->name, join->filter->len);
     uint64_t group_id;
-    if (index_share_join(s->node->index, s->id, share_part(name, join->filter->share_name_len),
+    const bool failed =
+        index_share_join(s->node->index, s->id, share_part(name, join->filter->share_name_len),
                          plain_part(name, join->filter->share_name_len), join->member,
-                         &group_id) != INDEX_OK) {
-        group_id = 0;
-    }
-    struct post_share *joined = post_reserve(s, from, POST_SHARE_JOINED, sizeof *joined);
+                         &group_id) != INDEX_OK;
+    struct post_share_join *joined = post_reserve(s, from, POST_SHARE_JOINED, sizeof *joined);
     joined->filter = join->filter;
     joined->member = join->member;
-    joined->seat_id = join->seat_id;
+    joined->subscription_id = join->subscription_id;
     joined->job = join->job;
-    joined->group_id = group_id;
+    joined->failed = failed;
     post_commit(s, from);
 }
 
 void local_on_share_joined(struct shard *s, unsigned from, const struct post_head *record)
 {
     (void)from;
-    const struct post_share *joined = (const void *)record;
+    const struct post_share_join *joined = (const void *)record;
     free(joined->filter);
-    struct subscription *sub = local_by_seat(s, joined->seat_id);
-    if (sub != NULL && joined->group_id != 0) {
-        sub->filter->id = joined->group_id;
-    } else if (sub != NULL) {
-        struct local_filter *f = sub->filter;
-        free(joined->member);
-        subscription_free(sub);
+    struct share_member *member = local_member(s, joined->subscription_id);
+    if (member != NULL && joined->failed) { /* if it has left, it is freed where it went */
+        struct local_filter *f = member->subscription->filter;
+        subscription_free(member->subscription);
+        free(member);
         if (f->count == 0) {
             filter_withdraw(s, f);
         }
     }
-    job_step(s, joined->job, joined->group_id == 0);
+    job_step(s, joined->job, joined->failed);
 }
 
 void local_on_share_leave(struct shard *s, unsigned from, const struct post_head *record)
 {
     (void)from;
-    const struct post_share *leave = (const void *)record;
-    struct filter_copy *copy = leave->filter;
-    const struct bytes name = bytes_of(copy->name, copy->len);
-    index_share_leave(s->node->index, s->id, share_part(name, copy->share_name_len),
-                      plain_part(name, copy->share_name_len), leave->member);
-    free(copy);
+    index_share_leave(s->node->index, s->id,
+                      ((const struct post_share_leave *)(const void *)record)->member);
 }

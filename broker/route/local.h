@@ -51,20 +51,12 @@ struct local_filter {
     uint8_t name[]; /* the whole, with $share */
 };
 
-/* A session's seat in a shared-subscription group. */
-struct share_seat {
-    struct table_link by_id;
-    uint64_t id; /* the member's subscription_id */
-    struct subscription *subscription;
-    struct share_member *member; /* the index's to free */
-};
-
 struct subscription {
     struct table_link by_session;
     struct session *session;
     struct local_filter *filter;
     struct subscription *next, *prev; /* of the session */
-    struct share_seat *seat;          /* NULL: a plain subscription */
+    struct share_member *member;      /* the index's to free; NULL: a plain subscription */
     struct replay *replay;            /* session/replay.h's, which has to let go first; or NULL */
     uint32_t index;                   /* its place in the filter's array */
     struct subscribe_options options;
@@ -112,11 +104,11 @@ struct subscription *local_find(struct session *session, struct bytes filter); /
 void local_unsubscribe(struct subscription *subscription);
 void local_unsubscribe_all(struct session *session);
 
-/* The session's seats are preferred while it is connected. */
+/* The session is preferred in its groups while it is connected. */
 void local_set_online(struct session *session, bool online);
 
-struct local_filter *local_filter_by_id(struct shard *s, uint64_t id); /* or NULL */
-struct subscription *local_by_seat(struct shard *s, uint64_t seat_id); /* or NULL */
+struct local_filter *local_filter_by_id(struct shard *s, uint64_t id);        /* or NULL */
+struct share_member *local_member(struct shard *s, uint64_t subscription_id); /* or NULL */
 
 /* At the end, without sessions: the filters that there was no memory to withdraw. */
 void local_fini(struct shard *s);

@@ -25,7 +25,7 @@ struct post_deliver_shared {
     struct post_head head;
     struct message *message; /* a reference, the record's */
     uint64_t group_id;
-    uint64_t seat_id;
+    uint64_t subscription_id; /* the member's */
     uint64_t publisher_hash;
 };
 
@@ -95,12 +95,14 @@ _Static_assert((int)SHARE_HASH_TOPIC == (int)CONFIG_HASH_TOPIC, "strategies");
 static void give_to_group(struct shard *s, const struct share_group *group, struct message *m,
                           uint64_t publisher_hash, uint64_t except)
 {
+    const enum share_strategy strategy =
+        (enum share_strategy)s->config->shared_subscriptions.strategy;
     const struct share_choice how = {
-        .strategy = (enum share_strategy)s->config->shared_subscriptions.strategy,
+        .strategy = strategy,
         .self = s->id,
         .publisher_hash = publisher_hash,
         .topic_hash = m->topic_hash,
-        .random = shard_random(s),
+        .random = strategy == SHARE_RANDOM ? shard_random(s) : 0,
         .except = except,
     };
     const struct share_member *member = share_pick(group, &how);
@@ -110,9 +112,8 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
     }
     const uint64_t group_id = share_group_id(group);
     if (member->shard == s->id) {
-        struct subscription *sub = local_by_seat(s, member->subscription_id);
-        if (sub != NULL) {
-            deliver_to_seat(sub, m, group_id);
+        if (member->subscription != NULL) {
+            deliver_to_member(member, m, group_id);
         } else { /* it has left, and the index's writer has yet to hear of it */
             shard_due(s, message_take(m, 1), group_id, member->subscription_id, publisher_hash);
         }
@@ -121,7 +122,7 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
     struct post_deliver_shared *p = post_reserve(s, member->shard, POST_DELIVER_SHARED, sizeof *p);
     p->message = message_take(m, 1);
     p->group_id = group_id;
-    p->seat_id = member->subscription_id;
+    p->subscription_id = member->subscription_id;
     p->publisher_hash = publisher_hash;
     post_commit(s, member->shard);
 }
@@ -130,13 +131,13 @@ void publish_on_deliver_shared(struct shard *s, unsigned from, const struct post
 {
     (void)from;
     const struct post_deliver_shared *p = (const void *)record;
-    struct subscription *sub = local_by_seat(s, p->seat_id);
-    if (sub != NULL) {
-        deliver_to_seat(sub, p->message, p->group_id);
+    const struct share_member *member = local_member(s, p->subscription_id);
+    if (member != NULL) {
+        deliver_to_member(member, p->message, p->group_id);
         message_put(p->message);
     } else {
         shard_count(s, METRIC_shared_redispatched);
-        shard_due(s, p->message, p->group_id, p->seat_id, p->publisher_hash);
+        shard_due(s, p->message, p->group_id, p->subscription_id, p->publisher_hash);
     }
 }
 

@@ -140,6 +140,7 @@ bool share_group_join(struct share_group *group, struct share_member *member, st
         return false;
     }
     roster_add(roster_of(group), member);
+    member->group = group;
     return true;
 }
 

@@ -37,7 +37,7 @@ struct share_group {
     /* The owner's; strangers choose how many groups a filter has. */
     struct table_link by_name;    /* in part.groups, while it is linked */
     struct share_group *previous; /* of the same filter; NULL: the first */
-    const struct filter *filter;
+    struct filter *filter;
 
     uint16_t name_len;
     uint8_t name[];

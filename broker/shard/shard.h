@@ -80,7 +80,7 @@ struct shard {
     struct table filters_by_id;
     struct table subscriptions;  /* by session and filter */
     uint64_t subscription_bytes; /* of filters and subscriptions, about; <= memory_share */
-    struct table shares;         /* struct share_seat by subscription_id */
+    struct table members;        /* struct share_member by subscription_id */
     struct retained *retained;   /* of the index parts that this shard writes */
     uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
 

@@ -22,7 +22,7 @@
 const char *__lsan_default_suppressions(void);
 const char *__lsan_default_suppressions(void)
 {
-    return "leak:part_make\nleak:shapes_remove\nleak:index_share_join\nleak:seat_create\n";
+    return "leak:part_make\nleak:shapes_remove\nleak:index_share_join\nleak:member_create\n";
 }
 
 struct story {

@@ -107,7 +107,7 @@ Test(match_cache, answers_as_the_index)
             break;
         default:
             if (members[f] != NULL) {
-                index_share_leave(index_, owner, bytes_text("g"), filter, members[f]);
+                index_share_leave(index_, owner, members[f]);
                 members[f] = NULL; /* the index frees it, and the group */
             }
             break;

@@ -108,7 +108,7 @@ int main(void)
         if (members[at] == NULL) {
             members[at] = join(at + 2, random_below(&r, 2) == 0);
         } else {
-            index_share_leave(index_, self, NAME, FILTER, members[at]);
+            index_share_leave(index_, self, members[at]);
             members[at] = NULL;
         }
         pick(&r, self, &m);
