@@ -25,7 +25,7 @@
 
 static bool shard_init_tables(struct shard *s)
 {
-    struct table *const tables[] = {&s->sessions, &s->filters, &s->filters_by_id, &s->subscriptions,
+    struct table *const tables[] = {&s->sessions, &s->filters, &s->subscriptions, &s->replays,
                                     &s->members};
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         if (table_init(tables[i]) != 0) {
@@ -156,9 +156,9 @@ static void shard_destroy(struct shard *s)
     local_fini(s);
     table_fini(&s->sessions);
     table_fini(&s->filters);
-    table_fini(&s->filters_by_id);
     table_fini(&s->subscriptions);
     table_fini(&s->members);
+    table_fini(&s->replays);
     free(s);
 }
 

@@ -55,7 +55,6 @@ static struct subscribe_options options_of(const struct job *job, const struct m
     return (struct subscribe_options){
         .identifier = job->identifier,
         .qos = filter->qos,
-        .retain_handling = filter->retain_handling,
         .no_local = filter->no_local,
         .retain_as_published = filter->retain_as_published,
     };
@@ -84,7 +83,7 @@ static const char *limit_reached(const struct session *session, struct bytes fil
 {
     const struct shard *s = session->shard;
     const struct config_limits *limits = &s->config->limits;
-    if (session->subscription_count >= limits->subscriptions_per_session_max) {
+    if (session->filters.count >= limits->subscriptions_per_session_max) {
         return "subscriptions_per_session_max";
     }
     if (session->subscription_bytes + local_subscription_bytes(filter) >
@@ -161,14 +160,14 @@ static void replay_retained(const struct job *job)
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter); i++) {
         const bool granted = job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR;
         const struct subscribe_options options = options_of(job, &filter);
-        struct subscription *subscription = granted ? local_find(session, filter.filter) : NULL;
-        if (subscription == NULL) {
+        struct local_filter *f = granted ? local_find(session, filter.filter) : NULL;
+        if (f == NULL) {
             continue;
         }
         if (job->existed[i]) {
-            replay_forget(subscription); /* of the one that was replaced */
+            replay_forget(session, f); /* of the one that was replaced */
         }
-        if (wants_retained(&filter, job->existed[i]) && !replay_start(subscription, &options)) {
+        if (wants_retained(&filter, job->existed[i]) && !replay_start(session, f, &options)) {
             shard_count(session->shard, METRIC_drop_no_memory);
         }
     }
@@ -262,12 +261,12 @@ enum mqtt_reason on_unsubscribe(struct conn *c, const struct mqtt_packet *packet
     struct bytes rest = m->filters;
     struct mqtt_filter filter;
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_UNSUBSCRIBE, &filter); i++) {
-        struct subscription *subscription = local_find(c->session, filter.filter);
+        struct local_filter *f = local_find(c->session, filter.filter);
         shard_count(c->shard, METRIC_unsubscribe_received);
         reasons[i] = MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
-        if (subscription != NULL) {
-            replay_forget(subscription);
-            local_unsubscribe(subscription);
+        if (f != NULL) {
+            replay_forget(c->session, f);
+            local_unsubscribe(c->session, f);
             reasons[i] = MQTT_REASON_SUCCESS;
         }
     }

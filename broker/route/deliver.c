@@ -66,7 +66,7 @@ static uint8_t least(uint8_t a, uint8_t b)
 }
 
 /* No Local: a client's own messages do not match (3.8.3.1). */
-static bool wants(const struct subscription *sub, const struct message *m)
+static bool wants(const struct subscriber *sub, const struct message *m)
 {
     return !sub->options.no_local || sub->session->serial != m->publisher;
 }
@@ -74,11 +74,11 @@ static bool wants(const struct subscription *sub, const struct message *m)
 /* One filter matched: nothing to add up. */
 static void deliver_to_filter(struct shard *s, struct message *m, const struct local_filter *f)
 {
-    s->work += f->count;
-    for (uint32_t i = 0; i < f->count; i++) { /* no delivery changes who is subscribed */
-        const struct subscription *sub = local_filter_subscriptions(f)[i];
-        const struct subscribe_options *o = &sub->options;
-        if (!wants(sub, m)) {
+    s->work += f->sessions.count;
+    uint32_t at = 0;
+    for (struct subscriber sub; local_next(f, &at, &sub);) { /* no delivery changes who is one */
+        const struct subscribe_options *o = &sub.options;
+        if (!wants(&sub, m)) {
             continue;
         }
         struct delivery d = {
@@ -87,7 +87,7 @@ static void deliver_to_filter(struct shard *s, struct message *m, const struct l
             .qos = least(m->qos, o->qos),
             .retain = m->retain && o->retain_as_published,
         };
-        deliver_one(sub->session, &d);
+        deliver_one(sub.session, &d);
     }
 }
 
@@ -125,14 +125,14 @@ static struct recipient *recipient_of(struct shard *s, struct session *session)
 
 static void add_up(struct shard *s, const struct message *m, const struct local_filter *f)
 {
-    s->work += 1 + (uint64_t)f->count;
-    for (uint32_t i = 0; i < f->count; i++) {
-        const struct subscription *sub = local_filter_subscriptions(f)[i];
-        const struct subscribe_options *o = &sub->options;
-        if (!wants(sub, m)) {
+    s->work += 1 + (uint64_t)f->sessions.count;
+    uint32_t at = 0;
+    for (struct subscriber sub; local_next(f, &at, &sub);) {
+        const struct subscribe_options *o = &sub.options;
+        if (!wants(&sub, m)) {
             continue;
         }
-        struct recipient *r = recipient_of(s, sub->session);
+        struct recipient *r = recipient_of(s, sub.session);
         if (r == NULL) {
             shard_count(s, METRIC_drop_no_memory);
             continue;
@@ -167,13 +167,13 @@ static void gather_identifiers(struct shard *s, const struct message *m,
                                const struct local_filter *f)
 {
     const struct deliver_scratch *scratch = &s->deliver;
-    for (uint32_t i = 0; i < f->count; i++) {
-        const struct subscription *sub = local_filter_subscriptions(f)[i];
-        const uint32_t identifier = sub->options.identifier;
-        if (identifier == 0 || !wants(sub, m) || sub->session->mark != scratch->mark) {
+    uint32_t at = 0;
+    for (struct subscriber sub; local_next(f, &at, &sub);) {
+        const uint32_t identifier = sub.options.identifier;
+        if (identifier == 0 || !wants(&sub, m) || sub.session->mark != scratch->mark) {
             continue;
         }
-        const struct recipient *r = &scratch->recipients[sub->session->mark_index];
+        const struct recipient *r = &scratch->recipients[sub.session->mark_index];
         if (r->more != NULL && r->more->identifier_count < r->identifier_count) {
             r->more->identifiers[r->more->identifier_count++] = identifier;
         }
@@ -201,7 +201,7 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     if (count == 1) {
         const struct local_filter *f = local_filter_by_id(s, filter_ids[0]);
         if (f != NULL) {
-            begin_image(s, m, f->count);
+            begin_image(s, m, f->sessions.count);
             deliver_to_filter(s, m, f);
             image_end(&s->image);
         }

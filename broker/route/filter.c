@@ -10,6 +10,11 @@ uint64_t level_hash(struct bytes level, size_t number, uint64_t seed)
     return XXH3_64bits_withSeed(level.at, level.len, seed + number * 0x9e3779b97f4a7c15u);
 }
 
+uint32_t name_hash(struct bytes name, uint64_t seed)
+{
+    return (uint32_t)(XXH3_64bits_withSeed(name.at, name.len, seed) >> 32);
+}
+
 /* Room for `need` elements of `size`, and one at least; NULL: out of memory, the array is as it
  * was. */
 static void *reserve(void *array, size_t *capacity, size_t need, size_t size)

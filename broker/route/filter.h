@@ -27,7 +27,7 @@ struct filter {
     struct slot_entry entry; /* in part.filters, unless it is in the trie */
     uint16_t len;
     _Atomic uint64_t shards;              /* bit each; release by the owner, acquire by readers */
-    uint64_t id;                          /* never reused */
+    uint64_t id;                          /* name_hash(), and a number */
     _Atomic(struct share_group *) groups; /* NULL: none; release by the owner, acquire by readers */
     uint8_t text[];
 };
@@ -37,6 +37,9 @@ struct filter {
 /* Of a level and where it stands, so that the sum over the levels is a hash of them all, and the
  * sum over some is one as well. */
 uint64_t level_hash(struct bytes level, size_t number, uint64_t seed);
+
+/* Of a whole filter, for its id. */
+uint32_t name_hash(struct bytes name, uint64_t seed);
 
 /* Of both, in this order. */
 static inline uint64_t hash_join(uint64_t a, uint64_t b)

@@ -89,6 +89,11 @@ unsigned index_owner(const struct index *index, struct bytes filter)
     return index->parts[part_number(index, filter)].part.owner;
 }
 
+uint32_t index_name_hash(const struct index *index, struct bytes name)
+{
+    return name_hash(name, index->seed);
+}
+
 /* ---- versions */
 
 static uint32_t version_line(const struct index *index, struct bytes filter)

@@ -45,12 +45,20 @@ void index_destroy(struct index *index); /* all threads are through with it */
  * it. Plain and shared filters alike; `filter` is the part of "$share/NAME/FILTER" after NAME. */
 unsigned index_owner(const struct index *index, struct bytes filter);
 
+/* Where a filter is in a table by name, it is found by its id as well, if this is the hash. */
+uint32_t index_name_hash(const struct index *index, struct bytes name);
+
+static inline uint32_t index_id_hash(uint64_t filter_id)
+{
+    return (uint32_t)(filter_id >> 32);
+}
+
 /* ---- changes; on the owner's thread. `self` is the owner; `shard` the one that has subscribers.
  */
 
 /* The shard has subscribers for the plain filter from now on: every match that begins after the
- * return sees it. *filter_id: the same for all shards while the filter exists; never 0, never
- * reused. Adding twice is fine. */
+ * return sees it. *filter_id: the same for all shards while the filter exists; its upper half is
+ * index_name_hash(), never 0, and not reused before 2^32 others. Adding twice is fine. */
 NODISCARD enum index_err index_add(struct index *index, unsigned self, struct bytes filter,
                                    unsigned shard, uint64_t *filter_id);
 void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned shard);

@@ -92,6 +92,12 @@ static size_t filter_bytes(struct bytes filter)
     return FILTER_BYTES + 2 * filter.len + (wildcards ? LEVEL_BYTES * topic_levels(filter) : 0);
 }
 
+static size_t filter_size(struct bytes name)
+{
+    const size_t size = offsetof(struct local_filter, name) + name.len;
+    return size < sizeof(struct local_filter) ? sizeof(struct local_filter) : size;
+}
+
 size_t local_subscription_bytes(struct bytes filter)
 {
     return SUBSCRIPTION_BYTES + filter_bytes(filter);
@@ -99,7 +105,12 @@ size_t local_subscription_bytes(struct bytes filter)
 
 /* ---- filters */
 
-static struct local_filter *filter_find(struct shard *s, struct bytes name, uint64_t hash)
+static bool is_shared(const struct local_filter *f)
+{
+    return f->share_name_len > 0;
+}
+
+static struct local_filter *filter_find(struct shard *s, struct bytes name, uint32_t hash)
 {
     struct table_link *link = table_find(&s->filters, hash);
     for (; link != NULL; link = table_find_next(link)) {
@@ -111,55 +122,47 @@ static struct local_filter *filter_find(struct shard *s, struct bytes name, uint
     return NULL;
 }
 
-static uint64_t name_hash(const struct shard *s, struct bytes name)
+struct local_filter *local_filter_by_id(struct shard *s, uint64_t id)
 {
-    return XXH3_64bits_withSeed(name.at, name.len, s->node->seed);
+    struct table_link *link = table_find(&s->filters, index_id_hash(id));
+    for (; link != NULL; link = table_find_next(link)) {
+        struct local_filter *f = table_object(link, struct local_filter, by_name);
+        if (!f->adding && f->id == id) {
+            return f;
+        }
+    }
+    return NULL;
 }
 
-static uint64_t id_hash(uint64_t id)
-{
-    return XXH3_64bits(&id, sizeof id);
-}
-
-static struct local_filter *filter_create(struct shard *s, struct bytes name,
+static struct local_filter *filter_create(struct shard *s, struct bytes name, uint32_t hash,
                                           struct bytes share_name)
 {
-    struct local_filter *f = calloc(1, sizeof *f + name.len);
+    struct local_filter *f = malloc(filter_size(name));
     if (f == NULL) {
         return NULL;
     }
-    f->name_len = (uint16_t)name.len;
-    f->share_name_len = (uint16_t)share_name.len;
-    f->shared = share_name.len > 0;
+    *f = (struct local_filter){.name_len = (uint16_t)name.len,
+                               .share_name_len = (uint16_t)share_name.len};
     memcpy(f->name, name.at, name.len);
-    table_insert(&s->filters, &f->by_name, name_hash(s, name));
+    table_insert(&s->filters, &f->by_name, hash);
     s->subscription_bytes += filter_bytes(name);
     return f;
 }
 
 static void filter_free(struct shard *s, struct local_filter *f)
 {
-    assert(f->count == 0);
+    assert(f->sessions.count == 0);
     assert(!f->adding);
     s->subscription_bytes -= filter_bytes(local_filter_name(f));
     table_remove(&s->filters, &f->by_name);
-    if (f->id != 0 && !f->shared) {
-        table_remove(&s->filters_by_id, &f->by_id);
-    }
-    free(f->many);
     free(f);
-}
-
-static void filter_activate(struct shard *s, struct local_filter *f, uint64_t id)
-{
-    f->id = id;
-    table_insert(&s->filters_by_id, &f->by_id, id_hash(id));
 }
 
 /* The last subscriber has gone: the index must not send us its messages any longer. */
 static void filter_withdraw(struct shard *s, struct local_filter *f)
 {
-    if (f->shared || f->id == 0) {
+    assert(!f->adding);
+    if (is_shared(f) || f->id == 0) {
         filter_free(s, f);
         return;
     }
@@ -178,69 +181,9 @@ static void filter_withdraw(struct shard *s, struct local_filter *f)
     filter_free(s, f);
 }
 
-struct local_filter *local_filter_by_id(struct shard *s, uint64_t id)
-{
-    struct table_link *link = table_find(&s->filters_by_id, id_hash(id));
-    for (; link != NULL; link = table_find_next(link)) {
-        struct local_filter *f = table_object(link, struct local_filter, by_id);
-        if (f->id == id) {
-            return f;
-        }
-    }
-    return NULL;
-}
-
-/* ---- the subscribers of one filter */
-
-static bool filter_grow(struct local_filter *f)
-{
-    if (f->capacity == 0 && f->count == 0) {
-        return true; /* `one` will do */
-    }
-    if (f->capacity > f->count) {
-        return true;
-    }
-    const uint32_t capacity = f->capacity == 0 ? 4 : f->capacity * 2;
-    struct subscription **many = realloc(f->many, capacity * sizeof(struct subscription *));
-    if (many == NULL) {
-        return false;
-    }
-    if (f->capacity == 0) {
-        many[0] = f->one;
-    }
-    f->many = many;
-    f->capacity = capacity;
-    return true;
-}
-
-static void filter_add_subscription(struct local_filter *f, struct subscription *sub)
-{
-    sub->index = f->count++;
-    if (f->capacity == 0) {
-        f->one = sub;
-    } else {
-        f->many[sub->index] = sub;
-    }
-}
-
-static void filter_take_subscription(struct local_filter *f, struct subscription *sub)
-{
-    f->count--;
-    if (f->capacity > 0 && sub->index != f->count) {
-        f->many[sub->index] = f->many[f->count];
-        f->many[sub->index]->index = sub->index;
-    }
-    if (f->count == 0) {
-        free(f->many);
-        f->many = NULL;
-        f->capacity = 0;
-        f->one = NULL;
-    }
-}
-
 /* ---- subscriptions */
 
-static uint64_t subscription_hash(const struct session *session, const struct local_filter *f)
+uint64_t local_hash(const struct session *session, const struct local_filter *f)
 {
     const struct {
         uint64_t session, filter;
@@ -248,10 +191,19 @@ static uint64_t subscription_hash(const struct session *session, const struct lo
     return XXH3_64bits(&key, sizeof key);
 }
 
-static struct subscription *find_in(struct session *session, const struct local_filter *f)
+struct local_filter *local_find(struct session *session, struct bytes filter)
 {
     struct shard *s = session->shard;
-    struct table_link *link = table_find(&s->subscriptions, subscription_hash(session, f));
+    ASSERT_OWNED(s);
+    struct local_filter *f = filter_find(s, filter, index_name_hash(s->node->index, filter));
+    return f == NULL || pointer_set_find(&session->filters, f) == NULL ? NULL : f;
+}
+
+/* ---- their records */
+
+static struct subscription *record_find(struct session *session, const struct local_filter *f)
+{
+    struct table_link *link = table_find(&session->shard->subscriptions, local_hash(session, f));
     for (; link != NULL; link = table_find_next(link)) {
         struct subscription *sub = table_object(link, struct subscription, by_session);
         if (sub->session == session && sub->filter == f) {
@@ -261,32 +213,71 @@ static struct subscription *find_in(struct session *session, const struct local_
     return NULL;
 }
 
-struct subscription *local_find(struct session *session, struct bytes filter)
+uint32_t local_identifier(struct session *session, const struct local_filter *f)
 {
-    ASSERT_OWNED(session->shard);
-    struct local_filter *f = filter_find(session->shard, filter, name_hash(session->shard, filter));
-    return f == NULL ? NULL : find_in(session, f);
+    const struct subscription *const sub = record_find(session, f);
+    assert(sub != NULL);
+    return sub->options.identifier;
 }
 
-static struct share_member *member_create(struct session *session, struct subscription *sub)
+static struct subscription *record_create(struct session *session, struct local_filter *f)
 {
-    struct shard *s = session->shard;
-    struct share_member *member = calloc(1, sizeof *member);
-    if (member == NULL) {
+    struct subscription *sub = malloc(sizeof *sub);
+    if (sub == NULL) {
         return NULL;
     }
+    *sub = (struct subscription){.session = session, .filter = f, .next = session->subscriptions};
+    if (sub->next != NULL) {
+        sub->next->prev = sub;
+    }
+    session->subscriptions = sub;
+    table_insert(&session->shard->subscriptions, &sub->by_session, local_hash(session, f));
+    return sub;
+}
+
+static void record_free(struct subscription *sub)
+{
+    struct session *session = sub->session;
+    table_remove(&session->shard->subscriptions, &sub->by_session);
+    if (sub->prev != NULL) {
+        sub->prev->next = sub->next;
+    } else {
+        session->subscriptions = sub->next;
+    }
+    if (sub->next != NULL) {
+        sub->next->prev = sub->prev;
+    }
+    free(sub);
+}
+
+/* ---- members of groups */
+
+static uint64_t member_hash(uint64_t subscription_id)
+{
+    return XXH3_64bits(&subscription_id, sizeof subscription_id);
+}
+
+/* For the subscription, which is of a group. false: out of memory. */
+static bool member_create(struct subscription *sub)
+{
+    struct shard *s = sub->session->shard;
+    struct share_member *member = calloc(1, sizeof *member);
+    if (member == NULL) {
+        return false;
+    }
     member->subscription_id = shard_serial(s);
-    member->client_hash = session->client_hash;
+    member->client_hash = sub->session->client_hash;
     member->shard = s->id;
     member->subscription = sub;
-    atomic_init(&member->online, session->conn != NULL);
-    table_insert(&s->members, &member->by_id, id_hash(member->subscription_id));
-    return member;
+    atomic_init(&member->online, sub->session->conn != NULL);
+    table_insert(&s->members, &member->by_id, member_hash(member->subscription_id));
+    sub->member = member;
+    return true;
 }
 
 struct share_member *local_member(struct shard *s, uint64_t subscription_id)
 {
-    struct table_link *link = table_find(&s->members, id_hash(subscription_id));
+    struct table_link *link = table_find(&s->members, member_hash(subscription_id));
     for (; link != NULL; link = table_find_next(link)) {
         struct share_member *member = table_object(link, struct share_member, by_id);
         if (member->subscription_id == subscription_id) {
@@ -296,62 +287,85 @@ struct share_member *local_member(struct shard *s, uint64_t subscription_id)
     return NULL;
 }
 
-static struct subscription *subscription_create(struct session *session, struct local_filter *f,
-                                                const struct subscribe_options *options)
+/* ---- both sides of a subscription */
+
+static uint16_t bits_of(const struct subscribe_options *o, bool has_record)
 {
-    struct subscription *sub = calloc(1, sizeof *sub);
-    if (sub == NULL || !filter_grow(f)) {
-        free(sub);
-        return NULL;
-    }
-    sub->session = session;
-    sub->filter = f;
-    sub->options = *options;
-    if (f->shared) {
-        sub->member = member_create(session, sub);
-        if (sub->member == NULL) {
-            free(sub);
-            return NULL;
-        }
-    }
-    filter_add_subscription(f, sub);
-    table_insert(&session->shard->subscriptions, &sub->by_session, subscription_hash(session, f));
-    sub->next = session->subscriptions;
-    if (sub->next != NULL) {
-        sub->next->prev = sub;
-    }
-    session->subscriptions = sub;
-    session->subscription_count++;
-    session->subscription_bytes += local_subscription_bytes(local_filter_name(f));
-    session->shard->subscription_bytes += SUBSCRIPTION_BYTES;
-    return sub;
+    return (uint16_t)(o->qos | (o->no_local ? LOCAL_NO_LOCAL : 0) |
+                      (o->retain_as_published ? LOCAL_RETAIN_AS_PUBLISHED : 0) |
+                      (has_record ? LOCAL_RECORD : o->identifier << LOCAL_IDENTIFIER_SHIFT));
 }
 
-/* Out of the shard's own structures; the index is the caller's, and so is the member. */
-static void subscription_free(struct subscription *sub)
+/* Sets what the session, which is in the filter's set, asked for; *record: NULL if none is needed.
+ * false: out of memory, nothing has changed. */
+static bool set_options(struct session *session, struct local_filter *f,
+                        const struct subscribe_options *options, struct subscription **record)
 {
-    struct session *session = sub->session;
-    struct shard *s = session->shard;
-    assert(sub->replay == NULL);
-    filter_take_subscription(sub->filter, sub);
-    table_remove(&s->subscriptions, &sub->by_session);
-    if (sub->prev != NULL) {
-        sub->prev->next = sub->next;
-    } else {
-        session->subscriptions = sub->next;
+    uint64_t *const place = pointer_set_find(&f->sessions, session);
+    struct subscription *sub =
+        (pointer_bits(*place) & LOCAL_RECORD) != 0 ? record_find(session, f) : NULL;
+    const bool needs_record = is_shared(f) || options->identifier > LOCAL_IDENTIFIER_MAX;
+    if (needs_record && sub == NULL) {
+        sub = record_create(session, f);
+        if (sub == NULL) {
+            return false;
+        }
+    } else if (!needs_record && sub != NULL) {
+        record_free(sub);
+        sub = NULL;
     }
-    if (sub->next != NULL) {
-        sub->next->prev = sub->prev;
+    if (sub != NULL) {
+        sub->options = *options;
     }
-    session->subscription_count--;
-    session->subscription_bytes -= local_subscription_bytes(local_filter_name(sub->filter));
-    s->subscription_bytes -= SUBSCRIPTION_BYTES;
-    if (sub->member != NULL) {
-        table_remove(&s->members, &sub->member->by_id);
-        sub->member->subscription = NULL;
-    }
-    free(sub);
+    pointer_bits_set(place, bits_of(options, sub != NULL));
+    *record = sub;
+    return true;
 }
+
+/* Out of the shard's own structures; the index is the caller's, and so is the member, if it is one
+ * of a group: returned. */
+static struct share_member *subscription_end(struct session *session, struct local_filter *f)
+{
+    struct shard *s = session->shard;
+    struct share_member *member = NULL;
+    if ((pointer_bits(*pointer_set_find(&f->sessions, session)) & LOCAL_RECORD) != 0) {
+        struct subscription *sub = record_find(session, f);
+        member = sub->member;
+        record_free(sub);
+    }
+    if (member != NULL) {
+        table_remove(&s->members, &member->by_id);
+        member->subscription = NULL;
+    }
+    pointer_set_remove(&f->sessions, session);
+    pointer_set_remove(&session->filters, f);
+    session->subscription_bytes -= local_subscription_bytes(local_filter_name(f));
+    s->subscription_bytes -= SUBSCRIPTION_BYTES;
+    return member;
+}
+
+/* *record: if it needed one. false: out of memory, nothing has changed. */
+static bool subscription_begin(struct session *session, struct local_filter *f,
+                               const struct subscribe_options *options,
+                               struct subscription **record)
+{
+    if (pointer_set_add(&f->sessions, session, 0) != 0) {
+        return false;
+    }
+    if (pointer_set_add(&session->filters, f, 0) != 0) {
+        pointer_set_remove(&f->sessions, session);
+        return false;
+    }
+    session->subscription_bytes += local_subscription_bytes(local_filter_name(f));
+    session->shard->subscription_bytes += SUBSCRIPTION_BYTES;
+    if (!set_options(session, f, options, record) || (is_shared(f) && !member_create(*record))) {
+        (void)subscription_end(session, f); /* there is no member */
+        return false;
+    }
+    return true;
+}
+
+/* ---- telling the index */
 
 static bool wait_for(struct local_filter *f, struct subscribe_job *job)
 {
@@ -381,9 +395,10 @@ static enum local_err filter_announce(struct shard *s, struct local_filter *f,
         if (index_add(s->node->index, s->id, local_filter_name(f), s->id, &id) != INDEX_OK) {
             return LOCAL_NO_MEMORY;
         }
-        filter_activate(s, f, id);
+        f->id = id;
         return LOCAL_OK;
     }
+    f->waiting = NULL;
     if (!wait_for(f, job)) {
         return LOCAL_NO_MEMORY;
     }
@@ -432,30 +447,30 @@ enum local_err local_subscribe(struct session *session, struct bytes filter,
     struct shard *s = session->shard;
     ASSERT_OWNED(s);
 
-    struct local_filter *f = filter_find(s, filter, name_hash(s, filter));
-    struct subscription *sub = f == NULL ? NULL : find_in(session, f);
-    *existed = sub != NULL;
-    if (sub != NULL) {
-        sub->options = *options;
-        return f->shared ? LOCAL_OK : filter_announce(s, f, job);
+    const uint32_t hash = index_name_hash(s->node->index, filter);
+    struct local_filter *f = filter_find(s, filter, hash);
+    struct subscription *sub;
+    *existed = f != NULL && pointer_set_find(&session->filters, f) != NULL;
+    if (*existed) {
+        if (!set_options(session, f, options, &sub)) {
+            return LOCAL_NO_MEMORY;
+        }
+        return is_shared(f) ? LOCAL_OK : filter_announce(s, f, job);
     }
     if (f == NULL) {
-        f = filter_create(s, filter, share_name);
+        f = filter_create(s, filter, hash, share_name);
     }
     if (f == NULL) {
         return LOCAL_NO_MEMORY;
     }
     enum local_err err = LOCAL_NO_MEMORY;
-    sub = subscription_create(session, f, options);
-    if (sub != NULL) {
-        struct share_member *const member = sub->member;
-        err = f->shared ? member_announce(s, sub, job) : filter_announce(s, f, job);
+    if (subscription_begin(session, f, options, &sub)) {
+        err = is_shared(f) ? member_announce(s, sub, job) : filter_announce(s, f, job);
         if (err == LOCAL_NO_MEMORY) {
-            subscription_free(sub);
-            free(member); /* nobody else has seen it */
+            free(subscription_end(session, f)); /* nobody else has seen the member */
         }
     }
-    if (f->count == 0 && !f->adding) {
+    if (f->sessions.count == 0 && !f->adding) {
         filter_withdraw(s, f);
     }
     return err;
@@ -473,27 +488,25 @@ static void member_leave(struct shard *s, unsigned owner, struct share_member *m
     post_commit(s, owner);
 }
 
-void local_unsubscribe(struct subscription *sub)
+void local_unsubscribe(struct session *session, struct local_filter *f)
 {
-    struct shard *s = sub->session->shard;
-    struct local_filter *f = sub->filter;
+    struct shard *s = session->shard;
     ASSERT_OWNED(s);
 
-    struct share_member *const member = sub->member;
-    subscription_free(sub);
+    struct share_member *const member = subscription_end(session, f);
     if (member != NULL) {
         member_leave(s, owner_of(f), member);
     }
-    if (f->count == 0 && !f->adding) {
+    if (f->sessions.count == 0 && !f->adding) {
         filter_withdraw(s, f);
     }
 }
 
 void local_unsubscribe_all(struct session *session)
 {
-    while (session->subscriptions != NULL) {
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): each call takes one off the list */
-        local_unsubscribe(session->subscriptions);
+    size_t cursor = 0;
+    for (struct local_filter *f; (f = pointer_set_any(&session->filters, &cursor)) != NULL;) {
+        local_unsubscribe(session, f);
     }
 }
 
@@ -545,17 +558,15 @@ void local_on_filter_added(struct shard *s, unsigned from, const struct post_hea
     const struct post_filter_added *added = (const void *)record;
     struct local_filter *f = added->filter;
     struct local_waiter *w = f->waiting;
-    f->waiting = NULL;
+    f->id = added->id;
     f->adding = false;
-    if (added->id != 0) {
-        filter_activate(s, f, added->id);
-    } else {
-        while (f->count > 0) {
-            struct subscription *sub = local_filter_subscriptions(f)[0];
-            subscription_free(sub); /* NOLINT(clang-analyzer-unix.Malloc): it leaves the array */
+    if (f->id == 0) {
+        size_t cursor = 0;
+        for (struct session *session; (session = pointer_set_any(&f->sessions, &cursor)) != NULL;) {
+            (void)subscription_end(session, f); /* a plain one */
         }
     }
-    if (f->count == 0) { /* all have left in the meantime, or it could not be added */
+    if (f->sessions.count == 0) { /* all have left in the meantime, or it could not be added */
         filter_withdraw(s, f);
     }
     while (w != NULL) {
@@ -599,9 +610,8 @@ void local_on_share_joined(struct shard *s, unsigned from, const struct post_hea
     struct share_member *member = local_member(s, joined->subscription_id);
     if (member != NULL && joined->failed) { /* if it has left, it is freed where it went */
         struct local_filter *f = member->subscription->filter;
-        subscription_free(member->subscription);
-        free(member);
-        if (f->count == 0) {
+        free(subscription_end(member->subscription->session, f));
+        if (f->sessions.count == 0) {
             filter_withdraw(s, f);
         }
     }

@@ -9,7 +9,11 @@
  *   subscribe ─▶ local_filter new? ── its part is ours: index_add() ─────────────────▶ active
  *                                  └─ another's: POST_FILTER_ADD … POST_FILTER_ADDED ─▶ active
  *
- * Owner: the shard. Memory: about 100 bytes a filter and 80 a subscription, and the filter's text.
+ * A subscription is one place in the filter's set of sessions, and one in the session's of filters;
+ * the few that need more have a struct subscription besides.
+ *
+ * Owner: the shard. Memory: 48 bytes a filter, its text, and 8 to 16 in the table; a subscription
+ * twice 8 to 14.
  * At the bounds, which the caller asks for: limits.subscriptions_per_session_max, …_bytes_…, and
  * memory_share for shard->subscription_bytes.
  */
@@ -18,12 +22,12 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/pointer_set.h"
 #include "broker/shard/post.h"
 #include "broker/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-struct replay;
 struct session;
 struct share_member;
 struct shard;
@@ -32,33 +36,33 @@ struct subscribe_job;
 struct subscribe_options {
     uint32_t identifier; /* 0: none */
     uint8_t qos;
-    uint8_t retain_handling;
     bool no_local;
     bool retain_as_published;
 };
 
 struct local_filter {
-    struct table_link by_name, by_id;
-    uint64_t id;                /* the index's; 0 until it is known */
-    struct subscription **many; /* when capacity > 0 */
-    struct subscription *one;   /* when capacity is 0 and count is 1 */
-    uint32_t count, capacity;
-    bool adding;                  /* POST_FILTER_ADD is under way: nobody may free it */
-    bool shared;                  /* "$share/NAME/FILTER"; not in by_id */
-    struct local_waiter *waiting; /* for the end of `adding` */
-    uint16_t share_name_len;      /* when shared */
+    struct table_link by_name; /* and by id: the hash is index_name_hash() */
+    union {
+        uint64_t id;                  /* the index's; 0 until it is known; a shared one has none */
+        struct local_waiter *waiting; /* while it is being added: for the end of that */
+    };
+    struct pointer_set sessions; /* with what they asked for (local_next()) */
     uint16_t name_len;
-    uint8_t name[]; /* the whole, with $share */
+    uint16_t share_name_len; /* of "$share/NAME/FILTER"; 0: a plain one */
+    bool adding;             /* POST_FILTER_ADD is under way: nobody may free it */
+    uint8_t name[];          /* the whole, with $share */
 };
 
+/*
+ * What few subscriptions need and no bit is left for: a member of a group, or an identifier of more
+ * than LOCAL_IDENTIFIER_MAX.
+ */
 struct subscription {
-    struct table_link by_session;
+    struct table_link by_session; /* and filter */
     struct session *session;
     struct local_filter *filter;
     struct subscription *next, *prev; /* of the session */
     struct share_member *member;      /* the index's to free; NULL: a plain subscription */
-    struct replay *replay;            /* session/replay.h's, which has to let go first; or NULL */
-    uint32_t index;                   /* its place in the filter's array */
     struct subscribe_options options;
 };
 
@@ -67,10 +71,44 @@ static inline struct bytes local_filter_name(const struct local_filter *f)
     return bytes_of(f->name, f->name_len);
 }
 
-static inline struct subscription *const *local_filter_subscriptions(const struct local_filter *f)
+/* ---- who subscribes to a filter */
+
+/* The bits beside a session: */
+#define LOCAL_QOS                 0x3u
+#define LOCAL_NO_LOCAL            0x4u
+#define LOCAL_RETAIN_AS_PUBLISHED 0x8u
+#define LOCAL_RECORD              0x10u /* there is a struct subscription */
+#define LOCAL_IDENTIFIER_SHIFT    5u    /* the others, if there is none: the identifier */
+#define LOCAL_IDENTIFIER_MAX      (UINT16_MAX >> LOCAL_IDENTIFIER_SHIFT)
+
+struct subscriber {
+    struct session *session;
+    struct subscribe_options options;
+};
+
+/* Of a subscription with a record. */
+uint32_t local_identifier(struct session *session, const struct local_filter *f);
+
+/* The next subscriber, from *at (0 at first) on; false: there is none. */
+static inline bool local_next(const struct local_filter *f, uint32_t *at, struct subscriber *sub)
 {
-    return f->capacity > 0 ? (struct subscription *const *)f->many : &f->one;
+    const uint64_t place = pointer_set_next(&f->sessions, at);
+    const unsigned bits = pointer_bits(place);
+    if (place == 0) {
+        return false;
+    }
+    sub->session = pointer_at(place);
+    sub->options = (struct subscribe_options){
+        .identifier = (bits & LOCAL_RECORD) != 0 ? local_identifier(sub->session, f)
+                                                 : bits >> LOCAL_IDENTIFIER_SHIFT,
+        .qos = bits & LOCAL_QOS,
+        .no_local = (bits & LOCAL_NO_LOCAL) != 0,
+        .retain_as_published = (bits & LOCAL_RETAIN_AS_PUBLISHED) != 0,
+    };
+    return true;
 }
+
+/* ---- to subscribe */
 
 /* A SUBSCRIBE that waits for the index's writers; broker/conn/on_subscribe.c has the rest of it. */
 struct subscribe_job {
@@ -100,9 +138,13 @@ NODISCARD enum local_err local_subscribe(struct session *session, struct bytes f
 /* What a subscription to the filter takes, about, if nobody else has it. */
 size_t local_subscription_bytes(struct bytes filter);
 
-struct subscription *local_find(struct session *session, struct bytes filter); /* or NULL */
-void local_unsubscribe(struct subscription *subscription);
+/* The filter, if the session subscribes to it; else NULL. */
+struct local_filter *local_find(struct session *session, struct bytes filter);
+void local_unsubscribe(struct session *session, struct local_filter *f); /* it does */
 void local_unsubscribe_all(struct session *session);
+
+/* A hash of the two, for tables of what hangs on a subscription. */
+uint64_t local_hash(const struct session *session, const struct local_filter *f);
 
 /* The session is preferred in its groups while it is connected. */
 void local_set_online(struct session *session, bool online);

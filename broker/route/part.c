@@ -30,9 +30,10 @@ static void count_filter(struct part *part, uint64_t delta)
 
 uint64_t part_id(struct part *part)
 {
-    const uint64_t id = part->id_next;
-    part->id_next += part->id_step;
-    return id;
+    do {
+        part->id_last += part->id_step;
+    } while ((uint32_t)part->id_last == 0); /* a filter keeps the lower half only */
+    return part->id_last;
 }
 
 /* ---- filters */
@@ -116,12 +117,13 @@ struct filter *part_make(struct part *part, struct bytes topic_filter)
     if (filter != NULL) {
         return filter;
     }
-    filter = filter_create(topic_filter, part->id_next);
+    const uint64_t id =
+        (uint64_t)name_hash(topic_filter, part->seed) << 32 | (uint32_t)part_id(part);
+    filter = filter_create(topic_filter, id);
     if (filter == NULL || !filter_link(part, filter, &place, topic_filter)) {
         free(filter);
         return NULL;
     }
-    (void)part_id(part);
     count_filter(part, 1);
     part_count_bytes(part, (ptrdiff_t)filter_size(topic_filter.len));
     return filter;
@@ -151,7 +153,7 @@ bool part_init(struct part *part, struct quiescence *q, unsigned owner, uint64_t
                uint64_t id_first, uint64_t id_step)
 {
     *part = (struct part){
-        .seed = seed, .quiescence = q, .owner = owner, .id_next = id_first, .id_step = id_step};
+        .seed = seed, .quiescence = q, .owner = owner, .id_last = id_first, .id_step = id_step};
     if (!slots_init(&part->filters, q, owner) || !trie_init(&part->trie, q, owner, seed) ||
         table_init(&part->groups) != 0) {
         part_fini(part);

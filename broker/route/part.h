@@ -37,7 +37,7 @@ struct part {
     /* The owner's. */
     struct quiescence *quiescence;
     unsigned owner;
-    uint64_t id_next, id_step; /* so that ids differ between parts */
+    uint64_t id_last, id_step; /* so that ids differ between parts */
     size_t content_bytes;      /* in filters, and what hangs on them */
     struct table groups;       /* struct share_group, by filter and name */
 
@@ -46,7 +46,7 @@ struct part {
     _Atomic uint64_t bytes;
 };
 
-/* Ids are id_first, id_first + id_step, and so on. false: out of memory. */
+/* Ids are id_first + id_step, id_first + 2 * id_step, and so on. false: out of memory. */
 NODISCARD bool part_init(struct part *part, struct quiescence *q, unsigned owner, uint64_t seed,
                          uint64_t id_first, uint64_t id_step);
 void part_fini(struct part *part); /* no reader is left; frees filters, groups, and members */

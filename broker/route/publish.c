@@ -153,7 +153,7 @@ size_t publish_deliveries(struct shard *s, const struct post_head *record)
     size_t deliveries = p->count;
     for (uint32_t i = 0; i < p->count; i++) {
         const struct local_filter *f = local_filter_by_id(s, p->filter_ids[i]);
-        deliveries += f == NULL || f->count == 0 ? 0 : f->count - 1;
+        deliveries += f == NULL || f->sessions.count == 0 ? 0 : f->sessions.count - 1;
     }
     return deliveries;
 }

@@ -26,14 +26,15 @@ struct batch {
 };
 
 struct replay {
-    struct replay *next, *prev;        /* of the session */
-    struct subscription *subscription; /* which points back */
-    struct session *session;           /* NULL: abandoned while it was away */
-    struct batch *batch;               /* NULL: its turn has not come */
-    bool away;                         /* another shard has it: only these four may be touched */
-    bool at_end;                       /* of the shard asked last */
-    bool last_shard;                   /* no further shard is to be asked */
-    unsigned shard;                    /* asked last, or to be asked next */
+    struct replay *next, *prev;           /* of the session */
+    struct table_link by_subscription;    /* in shard->replays, by these two: */
+    struct session *session;              /* NULL: abandoned while it was away */
+    const struct local_filter *of_filter; /* dangles then */
+    bool away;                            /* another shard has it: only these may be touched */
+    bool at_end;                          /* of the shard asked last */
+    bool last_shard;                      /* no further shard is to be asked */
+    unsigned shard;                       /* asked last, or to be asked next */
+    struct batch *batch;                  /* NULL: its turn has not come */
     struct subscribe_options options;
     uint16_t filter_len;
     uint8_t filter[];
@@ -64,27 +65,39 @@ static void detach(struct session *session, struct replay *r)
 {
     *(r->prev == NULL ? &session->replays : &r->prev->next) = r->next;
     *(r->next == NULL ? &session->replays_last : &r->next->prev) = r->prev;
-    r->subscription->replay = NULL;
+    table_remove(&session->shard->replays, &r->by_subscription);
     r->session = NULL;
     if (!r->away) {
         replay_free(r);
     }
 }
 
-bool replay_start(struct subscription *subscription, const struct subscribe_options *options)
+static struct replay *find(struct session *session, const struct local_filter *f)
 {
-    assert(subscription->replay == NULL);
+    struct table_link *link = table_find(&session->shard->replays, local_hash(session, f));
+    for (; link != NULL; link = table_find_next(link)) {
+        struct replay *r = table_object(link, struct replay, by_subscription);
+        if (r->session == session && r->of_filter == f) {
+            return r;
+        }
+    }
+    return NULL;
+}
 
-    struct session *session = subscription->session;
-    const struct bytes filter = local_filter_name(subscription->filter);
+bool replay_start(struct session *session, const struct local_filter *f,
+                  const struct subscribe_options *options)
+{
+    assert(find(session, f) == NULL);
+
+    const struct bytes filter = local_filter_name(f);
     const struct node *node = session->shard->node;
     struct replay *r = calloc(1, sizeof *r + filter.len);
     if (r == NULL) {
         return false;
     }
     r->session = session;
-    r->subscription = subscription;
-    subscription->replay = r;
+    r->of_filter = f;
+    table_insert(&session->shard->replays, &r->by_subscription, local_hash(session, f));
     r->options = *options;
     r->filter_len = (uint16_t)filter.len;
     memcpy(r->filter, filter.at, filter.len);
@@ -265,10 +278,11 @@ void replay_refresh(struct session *session)
     r->at_end = false;
 }
 
-void replay_forget(struct subscription *subscription)
+void replay_forget(struct session *session, const struct local_filter *f)
 {
-    if (subscription->replay != NULL) {
-        detach(subscription->session, subscription->replay);
+    struct replay *r = find(session, f);
+    if (r != NULL) {
+        detach(session, r);
     }
 }
 

@@ -23,9 +23,10 @@ struct session;
 
 #define REPLAY_BATCH 64u
 
-/* Begins one; the subscription is a plain one, and none is under way for it (replay_forget()).
- * Without memory nothing is replayed: false. */
-bool replay_start(struct subscription *subscription, const struct subscribe_options *options);
+/* Begins one, for the session's plain subscription to the filter, for which none is under way
+ * (replay_forget()). Without memory nothing is replayed: false. */
+bool replay_start(struct session *session, const struct local_filter *f,
+                  const struct subscribe_options *options);
 
 /* Goes on, as far as the session has room. */
 void replay_pump(struct session *session);
@@ -35,7 +36,7 @@ void replay_pump(struct session *session);
 void replay_refresh(struct session *session);
 
 /* The subscription is about to go, or all of them are. */
-void replay_forget(struct subscription *subscription);
+void replay_forget(struct session *session, const struct local_filter *f);
 void replay_forget_all(struct session *session);
 
 extern post_fn replay_on_request, replay_on_answer;

@@ -188,7 +188,7 @@ void session_end(struct session *session)
     ASSERT_OWNED(s);
     assert(session->conn == NULL);
 
-    s->work += session->subscription_count;
+    s->work += session->filters.count;
     session_will_publish(session); /* [MQTT-3.1.3-9]: the session's end, at the latest */
     replay_forget_all(session);
     local_unsubscribe_all(session);

@@ -75,12 +75,12 @@ struct shard {
     uint64_t memory_share;
     uint64_t random_state[4];
 
-    struct table sessions; /* by client identifier */
-    struct table filters;  /* struct local_filter by name */
-    struct table filters_by_id;
-    struct table subscriptions;  /* by session and filter */
+    struct table sessions;       /* by client identifier */
+    struct table filters;        /* struct local_filter by name, and id */
+    struct table subscriptions;  /* those with a record, by session and filter */
     uint64_t subscription_bytes; /* of filters and subscriptions, about; <= memory_share */
     struct table members;        /* struct share_member by subscription_id */
+    struct table replays;        /* those under way, by session and filter */
     struct retained *retained;   /* of the index parts that this shard writes */
     uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
 
