@@ -167,7 +167,7 @@ static void insert(struct index *index, struct quiescence *q, const struct text 
 {
     const struct bytes filter = text_bytes(t);
     uint64_t id;
-    if (index_add(index, index_owner(index, filter), filter, 0, &id) != INDEX_OK) {
+    if (index_add(index, index_owner(index, filter), filter, 0, &id, NULL) != INDEX_OK) {
         abort();
     }
     quiescence_pass(q, 0);

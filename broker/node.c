@@ -9,7 +9,6 @@
 #include "broker/conn/life.h"
 #include "broker/message.h"
 #include "broker/route/deliver.h"
-#include "broker/route/local.h"
 #include "broker/route/match_cache.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
@@ -153,7 +152,6 @@ static void shard_destroy(struct shard *s)
     match_cache_destroy(s->match_cache);
     match_fini(&s->match);
     deliver_fini(s);
-    local_fini(s);
     table_fini(&s->sessions);
     table_fini(&s->filters);
     table_fini(&s->subscriptions);

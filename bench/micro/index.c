@@ -30,7 +30,7 @@ struct bench {
 static void add(struct bench *b, const char *filter)
 {
     uint64_t id;
-    if (index_add(b->index, 0, bytes_text(filter), 0, &id) != INDEX_OK) {
+    if (index_add(b->index, 0, bytes_text(filter), 0, &id, NULL) != INDEX_OK) {
         abort();
     }
 }
@@ -179,7 +179,7 @@ static void add_remove(void *state, uint64_t count)
         const int len = snprintf(text, sizeof text, "other/%u/+", (unsigned)(i % 1000));
         const struct bytes filter = bytes_of(text, (size_t)len);
         uint64_t id;
-        if (index_add(b->index, 0, filter, 0, &id) != INDEX_OK) {
+        if (index_add(b->index, 0, filter, 0, &id, NULL) != INDEX_OK) {
             abort();
         }
         index_remove(b->index, 0, filter, 0);

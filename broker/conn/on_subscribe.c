@@ -62,13 +62,11 @@ static struct subscribe_options options_of(const struct job *job, const struct m
 
 /* ---- each filter */
 
-/* Well-formed, and within the limits? *share_name is empty for a plain filter. */
-static enum mqtt_reason check_filter(const struct conn *c, struct bytes filter,
-                                     struct bytes *share_name)
+/* Well-formed, and within the limits? */
+static enum mqtt_reason check_filter(const struct conn *c, struct bytes filter)
 {
-    struct bytes plain = filter;
-    *share_name = bytes_of(NULL, 0);
-    if (topic_is_share(filter) && !topic_share_parse(filter, share_name, &plain)) {
+    struct bytes share_name, plain = filter;
+    if (topic_is_share(filter) && !topic_share_parse(filter, &share_name, &plain)) {
         return MQTT_REASON_TOPIC_FILTER_INVALID;
     }
     if (!topic_filter_valid(plain) ||
@@ -98,10 +96,9 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     struct conn *c = job->conn;
     struct shard *s = c->shard;
     struct session *session = c->session;
-    struct bytes share_name;
     shard_count(s, METRIC_subscribe_received);
 
-    const enum mqtt_reason reason = check_filter(c, filter->filter, &share_name);
+    const enum mqtt_reason reason = check_filter(c, filter->filter);
     if (reason != MQTT_REASON_SUCCESS) {
         return (uint8_t)reason;
     }
@@ -112,8 +109,7 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     const struct subscribe_options options = options_of(job, filter);
-    switch (local_subscribe(session, filter->filter, share_name, &options, &job->base,
-                            &job->existed[i])) {
+    switch (local_subscribe(session, filter->filter, &options, &job->base, &job->existed[i])) {
     case LOCAL_OK:
     case LOCAL_WAIT:
         return filter->qos; /* Granted QoS 0..2 */

@@ -148,7 +148,7 @@ static struct share_group *groups_of(const struct filter *filter)
 }
 
 enum index_err index_add(struct index *index, unsigned self, struct bytes filter, unsigned shard,
-                         uint64_t *filter_id)
+                         uint64_t *filter_id, const uint8_t **text)
 {
     assert(shard < index->shards);
     assert(topic_filter_valid(filter));
@@ -160,6 +160,9 @@ enum index_err index_add(struct index *index, unsigned self, struct bytes filter
     atomic_store_explicit(&f->shards, shards_of(f) | UINT64_C(1) << shard, memory_order_release);
     changed(index, filter);
     *filter_id = f->id;
+    if (text != NULL) {
+        *text = f->text;
+    }
     return INDEX_OK;
 }
 

@@ -53,14 +53,22 @@ static inline uint32_t index_id_hash(uint64_t filter_id)
     return (uint32_t)(filter_id >> 32);
 }
 
+static inline uint32_t index_id_number(uint64_t filter_id)
+{
+    return (uint32_t)filter_id;
+}
+
 /* ---- changes; on the owner's thread. `self` is the owner; `shard` the one that has subscribers.
  */
 
 /* The shard has subscribers for the plain filter from now on: every match that begins after the
  * return sees it. *filter_id: the same for all shards while the filter exists; its upper half is
- * index_name_hash(), never 0, and not reused before 2^32 others. Adding twice is fine. */
+ * index_name_hash(), the lower never 0, and not reused before 2^32 others. *text, unless NULL: the
+ * filter's text in the index, which the shard may read until it has it removed. Adding twice is
+ * fine. */
 NODISCARD enum index_err index_add(struct index *index, unsigned self, struct bytes filter,
-                                   unsigned shard, uint64_t *filter_id);
+                                   unsigned shard, uint64_t *filter_id, const uint8_t **text);
+/* `filter` may be its text in the index. */
 void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned shard);
 
 /*

@@ -28,16 +28,17 @@ struct post_filter_added {
     struct post_head head;
     struct local_filter *filter;
     uint64_t id; /* 0: out of memory */
-};
-
-struct filter_copy { /* on the heap; the receiver's */
-    uint16_t len, share_name_len;
-    uint8_t name[];
+    const uint8_t *text;
 };
 
 struct post_filter_remove {
     struct post_head head;
-    struct filter_copy *filter;
+    struct bytes filter; /* the index's own text */
+};
+
+struct filter_copy { /* on the heap; the receiver's */
+    uint16_t len;
+    uint8_t name[];
 };
 
 struct post_share_join {
@@ -54,16 +55,14 @@ struct post_share_leave {
     struct share_member *member;
 };
 
-/* "$share/NAME/FILTER" less "$share/NAME/" */
-static struct bytes plain_part(struct bytes name, size_t share_name_len)
+/* The name in two: *share is empty for a plain filter. */
+static struct bytes split(struct bytes name, struct bytes *share)
 {
-    const size_t before = share_name_len == 0 ? 0 : sizeof "$share/" - 1 + share_name_len + 1;
-    return bytes_of(name.at + before, name.len - before);
-}
-
-static struct bytes share_part(struct bytes name, size_t share_name_len)
-{
-    return bytes_of(name.at + sizeof "$share/" - 1, share_name_len);
+    struct bytes plain = name;
+    *share = bytes_of(NULL, 0);
+    const bool whole = !topic_is_share(name) || topic_share_parse(name, share, &plain);
+    assert(whole); /* it was when it was subscribed to */
+    return plain;
 }
 
 static struct filter_copy *filter_copy(const struct local_filter *f)
@@ -71,7 +70,6 @@ static struct filter_copy *filter_copy(const struct local_filter *f)
     struct filter_copy *copy = malloc(sizeof *copy + f->name_len);
     if (copy != NULL) {
         copy->len = f->name_len;
-        copy->share_name_len = f->share_name_len;
         memcpy(copy->name, f->name, f->name_len);
     }
     return copy;
@@ -79,8 +77,8 @@ static struct filter_copy *filter_copy(const struct local_filter *f)
 
 static unsigned owner_of(const struct local_filter *f)
 {
-    return index_owner(shard_self->node->index,
-                       plain_part(local_filter_name(f), f->share_name_len));
+    struct bytes share;
+    return index_owner(shard_self->node->index, split(local_filter_name(f), &share));
 }
 
 /* ---- what they take */
@@ -92,12 +90,6 @@ static size_t filter_bytes(struct bytes filter)
     return FILTER_BYTES + 2 * filter.len + (wildcards ? LEVEL_BYTES * topic_levels(filter) : 0);
 }
 
-static size_t filter_size(struct bytes name)
-{
-    const size_t size = offsetof(struct local_filter, name) + name.len;
-    return size < sizeof(struct local_filter) ? sizeof(struct local_filter) : size;
-}
-
 size_t local_subscription_bytes(struct bytes filter)
 {
     return SUBSCRIPTION_BYTES + filter_bytes(filter);
@@ -105,9 +97,16 @@ size_t local_subscription_bytes(struct bytes filter)
 
 /* ---- filters */
 
-static bool is_shared(const struct local_filter *f)
+/* Of a filter that is not in the index, or not as yet, or shared. */
+struct local_name {
+    struct local_waiter *waiting; /* for the end of `adding` */
+    uint8_t text[];
+};
+
+static struct local_name *own_name(const struct local_filter *f)
 {
-    return f->share_name_len > 0;
+    assert(f->number == 0);
+    return (struct local_name *)(uintptr_t)(f->name - offsetof(struct local_name, text));
 }
 
 static struct local_filter *filter_find(struct shard *s, struct bytes name, uint32_t hash)
@@ -127,23 +126,26 @@ struct local_filter *local_filter_by_id(struct shard *s, uint64_t id)
     struct table_link *link = table_find(&s->filters, index_id_hash(id));
     for (; link != NULL; link = table_find_next(link)) {
         struct local_filter *f = table_object(link, struct local_filter, by_name);
-        if (!f->adding && f->id == id) {
+        if (f->number == index_id_number(id) && f->by_name.hash == index_id_hash(id)) {
             return f;
         }
     }
     return NULL;
 }
 
-static struct local_filter *filter_create(struct shard *s, struct bytes name, uint32_t hash,
-                                          struct bytes share_name)
+static struct local_filter *filter_create(struct shard *s, struct bytes name, uint32_t hash)
 {
-    struct local_filter *f = malloc(filter_size(name));
-    if (f == NULL) {
+    struct local_filter *f = malloc(sizeof *f);
+    struct local_name *own = malloc(sizeof *own + name.len);
+    if (f == NULL || own == NULL) {
+        free(f);
+        free(own);
         return NULL;
     }
-    *f = (struct local_filter){.name_len = (uint16_t)name.len,
-                               .share_name_len = (uint16_t)share_name.len};
-    memcpy(f->name, name.at, name.len);
+    own->waiting = NULL;
+    memcpy(own->text, name.at, name.len);
+    *f = (struct local_filter){
+        .name = own->text, .name_len = (uint16_t)name.len, .shared = topic_is_share(name)};
     table_insert(&s->filters, &f->by_name, hash);
     s->subscription_bytes += filter_bytes(name);
     return f;
@@ -155,30 +157,38 @@ static void filter_free(struct shard *s, struct local_filter *f)
     assert(!f->adding);
     s->subscription_bytes -= filter_bytes(local_filter_name(f));
     table_remove(&s->filters, &f->by_name);
+    if (f->number == 0) {
+        free(own_name(f));
+    }
     free(f);
+}
+
+/* It is in the index: its name is there. */
+static void filter_activate(struct local_filter *f, uint64_t id, const uint8_t *text)
+{
+    assert(index_id_hash(id) == f->by_name.hash);
+    free(own_name(f));
+    f->name = text;
+    f->number = index_id_number(id);
 }
 
 /* The last subscriber has gone: the index must not send us its messages any longer. */
 static void filter_withdraw(struct shard *s, struct local_filter *f)
 {
-    assert(!f->adding);
-    if (is_shared(f) || f->id == 0) {
-        filter_free(s, f);
+    const struct bytes name = local_filter_name(f);
+    const bool is_in = f->number != 0;
+    const unsigned owner = owner_of(f);
+    filter_free(s, f);
+    if (!is_in) {
         return;
     }
-    const unsigned owner = owner_of(f);
     if (owner == s->id) {
-        index_remove(s->node->index, s->id, local_filter_name(f), s->id);
-    } else {
-        struct filter_copy *copy = filter_copy(f);
-        if (copy == NULL) {
-            return; /* it stays, without subscribers, until it is subscribed to and left again */
-        }
-        struct post_filter_remove *r = post_reserve(s, owner, POST_FILTER_REMOVE, sizeof *r);
-        r->filter = copy;
-        post_commit(s, owner);
+        index_remove(s->node->index, s->id, name, s->id);
+        return;
     }
-    filter_free(s, f);
+    struct post_filter_remove *r = post_reserve(s, owner, POST_FILTER_REMOVE, sizeof *r);
+    r->filter = name; /* there until we are taken out */
+    post_commit(s, owner);
 }
 
 /* ---- subscriptions */
@@ -304,7 +314,7 @@ static bool set_options(struct session *session, struct local_filter *f,
     uint64_t *const place = pointer_set_find(&f->sessions, session);
     struct subscription *sub =
         (pointer_bits(*place) & LOCAL_RECORD) != 0 ? record_find(session, f) : NULL;
-    const bool needs_record = is_shared(f) || options->identifier > LOCAL_IDENTIFIER_MAX;
+    const bool needs_record = f->shared || options->identifier > LOCAL_IDENTIFIER_MAX;
     if (needs_record && sub == NULL) {
         sub = record_create(session, f);
         if (sub == NULL) {
@@ -358,7 +368,7 @@ static bool subscription_begin(struct session *session, struct local_filter *f,
     }
     session->subscription_bytes += local_subscription_bytes(local_filter_name(f));
     session->shard->subscription_bytes += SUBSCRIPTION_BYTES;
-    if (!set_options(session, f, options, record) || (is_shared(f) && !member_create(*record))) {
+    if (!set_options(session, f, options, record) || (f->shared && !member_create(*record))) {
         (void)subscription_end(session, f); /* there is no member */
         return false;
     }
@@ -373,8 +383,9 @@ static bool wait_for(struct local_filter *f, struct subscribe_job *job)
     if (w == NULL) {
         return false;
     }
-    *w = (struct local_waiter){.next = f->waiting, .job = job};
-    f->waiting = w;
+    struct local_name *const own = own_name(f);
+    *w = (struct local_waiter){.next = own->waiting, .job = job};
+    own->waiting = w;
     job->pending++;
     return true;
 }
@@ -386,19 +397,19 @@ static enum local_err filter_announce(struct shard *s, struct local_filter *f,
     if (f->adding) {
         return wait_for(f, job) ? LOCAL_WAIT : LOCAL_NO_MEMORY;
     }
-    if (f->id != 0) {
+    if (f->number != 0) {
         return LOCAL_OK;
     }
     const unsigned owner = owner_of(f);
     if (owner == s->id) {
         uint64_t id;
-        if (index_add(s->node->index, s->id, local_filter_name(f), s->id, &id) != INDEX_OK) {
+        const uint8_t *text;
+        if (index_add(s->node->index, s->id, local_filter_name(f), s->id, &id, &text) != INDEX_OK) {
             return LOCAL_NO_MEMORY;
         }
-        f->id = id;
+        filter_activate(f, id, text);
         return LOCAL_OK;
     }
-    f->waiting = NULL;
     if (!wait_for(f, job)) {
         return LOCAL_NO_MEMORY;
     }
@@ -416,11 +427,11 @@ static enum local_err member_announce(struct shard *s, struct subscription *sub,
     struct local_filter *f = sub->filter;
     const unsigned owner = owner_of(f);
     if (owner == s->id) {
-        const struct bytes name = local_filter_name(f);
+        struct bytes share;
+        const struct bytes plain = split(local_filter_name(f), &share);
         uint64_t group_id;
-        if (index_share_join(s->node->index, s->id, share_part(name, f->share_name_len),
-                             plain_part(name, f->share_name_len), sub->member,
-                             &group_id) != INDEX_OK) {
+        if (index_share_join(s->node->index, s->id, share, plain, sub->member, &group_id) !=
+            INDEX_OK) {
             return LOCAL_NO_MEMORY;
         }
         return LOCAL_OK;
@@ -441,8 +452,8 @@ static enum local_err member_announce(struct shard *s, struct subscription *sub,
 }
 
 enum local_err local_subscribe(struct session *session, struct bytes filter,
-                               struct bytes share_name, const struct subscribe_options *options,
-                               struct subscribe_job *job, bool *existed)
+                               const struct subscribe_options *options, struct subscribe_job *job,
+                               bool *existed)
 {
     struct shard *s = session->shard;
     ASSERT_OWNED(s);
@@ -455,17 +466,17 @@ enum local_err local_subscribe(struct session *session, struct bytes filter,
         if (!set_options(session, f, options, &sub)) {
             return LOCAL_NO_MEMORY;
         }
-        return is_shared(f) ? LOCAL_OK : filter_announce(s, f, job);
+        return f->shared ? LOCAL_OK : filter_announce(s, f, job);
     }
     if (f == NULL) {
-        f = filter_create(s, filter, hash, share_name);
+        f = filter_create(s, filter, hash);
     }
     if (f == NULL) {
         return LOCAL_NO_MEMORY;
     }
     enum local_err err = LOCAL_NO_MEMORY;
     if (subscription_begin(session, f, options, &sub)) {
-        err = is_shared(f) ? member_announce(s, sub, job) : filter_announce(s, f, job);
+        err = f->shared ? member_announce(s, sub, job) : filter_announce(s, f, job);
         if (err == LOCAL_NO_MEMORY) {
             free(subscription_end(session, f)); /* nobody else has seen the member */
         }
@@ -519,14 +530,6 @@ void local_set_online(struct session *session, bool online)
     }
 }
 
-void local_fini(struct shard *s)
-{
-    size_t cursor = 0;
-    for (struct table_link *link; (link = table_any(&s->filters, &cursor)) != NULL;) {
-        filter_free(s, table_object(link, struct local_filter, by_name));
-    }
-}
-
 /* ---- mail */
 
 static void job_step(struct shard *s, struct subscribe_job *job, bool failed)
@@ -543,12 +546,14 @@ void local_on_filter_add(struct shard *s, unsigned from, const struct post_head 
     const struct post_filter_add *add = (const void *)record;
     struct local_filter *f = add->filter; /* only its name may be looked at here */
     uint64_t id;
-    if (index_add(s->node->index, s->id, local_filter_name(f), from, &id) != INDEX_OK) {
+    const uint8_t *text = NULL;
+    if (index_add(s->node->index, s->id, local_filter_name(f), from, &id, &text) != INDEX_OK) {
         id = 0;
     }
     struct post_filter_added *added = post_reserve(s, from, POST_FILTER_ADDED, sizeof *added);
     added->filter = f;
     added->id = id;
+    added->text = text;
     post_commit(s, from);
 }
 
@@ -557,10 +562,11 @@ void local_on_filter_added(struct shard *s, unsigned from, const struct post_hea
     (void)from;
     const struct post_filter_added *added = (const void *)record;
     struct local_filter *f = added->filter;
-    struct local_waiter *w = f->waiting;
-    f->id = added->id;
+    struct local_waiter *w = own_name(f)->waiting;
     f->adding = false;
-    if (f->id == 0) {
+    if (added->id != 0) {
+        filter_activate(f, added->id, added->text);
+    } else {
         size_t cursor = 0;
         for (struct session *session; (session = pointer_set_any(&f->sessions, &cursor)) != NULL;) {
             (void)subscription_end(session, f); /* a plain one */
@@ -579,20 +585,18 @@ void local_on_filter_added(struct shard *s, unsigned from, const struct post_hea
 
 void local_on_filter_remove(struct shard *s, unsigned from, const struct post_head *record)
 {
-    struct filter_copy *copy = ((const struct post_filter_remove *)(const void *)record)->filter;
-    index_remove(s->node->index, s->id, bytes_of(copy->name, copy->len), from);
-    free(copy);
+    const struct post_filter_remove *r = (const void *)record;
+    index_remove(s->node->index, s->id, r->filter, from);
 }
 
 void local_on_share_join(struct shard *s, unsigned from, const struct post_head *record)
 {
     const struct post_share_join *join = (const void *)record;
-    const struct bytes name = bytes_of(join->filter->name, join->filter->len);
+    struct bytes share;
+    const struct bytes plain = split(bytes_of(join->filter->name, join->filter->len), &share);
     uint64_t group_id;
     const bool failed =
-        index_share_join(s->node->index, s->id, share_part(name, join->filter->share_name_len),
-                         plain_part(name, join->filter->share_name_len), join->member,
-                         &group_id) != INDEX_OK;
+        index_share_join(s->node->index, s->id, share, plain, join->member, &group_id) != INDEX_OK;
     struct post_share_join *joined = post_reserve(s, from, POST_SHARE_JOINED, sizeof *joined);
     joined->filter = join->filter;
     joined->member = join->member;

@@ -12,8 +12,8 @@
  * A subscription is one place in the filter's set of sessions, and one in the session's of filters;
  * the few that need more have a struct subscription besides.
  *
- * Owner: the shard. Memory: 48 bytes a filter, its text, and 8 to 16 in the table; a subscription
- * twice 8 to 14.
+ * Owner: the shard. Memory: 48 bytes a filter, whose text is the index's, and 8 to 16 in the table;
+ * a subscription twice 8 to 14.
  * At the bounds, which the caller asks for: limits.subscriptions_per_session_max, …_bytes_…, and
  * memory_share for shard->subscription_bytes.
  */
@@ -41,16 +41,15 @@ struct subscribe_options {
 };
 
 struct local_filter {
-    struct table_link by_name; /* and by id: the hash is index_name_hash() */
-    union {
-        uint64_t id;                  /* the index's; 0 until it is known; a shared one has none */
-        struct local_waiter *waiting; /* while it is being added: for the end of that */
-    };
+    struct table_link by_name;   /* and by id: the hash is index_name_hash() */
     struct pointer_set sessions; /* with what they asked for (local_next()) */
+    /* The whole, with $share. The index's own text, which stays while this shard is one of the
+     * filter's; without a number, of a struct local_name. */
+    const uint8_t *name;
+    uint32_t number; /* the lower half of its id; 0 until it is known; a shared one has none */
     uint16_t name_len;
-    uint16_t share_name_len; /* of "$share/NAME/FILTER"; 0: a plain one */
-    bool adding;             /* POST_FILTER_ADD is under way: nobody may free it */
-    uint8_t name[];          /* the whole, with $share */
+    bool adding; /* POST_FILTER_ADD is under way: nobody may free it */
+    bool shared; /* "$share/NAME/FILTER" */
 };
 
 /*
@@ -129,9 +128,8 @@ enum local_err {
 };
 
 /* Subscribes the session, or replaces the options of its subscription (*existed). The filter is
- * valid; `share_name` is empty for a plain one, else `filter` is the whole "$share/…". */
+ * valid; of a shared subscription, the whole "$share/…". */
 NODISCARD enum local_err local_subscribe(struct session *session, struct bytes filter,
-                                         struct bytes share_name,
                                          const struct subscribe_options *options,
                                          struct subscribe_job *job, bool *existed);
 
@@ -151,9 +149,6 @@ void local_set_online(struct session *session, bool online);
 
 struct local_filter *local_filter_by_id(struct shard *s, uint64_t id);        /* or NULL */
 struct share_member *local_member(struct shard *s, uint64_t subscription_id); /* or NULL */
-
-/* At the end, without sessions: the filters that there was no memory to withdraw. */
-void local_fini(struct shard *s);
 
 extern post_fn local_on_filter_add, local_on_filter_added, local_on_filter_remove,
     local_on_share_join, local_on_share_joined, local_on_share_leave;

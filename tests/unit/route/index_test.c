@@ -47,7 +47,8 @@ static void all_pass(void)
 static uint64_t add(struct bytes filter, unsigned shard)
 {
     uint64_t id = 0;
-    cr_assert_eq(index_add(index_, index_owner(index_, filter), filter, shard, &id), INDEX_OK);
+    cr_assert_eq(index_add(index_, index_owner(index_, filter), filter, shard, &id, NULL),
+                 INDEX_OK);
     cr_assert_neq(id, 0);
     return id;
 }
@@ -377,7 +378,7 @@ Test(index, no_memory)
             uint64_t id = 0;
             fault_at(n);
             const enum index_err err =
-                index_add(index_, index_owner(index_, filter), filter, 0, &id);
+                index_add(index_, index_owner(index_, filter), filter, 0, &id, NULL);
             failed = fault_happened();
             fault_at(FAULT_NEVER);
             cr_assert(failed || err == INDEX_OK);
@@ -421,7 +422,7 @@ Test(index, no_memory_with_too_many_shapes)
         for (unsigned n = 0; failed; n++) {
             fault_at(n);
             const enum index_err err =
-                index_add(index_, index_owner(index_, filter), filter, 0, &id);
+                index_add(index_, index_owner(index_, filter), filter, 0, &id, NULL);
             failed = fault_happened();
             fault_at(FAULT_NEVER);
             refused += err != INDEX_OK;

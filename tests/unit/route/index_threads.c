@@ -55,7 +55,7 @@ static void change(unsigned self, struct known *k)
         return;
     }
     uint64_t id = 0;
-    assert(index_add(index_, self, bytes_text(k->text), self, &id) == INDEX_OK);
+    assert(index_add(index_, self, bytes_text(k->text), self, &id, NULL) == INDEX_OK);
     assert(id != atomic_load_explicit(&k->id, memory_order_relaxed)); /* not reused */
     atomic_store_explicit(&k->id, id, memory_order_relaxed);
     atomic_store_explicit(&k->state, next + IN, memory_order_release);
@@ -164,7 +164,7 @@ static void use_up_shapes(unsigned part)
         for (unsigned i = 0; i < 7; i++) {
             strcat(filter, bits >> i & 1 ? "/+" : "/z");
         }
-        assert(index_add(index_, owner_of(part), bytes_text(filter), 0, &id) == INDEX_OK);
+        assert(index_add(index_, owner_of(part), bytes_text(filter), 0, &id, NULL) == INDEX_OK);
     }
 }
 

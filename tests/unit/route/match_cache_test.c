@@ -89,7 +89,7 @@ Test(match_cache, answers_as_the_index)
         uint64_t id;
         switch (random_below(&chance, 4)) {
         case 0:
-            cr_assert_eq(index_add(index_, owner, filter, shard, &id), INDEX_OK);
+            cr_assert_eq(index_add(index_, owner, filter, shard, &id, NULL), INDEX_OK);
             break;
         case 1:
             index_remove(index_, owner, filter, shard);
@@ -130,7 +130,7 @@ Test(match_cache, what_is_too_large_is_looked_up)
     for (unsigned i = 0; i < 12; i++) {
         snprintf(filter, sizeof filter, "x/%.*s#", (int)(2 * i), "+/+/+/+/+/+/+/+/+/+/+/+/");
         const struct bytes b = bytes_text(filter);
-        cr_assert_eq(index_add(index_, index_owner(index_, b), b, 0, &id), INDEX_OK);
+        cr_assert_eq(index_add(index_, index_owner(index_, b), b, 0, &id, NULL), INDEX_OK);
         looks_the_same(bytes_text("x/1/2/3/4/5/6/7/8/9/10/11/12/13"), 7);
     }
     for (unsigned len = 60; len < 90; len++) {

@@ -161,7 +161,7 @@ Test(share, with_plain_subscribers)
 {
     uint64_t id, again;
     struct share_member *const one = join(1, true);
-    cr_assert_eq(index_add(index_, owner(), FILTER, 1, &id), INDEX_OK);
+    cr_assert_eq(index_add(index_, owner(), FILTER, 1, &id, NULL), INDEX_OK);
     cr_expect_not_null(group());
     cr_expect_eq(match.filter_count, 1);
     leave(one);
@@ -171,7 +171,7 @@ Test(share, with_plain_subscribers)
     index_remove(index_, owner(), FILTER, 1);
     cr_expect_not_null(group());
     cr_expect_eq(match.filter_count, 0);
-    cr_assert_eq(index_add(index_, owner(), FILTER, 1, &again), INDEX_OK);
+    cr_assert_eq(index_add(index_, owner(), FILTER, 1, &again, NULL), INDEX_OK);
     cr_expect_eq(again, id, "the filter was there all the time");
 }
 
