@@ -11,11 +11,14 @@
 #include "broker/shard/shard.h"
 #include "proto/topic.h"
 
-/* About: a subscription; a filter, besides its text, which the index has once more; and where it
- * has wildcards, each of its levels there (trie.h). Measured with ./dev load subscriptions. */
-#define SUBSCRIPTION_BYTES 128u
-#define FILTER_BYTES       192u
+/* About: a subscription; a filter, besides its text, and where it has wildcards, each of its levels
+ * in the index (trie.h); a record; and a member with a group of its own. Measured with
+ * ./dev load subscriptions. */
+#define SUBSCRIPTION_BYTES 32u
+#define FILTER_BYTES       128u
 #define LEVEL_BYTES        80u
+#define RECORD_BYTES       80u
+#define MEMBER_BYTES       400u
 
 /* ---- what goes between a shard that subscribes and the shard that writes the index part */
 
@@ -87,7 +90,7 @@ static size_t filter_bytes(struct bytes filter)
 {
     const bool wildcards =
         memchr(filter.at, '+', filter.len) != NULL || memchr(filter.at, '#', filter.len) != NULL;
-    return FILTER_BYTES + 2 * filter.len + (wildcards ? LEVEL_BYTES * topic_levels(filter) : 0);
+    return FILTER_BYTES + filter.len + (wildcards ? LEVEL_BYTES * topic_levels(filter) : 0);
 }
 
 size_t local_subscription_bytes(struct bytes filter)
@@ -209,6 +212,13 @@ struct local_filter *local_find(struct session *session, struct bytes filter)
     return f == NULL || pointer_set_find(&session->filters, f) == NULL ? NULL : f;
 }
 
+/* More, or less, of what a session's subscriptions take. */
+static void count_bytes(struct session *session, ptrdiff_t delta)
+{
+    session->subscription_bytes += (size_t)delta;
+    session->shard->subscription_bytes += (size_t)delta;
+}
+
 /* ---- their records */
 
 static struct subscription *record_find(struct session *session, const struct local_filter *f)
@@ -242,6 +252,7 @@ static struct subscription *record_create(struct session *session, struct local_
     }
     session->subscriptions = sub;
     table_insert(&session->shard->subscriptions, &sub->by_session, local_hash(session, f));
+    count_bytes(session, RECORD_BYTES);
     return sub;
 }
 
@@ -249,6 +260,7 @@ static void record_free(struct subscription *sub)
 {
     struct session *session = sub->session;
     table_remove(&session->shard->subscriptions, &sub->by_session);
+    count_bytes(session, -(ptrdiff_t)RECORD_BYTES);
     if (sub->prev != NULL) {
         sub->prev->next = sub->next;
     } else {
@@ -282,6 +294,7 @@ static bool member_create(struct subscription *sub)
     atomic_init(&member->online, sub->session->conn != NULL);
     table_insert(&s->members, &member->by_id, member_hash(member->subscription_id));
     sub->member = member;
+    count_bytes(sub->session, MEMBER_BYTES);
     return true;
 }
 
@@ -346,6 +359,7 @@ static struct share_member *subscription_end(struct session *session, struct loc
     if (member != NULL) {
         table_remove(&s->members, &member->by_id);
         member->subscription = NULL;
+        count_bytes(session, -(ptrdiff_t)MEMBER_BYTES);
     }
     pointer_set_remove(&f->sessions, session);
     pointer_set_remove(&session->filters, f);

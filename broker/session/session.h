@@ -48,10 +48,11 @@ struct session {
     struct packet_ids received;         /* QoS 2 from the client, not released yet */
     struct pointer_set filters;         /* struct local_filter: subscribed to, by route/local.h */
     struct subscription *subscriptions; /* route/local.h's: those with a record */
-    uint64_t subscription_bytes;        /* local_subscription_bytes() of them all */
-    uint32_t expiry_s;                  /* session expiry interval; MQTT_NO_EXPIRY: never */
-    uint64_t ends_ms;                   /* when not connected; UINT64_MAX: never */
-    struct will *will;                  /* owned; NULL: none */
+    uint64_t
+        subscription_bytes; /* local_subscription_bytes() of them all, and what some need besides */
+    uint32_t expiry_s;      /* session expiry interval; MQTT_NO_EXPIRY: never */
+    uint64_t ends_ms;       /* when not connected; UINT64_MAX: never */
+    struct will *will;      /* owned; NULL: none */
     struct replay *replays_last;
     struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
     /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back

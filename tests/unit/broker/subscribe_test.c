@@ -105,19 +105,20 @@ Test(subscribe, the_bytes_of_subscriptions_have_a_maximum)
         reason = client_subscribe(c, filter, 0);
     }
     cr_expect_eq(reason, MQTT_REASON_QUOTA_EXCEEDED);
-    cr_expect_eq(filter[0] - 'a' - 1, 12); /* of 322 each */
+    cr_expect_eq(filter[0] - 'a' - 1, 25); /* of 161 each */
     cr_expect_eq(client_subscribe(c, "a", 1), 1, "the same again");
     cr_expect_eq(client_subscribe(client_connect(n, 0, "you", TERMS()), "z", 1), 1);
     cr_expect_eq(client_unsubscribe(c, "b"), 0);
     cr_expect_eq(client_subscribe(c, "+/+/+", 0), MQTT_REASON_QUOTA_EXCEEDED, "levels cost");
     cr_expect_eq(client_unsubscribe(c, "c"), 0);
+    cr_expect_eq(client_unsubscribe(c, "e"), 0);
     cr_expect_eq(client_subscribe(c, "+/+/+", 0), 0);
     memset(filter, 'x', sizeof filter - 1);
     client_unsubscribe(c, "d");
     cr_expect_eq(client_subscribe(c, filter, 0), MQTT_REASON_QUOTA_EXCEEDED);
     client_finish(c);
     fake_node_settle(n);
-    cr_expect_eq(s->subscription_bytes, 322, "what is left is yours");
+    cr_expect_eq(s->subscription_bytes, 161, "what is left is yours");
     fake_node_destroy(n);
 }
 
@@ -140,7 +141,7 @@ Test(subscribe, all_subscriptions_together_have_a_maximum)
         reason = client_subscribe(c[count % 2], filter, 0);
     }
     cr_expect_eq(reason, MQTT_REASON_QUOTA_EXCEEDED);
-    cr_expect_eq(count, 262144 / 2320 + 2); /* the last that fits half, and the one refused */
+    cr_expect_eq(count, 262144 / 1160 + 2); /* the last that fits half, and the one refused */
     client_finish(c[0]);
     fake_node_settle(n);
     cr_expect_eq(client_subscribe(c[1], "there is room again", 0), 0);
@@ -246,6 +247,34 @@ Test(subscribe, no_local_keeps_its_identifier_away)
         cr_assert_not_null(g);
         cr_assert_eq(g->identifier_count, 2);
         cr_expect_eq(g->identifiers[0] + g->identifiers[1], 2 + 4);
+        fake_node_destroy(n);
+    }
+}
+
+/* An identifier comes back as it was given, be it small or large, after whatever was there. */
+Test(subscribe, identifiers_of_any_size)
+{
+    static const uint32_t identifiers[] = {2047, 268435455, 0, 2048, 65536, 1, 4096};
+    for (unsigned shards = 1; shards <= SHARDS_MAX; shards++) {
+        struct fake_node *n = fake_node_create(shards, SETTINGS());
+        struct fake_client *c = client_connect(n, 0, "c", TERMS(.clean_start = true));
+        for (size_t i = 0; i < sizeof identifiers / sizeof identifiers[0]; i++) {
+            client_subscribe_as(c, ASK(.filter = "t", .qos = 1, .identifier = identifiers[i]));
+            client_subscribe_as(
+                c, ASK(.filter = "$share/g/s", .qos = 1, .identifier = identifiers[i]));
+            for (unsigned k = 0; k < 2; k++) {
+                client_say(c, k == 0 ? "t" : "s", "1", 1);
+                const struct got *g = client_take(c, MQTT_PUBLISH);
+                cr_assert_not_null(g);
+                cr_expect_eq(g->identifier_count, identifiers[i] != 0);
+                cr_expect_eq(g->identifiers[0], identifiers[i]);
+            }
+        }
+        client_finish(c);
+        fake_node_settle(n);
+        for (unsigned i = 0; i < shards; i++) {
+            cr_expect_eq(n->node->shards[i]->subscription_bytes, 0);
+        }
         fake_node_destroy(n);
     }
 }
