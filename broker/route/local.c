@@ -529,8 +529,7 @@ void local_unsubscribe(struct session *session, struct local_filter *f)
 
 void local_unsubscribe_all(struct session *session)
 {
-    size_t cursor = 0;
-    for (struct local_filter *f; (f = pointer_set_any(&session->filters, &cursor)) != NULL;) {
+    for (struct local_filter *f; (f = pointer_set_last(&session->filters)) != NULL;) {
         local_unsubscribe(session, f);
     }
 }
@@ -581,8 +580,7 @@ void local_on_filter_added(struct shard *s, unsigned from, const struct post_hea
     if (added->id != 0) {
         filter_activate(f, added->id, added->text);
     } else {
-        size_t cursor = 0;
-        for (struct session *session; (session = pointer_set_any(&f->sessions, &cursor)) != NULL;) {
+        for (struct session *session; (session = pointer_set_last(&f->sessions)) != NULL;) {
             (void)subscription_end(session, f); /* a plain one */
         }
     }

@@ -13,7 +13,7 @@
  * the few that need more have a struct subscription besides.
  *
  * Owner: the shard. Memory: 48 bytes a filter, whose text is the index's, and 8 to 16 in the table;
- * a subscription twice 8 to 14.
+ * a subscription twice 8 to 16 (pointer_set.h).
  * At the bounds, which the caller asks for: limits.subscriptions_per_session_max, …_bytes_…, and
  * memory_share for shard->subscription_bytes.
  */
@@ -91,11 +91,11 @@ uint32_t local_identifier(struct session *session, const struct local_filter *f)
 /* The next subscriber, from *at (0 at first) on; false: there is none. */
 static inline bool local_next(const struct local_filter *f, uint32_t *at, struct subscriber *sub)
 {
-    const uint64_t place = pointer_set_next(&f->sessions, at);
-    const unsigned bits = pointer_bits(place);
-    if (place == 0) {
+    if (*at == f->sessions.count) {
         return false;
     }
+    const uint64_t place = pointer_set_places(&f->sessions)[(*at)++];
+    const unsigned bits = pointer_bits(place);
     sub->session = pointer_at(place);
     sub->options = (struct subscribe_options){
         .identifier = (bits & LOCAL_RECORD) != 0 ? local_identifier(sub->session, f)

@@ -7,7 +7,7 @@
 
 #include "tests/unit/route/random.h"
 
-#define OBJECTS 3000u
+#define OBJECTS 70000u /* more than have narrow slots */
 
 static struct object {
     bool in, seen;
@@ -18,16 +18,14 @@ static struct object {
 static void check(struct pointer_set *set, uint32_t count)
 {
     cr_assert_eq(set->count, count);
-    cr_assert(set->capacity == 0 || set->count < set->capacity, "a search has to end");
-    uint32_t at = 0, seen = 0;
-    for (uint64_t place; (place = pointer_set_next(set, &at)) != 0; seen++) {
+    for (uint32_t i = 0; i < count; i++) {
+        const uint64_t place = pointer_set_places(set)[i];
         struct object *const o = pointer_at(place);
         cr_assert(o->in);
         cr_assert_not(o->seen, "found twice");
         cr_assert_eq(pointer_bits(place), o->bits);
         o->seen = true;
     }
-    cr_assert_eq(seen, count);
     for (size_t i = 0; i < OBJECTS; i++) {
         const uint64_t *const place = pointer_set_find(set, &objects[i]);
         cr_assert_eq(place != NULL, objects[i].in, "%zu", i);
@@ -43,9 +41,9 @@ Test(pointer_set, holds_what_was_put_in)
     cr_log_warn("TEST_SEED=0x%llx", (unsigned long long)r.seed);
     struct pointer_set set = {.count = 0};
     uint32_t count = 0;
-    for (unsigned turn = 0; turn < 12; turn++) {
+    for (unsigned turn = 0; turn < 9; turn++) {
         const uint32_t most = turn % 3 == 0 ? 5 : turn % 3 == 1 ? 200 : OBJECTS;
-        for (unsigned step = 0; step < 3 * most; step++) {
+        for (unsigned step = 0; step < (most < 1000 ? 3 : 2) * most; step++) {
             struct object *const o = &objects[random_below(&r, most)];
             if (o->in && random_below(&r, 4) == 0) {
                 o->bits = (uint16_t)random_below(&r, 65536);
@@ -65,14 +63,12 @@ Test(pointer_set, holds_what_was_put_in)
             }
         }
         check(&set, count);
-        if (turn % 2 == 0) {
-            size_t cursor = 0;
-            for (struct object *o; (o = pointer_set_any(&set, &cursor)) != NULL; count--) {
+        if (turn % 2 == 1) {
+            for (struct object *o; (o = pointer_set_last(&set)) != NULL; count--) {
                 cr_assert(o->in);
                 o->in = false;
                 pointer_set_remove(&set, o);
             }
-            cr_assert_leq(cursor, 2 * OBJECTS, "emptied in one go");
             check(&set, 0);
         }
     }
@@ -87,7 +83,7 @@ Test(pointer_set, is_small)
     cr_expect_eq(set.capacity, 0);
     for (uint32_t i = 1; i < OBJECTS; i++) {
         cr_assert_eq(pointer_set_add(&set, &objects[i], 1), 0);
-        cr_expect(i < 8 || set.capacity <= (i + 1) * 8 / 5, "%u of %u", i + 1, set.capacity);
+        cr_expect(i < 8 || set.capacity <= (i + 1) * 4 / 3, "%u of %u", i + 1, set.capacity);
     }
     for (uint32_t i = OBJECTS - 1; i > 0; i--) {
         pointer_set_remove(&set, &objects[i]);
