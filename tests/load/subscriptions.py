@@ -23,6 +23,7 @@ from common import Broker  # noqa: E402
 from raw import Client, SUBACK, V311, wire  # noqa: E402
 
 PER_PACKET = 500
+SETTLES_S = 20  # until the allocator has given back what it does not need
 FILTER_BYTES = 35
 
 
@@ -80,11 +81,14 @@ def measure(name, args, distinct):
             subscribe_all(client, numbers)
         took = time.monotonic() - begin
         try_some(broker.address, clients, numbers_of, 1 if distinct else args.sessions)
-        after, count = broker.memory(), each * args.sessions
+        at_once, count = broker.memory(), each * args.sessions
+        time.sleep(SETTLES_S)
+        after = broker.memory()
         print(f'== {name}: {count} subscriptions to {count if distinct else each} filters of '
               f'{FILTER_BYTES} characters, {args.sessions} sessions')
         print(f'  memory            {before} -> {after} KiB: {(after - before) * 1024 / count:.0f} '
-              'bytes a subscription, its filter included')
+              f'bytes a subscription, its filter included; {(at_once - before) * 1024 / count:.0f} '
+              'at once')
         print(f'  subscribed        in {took:.1f} s, {count / took:.0f} a second')
         begin = time.monotonic()
         for client in clients:
