@@ -21,6 +21,7 @@ extern const struct micro micro_codec[];
 extern const struct micro micro_index[];
 extern const struct micro micro_shard[];
 extern const struct micro micro_table[];
+extern const struct micro micro_websocket[];
 
 /* Calls make_ready(state), and neither its time nor its instructions count; for a run() whose
  * operations need something done before that is no part of them. */
