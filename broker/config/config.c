@@ -11,7 +11,7 @@
 #include "broker/config/document.h"
 #include "broker/config/environment.h"
 #include "broker/config/file_text.h"
-#include "broker/config/listen_url.h"
+#include "broker/config/listeners.h"
 #include "broker/config/options.h"
 #include "broker/config/schema.h"
 #include "broker/config/settings.h"
@@ -87,32 +87,42 @@ static void read_options(struct settings *s, const struct options *o, struct con
 
 /* ---- settings into the struct */
 
-/* Entries 0, 1, 2 … up to the highest that is there. */
-static void check_gaps(const struct settings *s, const struct schema_key *key,
+/* The entry has no URL: somebody has counted wrong, or forgotten it. */
+static void refuse_gap(const struct settings *s, const struct schema_key *url, unsigned entry,
                        struct config_error *error)
 {
-    const unsigned entries = settings_entries(s, key);
-    for (unsigned entry = 0; entry < entries; entry++) {
-        if (settings_find(s, key, entry) == NULL) {
-            char path[SCHEMA_PATH_BYTES], last[SCHEMA_PATH_BYTES];
-            schema_path(key, entry, path);
-            schema_path(key, entries - 1, last);
-            config_error_add(error, "%s: %s: there is no %s before it; a list has no gaps",
-                             settings_find(s, key, entries - 1)->origin, last, path);
-            return;
-        }
-    }
+    char path[SCHEMA_PATH_BYTES], other[SCHEMA_PATH_BYTES];
+    const struct setting *const there = settings_any(s, url, entry);
+    schema_path(url, entry, path);
+    schema_path(there->key, there->entry, other);
+    config_error_add(error, "%s: %s: there is no %s%s", there->origin, other, path,
+                     there->entry > entry ? " before it; a list has no gaps" : " beside it");
 }
 
-static void check_lists(const struct settings *s, struct config_error *error)
+/* Entries 0, 1, 2 … up to the highest that is there each have a URL, and defaults for what else was
+ * not said of them. */
+static void complete_listeners(struct settings *s, struct config_error *error)
 {
     unsigned entry;
     const struct schema_key *const url =
         schema_find(FIRST_LISTENER, strlen(FIRST_LISTENER), &entry);
-    check_gaps(s, url, error);
-    if (settings_entries(s, url) == 0 && error->count == 0) {
+    const unsigned entries = settings_entries(s, url);
+    if (entries == 0 && error->count == 0) {
         config_error_add(error, "listeners: the list is empty; give at least one, as in "
                                 "--listen tcp://127.0.0.1:1883");
+    }
+    for (size_t i = 0; i < schema_count() && error->count == 0; i++) {
+        const struct schema_key *const key = schema_at(i);
+        for (entry = 0; entry < entries && schema_same_list(key, url); entry++) {
+            if (settings_find(s, key, entry) != NULL) {
+                continue;
+            }
+            if (key == url) {
+                refuse_gap(s, url, entry, error);
+                return;
+            }
+            settings_offer(s, key, entry, key->by_default, SETTINGS_DEFAULT, "default", error);
+        }
     }
 }
 
@@ -144,42 +154,6 @@ out:
 
 /* ---- what only makes sense together */
 
-static const char *origin_of(const struct settings *s, const char *path)
-{
-    unsigned entry;
-    const struct schema_key *const key = schema_find(path, strlen(path), &entry);
-    return settings_find(s, key, entry)->origin;
-}
-
-static const char *listener_origin(const struct config *c, unsigned i)
-{
-    char path[SCHEMA_PATH_BYTES];
-    snprintf(path, sizeof path, "listeners.%u.url", i);
-    return origin_of(c->settings, path);
-}
-
-static bool same_address(const char *a, const char *b)
-{
-    struct listen_url x, y;
-    return listen_url_parse(&x, a) == NULL && listen_url_parse(&y, b) == NULL && x.port != 0 &&
-           x.port == y.port && strcmp(x.host, y.host) == 0;
-}
-
-static void check_listeners(const struct config *c, struct config_error *error)
-{
-    for (unsigned i = 0; i < c->listeners_count; i++) {
-        for (unsigned j = 0; j < i; j++) {
-            if (same_address(c->listeners[i].url, c->listeners[j].url)) {
-                config_error_add(error,
-                                 "%s: listeners.%u.url: listeners.%u (%s) has the same "
-                                 "address; remove one",
-                                 listener_origin(c, i), i, j, listener_origin(c, j));
-                break;
-            }
-        }
-    }
-}
-
 static void check_limits(const struct config *c, struct config_error *error)
 {
     const struct config_limits *const l = &c->limits;
@@ -187,8 +161,9 @@ static void check_limits(const struct config *c, struct config_error *error)
         config_error_add(error,
                          "%s: limits.message_memory_max: %" PRIu64 " is less than "
                          "limits.packet_bytes_max (%" PRIu32 ", %s); give at least that, or 0",
-                         origin_of(c->settings, "limits.message_memory_max"), l->message_memory_max,
-                         l->packet_bytes_max, origin_of(c->settings, "limits.packet_bytes_max"));
+                         settings_origin(c->settings, "limits.message_memory_max"),
+                         l->message_memory_max, l->packet_bytes_max,
+                         settings_origin(c->settings, "limits.packet_bytes_max"));
     }
 }
 
@@ -198,7 +173,7 @@ static void check_mqtt(const struct config *c, struct config_error *error)
         config_error_add(error,
                          "%s: mqtt.response_information: '%.64s' has a wildcard; topics that are "
                          "published to have none",
-                         origin_of(c->settings, "mqtt.response_information"),
+                         settings_origin(c->settings, "mqtt.response_information"),
                          c->mqtt.response_information);
     }
 }
@@ -218,7 +193,7 @@ static void read_sources(struct settings *s, const struct config_sources *source
     if (sources->options != NULL) {
         read_options(s, sources->options, error);
     }
-    check_lists(s, error);
+    complete_listeners(s, error);
 }
 
 enum config_err config_load(struct config **out, const struct config_sources *sources,
@@ -245,7 +220,7 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     }
     c->settings = s;
     s = NULL;
-    check_listeners(c, &found);
+    listeners_check(c, &found);
     check_limits(c, &found);
     check_mqtt(c, &found);
     if (found.count > 0) {
@@ -301,11 +276,26 @@ static char *all_of(const struct settings *s, const struct schema_key *key)
     return text;
 }
 
+/* Has anybody said anything of the key? A list that grows has more defaults; that is no change. */
+static bool is_said(const struct settings *s, const struct schema_key *key)
+{
+    const unsigned entries = settings_entries(s, key);
+    for (unsigned i = 0; i < entries; i++) {
+        if (settings_find(s, key, i)->source != SETTINGS_DEFAULT) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void config_diff(const struct config *before, const struct config *after,
                  config_changed_fn *changed, void *context)
 {
     for (size_t i = 0; i < schema_count(); i++) {
         const struct schema_key *const key = schema_at(i);
+        if (!is_said(before->settings, key) && !is_said(after->settings, key)) {
+            continue;
+        }
         char *const old = all_of(before->settings, key), *const new = all_of(after->settings, key);
         if (old != NULL && new != NULL && strcmp(old, new) != 0) {
             changed(context, key->path, key->reloadable, old, new);

@@ -42,8 +42,40 @@ enum config_strategy {
     CONFIG_HASH_TOPIC,
 };
 
+/* Whether a TLS listener asks its clients for a certificate. */
+enum config_client_certificate {
+    CONFIG_CLIENT_NONE,
+    CONFIG_CLIENT_OPTIONAL,
+    CONFIG_CLIENT_REQUIRED,
+};
+
+enum config_tls_version {
+    CONFIG_TLS_1_2,
+    CONFIG_TLS_1_3,
+};
+
+enum config_proxy_protocol {
+    CONFIG_PROXY_OFF,
+    CONFIG_PROXY_REQUIRED,
+};
+
 struct config_listener {
-    char *url; /* listen_url_parse() takes it: config_load() has tried */
+    char *url;         /* listen_url_parse() takes it: config_load() has tried */
+    char *unix_mode;   /* octal digits; "": as the umask has it */
+    char *certificate; /* PEM files, separated by commas; as many as keys, at least one for TLS */
+    char *key;
+    enum config_client_certificate client_certificate;
+    char *client_ca; /* PEM file; needed unless client_certificate is none */
+    char *crl;       /* PEM file; "": none */
+    enum config_tls_version tls_min;
+    char *ciphers; /* "": ours */
+    enum config_proxy_protocol proxy_protocol;
+    char *proxy_from; /* address ranges, address_ranges_parse() takes them; "": nobody */
+    char *origins;    /* of WebSocket, separated by commas; "": any */
+};
+
+struct config_tls {
+    char *ticket_keys; /* file; "": random keys, for this process */
 };
 
 struct config_node {
@@ -61,10 +93,12 @@ struct config_log {
 
 struct config_limits {
     uint32_t connections_max;
-    uint32_t connect_timeout_s; /* from the accept to a whole CONNECT */
-    uint32_t packet_bytes_max;  /* 128..268435460, fixed header included */
-    uint32_t receive_maximum;   /* 1..65535: QoS 1 and 2 from a client, not yet acknowledged */
-    uint32_t inflight_max;      /* 1..65535: the same towards a client */
+    uint32_t connect_timeout_s;   /* from the accept, or the handshake's end, to a whole CONNECT */
+    uint32_t handshake_timeout_s; /* of PROXY, TLS, and WebSocket together */
+    uint32_t handshakes_max;      /* at a time */
+    uint32_t packet_bytes_max;    /* 128..268435460, fixed header included */
+    uint32_t receive_maximum;     /* 1..65535: QoS 1 and 2 from a client, not yet acknowledged */
+    uint32_t inflight_max;        /* 1..65535: the same towards a client */
     uint32_t session_queue_messages_max;
     uint64_t session_queue_bytes_max;
     enum config_queue_full session_queue_full;
@@ -96,6 +130,7 @@ struct config {
     struct config_listener *listeners; /* [0..listeners_count) */
     uint32_t listeners_count;          /* 1..CONFIG_LISTENERS_MAX */
     bool allow_anonymous;
+    struct config_tls tls;
     struct config_data data;
     struct config_log log;
     struct config_limits limits;

@@ -7,6 +7,15 @@
 
 #define FORM "write it as tcp://HOST:PORT, for example tcp://127.0.0.1:1883"
 
+static const struct {
+    const char *prefix;
+    bool unix_socket, tls, websocket;
+} schemes[] = {
+    {"tcp://", .tls = false},         {"tls://", .tls = true},
+    {"ws://", .websocket = true},     {"wss://", .tls = true, .websocket = true},
+    {"unix://", .unix_socket = true},
+};
+
 /* The text between two places, when it fits; false: it does not, or is empty. */
 static bool copy(char *out, size_t out_bytes, const char *from, const char *end)
 {
@@ -19,13 +28,13 @@ static bool copy(char *out, size_t out_bytes, const char *from, const char *end)
     return true;
 }
 
-static bool parse_port(const char *at, uint16_t *port)
+static bool parse_port(const char *at, const char *end, uint16_t *port)
 {
     unsigned sum = 0;
-    if (*at == '\0') {
+    if (at == end) {
         return false;
     }
-    for (; *at != '\0'; at++) {
+    for (; at < end; at++) {
         if (*at < '0' || *at > '9') {
             return false;
         }
@@ -71,34 +80,80 @@ static bool fill_ipv4(struct listen_url *u)
     return true;
 }
 
-const char *listen_url_parse(struct listen_url *out, const char *url)
+/* A path is sent as it stands in the first line of a request: nothing in it may need an escape. */
+static bool is_request_path(const char *path)
 {
-    static const char scheme[] = "tcp://";
-    if (strstr(url, "://") == NULL) {
-        return "it has no scheme; " FORM;
-    }
-    if (strncmp(url, scheme, sizeof scheme - 1) != 0) {
-        return "only the scheme tcp:// is supported; " FORM;
-    }
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "/-._~!$&'()*+,;=:@";
+    return strspn(path, plain) == strlen(path);
+}
 
-    struct listen_url u = {0};
-    const char *const host = url + sizeof scheme - 1;
+static const char *parse_unix(struct listen_url *u, const char *path)
+{
+    struct sockaddr_un *const un = (struct sockaddr_un *)&u->address;
+    if (path[0] != '/') {
+        return "its path has to begin with a slash, as in unix:///run/dunlin/mqtt.sock";
+    }
+    if (strlen(path) >= sizeof un->sun_path) {
+        return "its path is too long; the system takes 107 bytes";
+    }
+    un->sun_family = AF_UNIX;
+    strcpy(un->sun_path, path);
+    strcpy(u->path, path);
+    u->address_len = sizeof *un;
+    u->loopback = true;
+    return NULL;
+}
+
+static const char *parse_network(struct listen_url *u, const char *host)
+{
     const bool bracketed = host[0] == '[';
-    if (!bracketed && strchr(host, ':') != strrchr(host, ':')) {
+    const char *const host_end = host + strcspn(host, "/");
+    const char *const second = bracketed ? NULL : memchr(host, ':', (size_t)(host_end - host));
+    if (second != NULL && memchr(second + 1, ':', (size_t)(host_end - second - 1)) != NULL) {
         return "an IPv6 address stands in brackets, for example tcp://[::1]:1883";
     }
-    const char *const end = bracketed ? strchr(host, ']') : strchrnul(host, ':');
-    if (end == NULL || !copy(u.host, sizeof u.host, host + bracketed, end)) {
+    const char *const end = bracketed ? strchr(host, ']') : host + strcspn(host, ":/");
+    if (end == NULL || !copy(u->host, sizeof u->host, host + bracketed, end)) {
         return "its host is missing or too long; " FORM;
     }
     const char *const colon = end + bracketed;
-    if (*colon != ':' || !parse_port(colon + 1, &u.port)) {
+    const char *const path = colon + strcspn(colon, "/");
+    if (*colon != ':' || !parse_port(colon + 1, path, &u->port)) {
         return "its port is not a number from 1 to 65535, or 0 for any that is free; " FORM;
     }
-    if (bracketed ? !fill_ipv6(&u) : !fill_ipv4(&u)) {
+    if (*path != '\0' && !u->websocket) {
+        return "only ws:// and wss:// have a path; " FORM;
+    }
+    if (strlen(path) >= sizeof u->path || !is_request_path(path)) {
+        return "its path is too long, or has a character that would have to be escaped";
+    }
+    strcpy(u->path, path);
+    if (bracketed ? !fill_ipv6(u) : !fill_ipv4(u)) {
         return "its host is not an IPv4 address, [an IPv6 address], localhost, or *; other names "
                "are not looked up";
     }
-    *out = u;
     return NULL;
+}
+
+const char *listen_url_parse(struct listen_url *out, const char *url)
+{
+    if (strstr(url, "://") == NULL) {
+        return "it has no scheme; " FORM;
+    }
+    for (size_t i = 0; i < sizeof schemes / sizeof schemes[0]; i++) {
+        const size_t len = strlen(schemes[i].prefix);
+        if (strncmp(url, schemes[i].prefix, len) == 0) {
+            struct listen_url u = {.unix_socket = schemes[i].unix_socket,
+                                   .tls = schemes[i].tls,
+                                   .websocket = schemes[i].websocket};
+            const char *const wrong =
+                u.unix_socket ? parse_unix(&u, url + len) : parse_network(&u, url + len);
+            if (wrong == NULL) {
+                *out = u;
+            }
+            return wrong;
+        }
+    }
+    return "its scheme is not tcp, tls, ws, wss, or unix; " FORM;
 }

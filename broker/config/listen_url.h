@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * listen_url: where to listen, as in tcp://127.0.0.1:1883.
+ * listen_url: where to listen, and what is spoken there.
  *
- *   tcp://HOST:PORT    HOST: IPv4, [IPv6], localhost (127.0.0.1), or * (all addresses, IPv4)
- *                      PORT: 1..65535, or 0 for any that is free
+ *   tcp://HOST:PORT            MQTT. HOST: IPv4, [IPv6], localhost (127.0.0.1), or * (all
+ *                              addresses, IPv4); PORT: 1..65535, or 0 for any that is free
+ *   tls://HOST:PORT            the same inside of TLS
+ *   ws://HOST:PORT[/PATH]      MQTT inside of WebSocket; without a path any is taken
+ *   wss://HOST:PORT[/PATH]     the same inside of TLS
+ *   unix:///PATH               MQTT by a Unix socket
  *
  * Owner: the caller; a plain value. No name is looked up.
  */
@@ -12,15 +16,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 
 #include "proto/nodiscard.h"
 
+#define LISTEN_URL_PATH_BYTES sizeof(((struct sockaddr_un *)NULL)->sun_path)
 #define LISTEN_URL_HOST_BYTES 46u /* INET6_ADDRSTRLEN */
 
 struct listen_url {
-    char host[LISTEN_URL_HOST_BYTES]; /* numeric, without brackets */
-    uint16_t port;                    /* 0: any */
+    bool unix_socket;
+    bool tls;
+    bool websocket;
     bool loopback;                    /* only this machine can reach it */
+    char host[LISTEN_URL_HOST_BYTES]; /* numeric, without brackets; "" of a Unix socket */
+    uint16_t port;                    /* 0: any; or a Unix socket */
+    char path[LISTEN_URL_PATH_BYTES]; /* of the Unix socket; or of WebSocket, "" for any */
     struct sockaddr_storage address;  /* for bind() */
     socklen_t address_len;
 };

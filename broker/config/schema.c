@@ -174,6 +174,12 @@ const struct schema_key *schema_find(const char *path, size_t len, unsigned *ent
     return NULL;
 }
 
+bool schema_same_list(const struct schema_key *a, const struct schema_key *b)
+{
+    const size_t list_len = strcspn(a->path, ".") + 1;
+    return a->entries_max > 0 && b->entries_max > 0 && strncmp(a->path, b->path, list_len) == 0;
+}
+
 enum schema_node schema_node_of(const char *path)
 {
     const size_t len = strlen(path);

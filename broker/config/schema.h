@@ -55,6 +55,9 @@ const struct schema_key *schema_at(size_t i); /* i < schema_count(); the table's
  * above what the list can hold. */
 const struct schema_key *schema_find(const char *path, size_t len, unsigned *entry);
 
+/* Are both of the same list? */
+bool schema_same_list(const struct schema_key *a, const struct schema_key *b);
+
 enum schema_node schema_node_of(const char *path); /* with a star for the number of an entry */
 
 /* The path of the key or group that somebody who wrote that one most likely meant; for a group that

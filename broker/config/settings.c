@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/config/settings.h"
 
-#include <limits.h>
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,12 +29,20 @@ void settings_destroy(struct settings *s)
     free(s);
 }
 
-/* The place where it is, or where it would have to be put. Keys are in the order of their rows. */
+/* Keys are in the order of their rows, those of a list entry by entry. */
+static bool is_before(const struct setting *one, const struct schema_key *key, unsigned entry)
+{
+    if (schema_same_list(one->key, key) && one->entry != entry) {
+        return one->entry < entry;
+    }
+    return one->key < key;
+}
+
+/* The place where it is, or where it would have to be put. */
 static size_t place_of(const struct settings *s, const struct schema_key *key, unsigned entry)
 {
     size_t i = 0;
-    while (i < s->count &&
-           (s->all[i].key < key || (s->all[i].key == key && s->all[i].entry < entry))) {
+    while (i < s->count && is_before(&s->all[i], key, entry)) {
         i++;
     }
     return i;
@@ -52,10 +60,34 @@ const struct setting *settings_find(const struct settings *s, const struct schem
     return is_at(s, i, key, entry) ? &s->all[i] : NULL;
 }
 
+const struct setting *settings_any(const struct settings *s, const struct schema_key *key,
+                                   unsigned entry)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (schema_same_list(s->all[i].key, key) && s->all[i].entry >= entry) {
+            return &s->all[i];
+        }
+    }
+    return NULL;
+}
+
+const char *settings_origin(const struct settings *s, const char *path)
+{
+    unsigned entry;
+    const struct schema_key *const key = schema_find(path, strlen(path), &entry);
+    assert(key != NULL);
+    return settings_find(s, key, entry)->origin;
+}
+
 unsigned settings_entries(const struct settings *s, const struct schema_key *key)
 {
-    const size_t i = place_of(s, key, UINT_MAX);
-    return i > 0 && s->all[i - 1].key == key ? s->all[i - 1].entry + 1 : 0;
+    unsigned entries = 0;
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->all[i].key == key || schema_same_list(s->all[i].key, key)) {
+            entries = s->all[i].entry + 1; /* they come in this order */
+        }
+    }
+    return entries;
 }
 
 /* Takes over what `one` points to. */

@@ -50,8 +50,17 @@ void settings_offer(struct settings *s, const struct schema_key *key, unsigned e
 void settings_clear_list(struct settings *s, const char *list);
 
 const struct setting *settings_find(const struct settings *s, const struct schema_key *key,
-                                    unsigned entry);                               /* NULL: none */
-unsigned settings_entries(const struct settings *s, const struct schema_key *key); /* highest + 1 */
+                                    unsigned entry); /* NULL: none */
+
+/* The first of that list's entry, or of a later one; NULL: there is none. */
+const struct setting *settings_any(const struct settings *s, const struct schema_key *key,
+                                   unsigned entry);
+
+/* Where the value of "limits.connections_max", "listeners.2.url" is from; there is one. */
+const char *settings_origin(const struct settings *s, const char *path);
+
+/* Of the key's list, whichever of its keys they have; 0 or 1 where it is in none. */
+unsigned settings_entries(const struct settings *s, const struct schema_key *key);
 
 enum settings_form {
     SETTINGS_FOR_LIBCYAML, /* plain values */

@@ -29,6 +29,22 @@ CHOICE("sticky",      CONFIG_STICKY)
 CHOICE("hash_client", CONFIG_HASH_CLIENT)
 CHOICE("hash_topic",  CONFIG_HASH_TOPIC)
 END_CHOICES(strategy)
+
+CHOICES(client_certificate)
+CHOICE("none",     CONFIG_CLIENT_NONE)
+CHOICE("optional", CONFIG_CLIENT_OPTIONAL)
+CHOICE("required", CONFIG_CLIENT_REQUIRED)
+END_CHOICES(client_certificate)
+
+CHOICES(tls_version)
+CHOICE("1.2", CONFIG_TLS_1_2)
+CHOICE("1.3", CONFIG_TLS_1_3)
+END_CHOICES(tls_version)
+
+CHOICES(proxy_protocol)
+CHOICE("off",      CONFIG_PROXY_OFF)
+CHOICE("required", CONFIG_PROXY_REQUIRED)
+END_CHOICES(proxy_protocol)
 /* clang-format on */
 #undef CHOICES
 #undef CHOICE

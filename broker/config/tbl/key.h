@@ -42,14 +42,53 @@ END(node)
 
 LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 ITEM(listeners, struct config_listener, url, URL, "tcp://127.0.0.1:1883", "", AT_START,
-    "Where to listen: tcp://HOST:PORT; HOST is an IPv4 address, [an IPv6 address], localhost, or * "
-    "for all IPv4 addresses; PORT 0 is any free port, which the log then tells. The default is one "
-    "entry.")
+    "Where to listen, and for what: tcp:// (MQTT), tls:// (MQTT in TLS), ws:// and wss:// (MQTT in WebSocket, "
+    "the latter in TLS), each with HOST:PORT; or unix:///PATH. HOST is an IPv4 address, [an IPv6 address], "
+    "localhost, or * for all IPv4 addresses; PORT 0 is any free port, which the log then tells. ws:// and "
+    "wss:// may have a path behind it: requests for another one are refused (404). The default is one entry.")
+ITEM(listeners, struct config_listener, unix_mode, TEXT(4), "", "", AT_START,
+    "Of a Unix socket: its mode, in octal digits, as in 0660. Empty: what the umask makes of 0777.")
+ITEM(listeners, struct config_listener, certificate, TEXT(4095), "", "", AT_START,
+    "Of tls:// and wss://: file with the server's certificate and, behind it, those between it and the "
+    "root (PEM). Several are separated by commas: a client that names the host it wants (SNI) gets the first "
+    "one that is for that name; all others get the first. The files are read again when they change, and at a reload.")
+ITEM(listeners, struct config_listener, key, TEXT(4095), "", "", AT_START,
+    "Of tls:// and wss://: file with the private key (PEM) of the certificate; several as with those.")
+ITEM(listeners, struct config_listener, client_certificate, CHOICE(client_certificate), "none", "", AT_START,
+    "Of tls:// and wss://: whether clients have to show a certificate: none (they are not asked), optional (a "
+    "client may have none; one that is not good is refused), or required. Where they are asked there is no "
+    "resumption: each handshake checks the certificate anew.")
+ITEM(listeners, struct config_listener, client_ca, TEXT(4095), "", "", AT_START,
+    "Of tls:// and wss://: file with the certificates (PEM) that clients' have to be signed by. Read again when it changes.")
+ITEM(listeners, struct config_listener, crl, TEXT(4095), "", "", AT_START,
+    "Of tls:// and wss://: file with the revocation lists (PEM) of those who sign clients' certificates; each of "
+    "them has to have one in it. Empty: nothing is revoked. Read again when it changes.")
+ITEM(listeners, struct config_listener, tls_min, CHOICE(tls_version), "1.2", "", AT_START,
+    "Of tls:// and wss://: the oldest version of TLS that is spoken.")
+ITEM(listeners, struct config_listener, ciphers, TEXT(1024), "", "", AT_START,
+    "Of tls:// and wss://: cipher suites, best first, separated by colons, in the names of OpenSSL. Empty: those with an "
+    "ephemeral key exchange and authenticated encryption (AES-GCM, ChaCha20-Poly1305).")
+ITEM(listeners, struct config_listener, proxy_protocol, CHOICE(proxy_protocol), "off", "", AT_START,
+    "Whether connections begin with the header of the PROXY protocol (version 1 or 2), in which a load balancer tells who "
+    "its client is: off (it is malformed input then) or required.")
+ITEM(listeners, struct config_listener, proxy_from, TEXT(1024), "", "", AT_START,
+    "With proxy_protocol: the load balancers' addresses or ranges, as in 10.0.0.0/8, separated by commas. Whoever "
+    "connects from elsewhere is refused. Required then.")
+ITEM(listeners, struct config_listener, origins, TEXT(1024), "", "", AT_START,
+    "Of ws:// and wss://: the origins whose pages may connect, as in https://example.org, separated by commas. "
+    "Others are refused (403); a client that is no browser names none, and may. Empty: any.")
 END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 
 ALONE(allow_anonymous, BOOL, "false", "", AT_START,
-    "Whether clients may connect that nobody has authenticated. Without it, and without an "
-    "authenticator, only loopback listeners are opened.")
+    "Whether clients may connect of whom nothing is known. Without it only these listeners are opened: on loopback "
+    "addresses, Unix sockets, and those that require client certificates.")
+
+GROUP(tls)
+KEY(tls, ticket_keys, TEXT(4095), "", "", AT_START,
+    "File with 1 to 4 keys, one a line, each 64 hexadecimal digits or more, that the tickets of TLS resumption are sealed "
+    "with: by the first; tickets of the others are still taken. With the same file all nodes take each other's tickets. "
+    "Read again when it changes. Empty: a random key, until the process ends.")
+END(tls)
 
 GROUP(data)
 KEY(data, dir, TEXT(4095), "", "", AT_START,
@@ -69,7 +108,14 @@ KEY(limits, connections_max, UINT(1, 10000000), "100000", "connections", LIVE,
     "Clients at a time. At the limit a CONNECT is refused (0x97, before MQTT 5: 3); connections "
     "that are more than 100 above it are closed at once. Both are counted.")
 KEY(limits, connect_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
-    "Time from the connection's opening to a whole CONNECT. After it the connection is closed.")
+    "Time from the connection's opening, or the end of its handshake, to a whole CONNECT. After it the "
+    "connection is closed.")
+KEY(limits, handshake_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
+    "Time from the connection's opening to the end of what comes before MQTT: the PROXY header, and the handshakes "
+    "of TLS and WebSocket. After it the connection is closed.")
+KEY(limits, handshakes_max, UINT(1, 1000000), "10000", "connections", LIVE,
+    "Connections that may be at their PROXY header, TLS, or WebSocket handshake at a time. Further ones are "
+    "closed at once, and counted.")
 KEY(limits, packet_bytes_max, UINT(128, 268435460), "1048576", "bytes", LIVE,
     "Largest MQTT packet, its header included. A larger one ends the connection (0x95); MQTT 5 "
     "clients are told the limit in CONNACK.")
@@ -89,9 +135,8 @@ KEY(limits, session_queue_full, CHOICE(queue_full), "drop_oldest", "", LIVE,
 KEY(limits, subscriptions_per_session_max, UINT(1, 4294967295), "10000", "subscriptions", LIVE,
     "Subscriptions that one session may hold. A SUBSCRIBE for more is answered with 0x97.")
 KEY(limits, subscription_bytes_per_session_max, SIZE(4096, UINT64_MAX), "32 MiB", "bytes", LIVE,
-    "Memory that the subscriptions of one session may take, about: 320 bytes each, two for each byte "
-    "of the filter, and if it has wildcards 80 for each level. A SUBSCRIBE for more is answered with "
-    "0x97.")
+    "Memory that the subscriptions of one session may take, about: 160 bytes each, the filter, 80 for each "
+    "level if it has wildcards, and 480 more for a shared one. A SUBSCRIBE for more is answered with 0x97.")
 KEY(limits, topic_levels_max, UINT(1, 65535), "128", "levels", LIVE,
     "Levels (parts between slashes) of a topic name or filter. A deeper topic name is refused "
     "with 0x90, a deeper filter with 0x8F.")

@@ -76,22 +76,24 @@ static void write_example(FILE *out)
         const char *const dot = strchr(key->path, '.');
         const size_t group_len = dot == NULL ? 0 : (size_t)(dot - key->path);
         const bool in_list = key->entries_max > 0;
+        const bool is_first = group_len == 0 || strncmp(group, key->path, group_len + 1) != 0;
         char sentence[400];
-        if (group_len == 0 || strncmp(group, key->path, group_len + 1) != 0) {
+        if (is_first) {
             fputc('\n', out);
         }
-        if (group_len > 0 && strncmp(group, key->path, group_len + 1) != 0) {
+        if (group_len > 0 && is_first) {
             fprintf(out, "%.*s:\n", (int)group_len, key->path);
         }
         snprintf(group, sizeof group, "%.*s", dot == NULL ? 0 : (int)group_len + 1, key->path);
         value_sentence(key, sentence, sizeof sentence);
-        const char *const margin = dot == NULL ? "# " : "  # ";
+        const char *const margin = dot == NULL ? "# " : in_list && !is_first ? "    # " : "  # ";
         wrapped(out, margin, key->help);
         wrapped(out, margin, sentence);
         fprintf(out, "%s%s: %s%s%s\n",
                 dot == NULL ? ""
-                : in_list   ? "  - "
-                            : "  ",
+                : !in_list  ? "  "
+                : is_first  ? "  - "
+                            : "    ",
                 dot == NULL ? key->path : strrchr(key->path, '.') + 1, is_text(key) ? "\"" : "",
                 key->by_default, is_text(key) ? "\"" : "");
     }

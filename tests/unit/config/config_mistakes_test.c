@@ -97,9 +97,8 @@ Test(config_mistakes, in_the_file)
         {"log: {level: loud}\n",
          "dunlin.yaml:1: log.level: 'loud' is not one of error, warning, info, debug\n"},
         {"listeners:\n- url: mqtts://x:1\n",
-         "dunlin.yaml:2: listeners.0.url: 'mqtts://x:1': only the scheme tcp:// is supported; "
-         "write "
-         "it as tcp://HOST:PORT, for example tcp://127.0.0.1:1883\n"},
+         "dunlin.yaml:2: listeners.0.url: 'mqtts://x:1': its scheme is not tcp, tls, ws, "
+         "wss, or unix; write it as tcp://HOST:PORT, for example tcp://127.0.0.1:1883\n"},
         /* YAML */
         {"limits:\n\tconnections_max: 3\n", "dunlin.yaml:2: this is not YAML: found character that "
                                             "cannot start any token (indent with "
@@ -122,6 +121,50 @@ Test(config_mistakes, in_the_file)
          "tcp://*:0\n",
          "dunlin.yaml:3: listeners.1.url: listeners.0 (dunlin.yaml:2) has the same address; remove "
          "one\n"},
+        {"listeners: [{url: 'unix:///a'}, {url: 'unix:///a'}]\n",
+         "dunlin.yaml:1: listeners.1.url: listeners.0 (dunlin.yaml:1) has the same address; remove "
+         "one\n"},
+        {"listeners: [{unix_mode: '1'}]\n",
+         "dunlin.yaml:1: listeners.0.unix_mode: there is no listeners.0.url beside it\n"},
+        /* what a listener needs */
+        {"listeners: [{url: 'tls://*:1'}]\n",
+         "default: listeners.0.certificate: TLS needs one: the name of a PEM file\n"},
+        {"listeners: [{url: 'wss://*:1', certificate: 'a,b', key: c}]\n",
+         "dunlin.yaml:1: listeners.0.key: there have to be as many keys as certificates, in the "
+         "same "
+         "order\n"},
+        {"listeners: [{url: 'tls://*:1', certificate: a, key: b, client_certificate: required}]\n",
+         "default: listeners.0.client_ca: client_certificate needs one: the name of a PEM file\n"},
+        {"listeners: [{url: 'tls://*:1', certificate: a, key: b, client_ca: c}]\n",
+         "dunlin.yaml:1: listeners.0.client_ca: clients are not asked; set client_certificate to "
+         "optional or required, or remove it\n"},
+        {"listeners: [{url: 'tls://*:1', certificate: a, key: b, crl: c}]\n",
+         "dunlin.yaml:1: listeners.0.crl: it revokes clients' certificates, which are not asked "
+         "for; "
+         "set client_ca, or remove it\n"},
+        {"listeners: [{url: 'tcp://*:1', proxy_protocol: required}]\n",
+         "default: listeners.0.proxy_from: without it nobody may send the PROXY header; give the "
+         "load "
+         "balancers' addresses, as in 10.0.0.0/8\n"},
+        {"listeners: [{url: 'tcp://*:1', proxy_from: 10.0.0.1}]\n",
+         "dunlin.yaml:1: listeners.0.proxy_from: no PROXY header is taken; set proxy_protocol to "
+         "required, or remove it\n"},
+        {"listeners: [{url: 'tcp://*:1', proxy_protocol: required, proxy_from: 10.0.0.1/8}]\n",
+         "dunlin.yaml:1: listeners.0.proxy_from: an address in it has bits set behind those that "
+         "count, as in 10.0.0.1/8; write 10.0.0.0/8, or 10.0.0.1 for that one alone\n"},
+        {"listeners: [{url: 'unix:///a', unix_mode: '0668'}]\n",
+         "dunlin.yaml:1: listeners.0.unix_mode: it is not octal digits, as in 0660\n"},
+        /* and what it has no use for */
+        {"listeners: [{url: 'tcp://*:1', certificate: a, key: b, origins: c, unix_mode: '0600'}]\n",
+         "dunlin.yaml:1: listeners.0.certificate: only tls:// and wss:// have it; remove it, or "
+         "change the url\n"
+         "dunlin.yaml:1: listeners.0.key: only tls:// and wss:// have it; remove it, or change the "
+         "url\n"
+         "dunlin.yaml:1: listeners.0.origins: only ws:// and wss:// have it; remove it, or change "
+         "the "
+         "url\n"
+         "dunlin.yaml:1: listeners.0.unix_mode: only unix:// has it; remove it, or change the "
+         "url\n"},
         /* all at once */
         {"node: {shards: 65}\nlog: {level: x}\n",
          "dunlin.yaml:1: node.shards: '65' is not a whole number from 0 to 64 (threads)\n"

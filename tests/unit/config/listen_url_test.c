@@ -42,6 +42,32 @@ Test(listen_url, good)
     }
 }
 
+Test(listen_url, what_is_spoken_there)
+{
+    static const struct {
+        const char *url;
+        bool tls, websocket, unix_socket;
+        const char *path;
+    } rows[] = {
+        {"tcp://127.0.0.1:1", false, false, false, ""},
+        {"tls://127.0.0.1:1", true, false, false, ""},
+        {"ws://127.0.0.1:1", false, true, false, ""},
+        {"ws://127.0.0.1:1/", false, true, false, "/"},
+        {"ws://[::1]:1/mqtt", false, true, false, "/mqtt"},
+        {"wss://*:443/a/b:c", true, true, false, "/a/b:c"},
+        {"unix:///run/a.sock", false, false, true, "/run/a.sock"},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct listen_url u;
+        cr_assert_null(listen_url_parse(&u, rows[i].url), "%s", rows[i].url);
+        cr_expect_eq(u.tls, rows[i].tls, "%s", rows[i].url);
+        cr_expect_eq(u.websocket, rows[i].websocket, "%s", rows[i].url);
+        cr_expect_eq(u.unix_socket, rows[i].unix_socket, "%s", rows[i].url);
+        cr_expect_str_eq(u.path, rows[i].path);
+        cr_expect_eq(u.loopback, strchr(rows[i].url, '*') == NULL, "%s", rows[i].url);
+    }
+}
+
 Test(listen_url, bad)
 {
     static const struct {
@@ -51,8 +77,8 @@ Test(listen_url, bad)
         {"", "no scheme"},
         {"127.0.0.1:1883", "no scheme"},
         {"tcp:127.0.0.1:1883", "no scheme"},
-        {"ssl://127.0.0.1:8883", "only the scheme tcp:// is supported"},
-        {"TCP://127.0.0.1:8883", "only the scheme tcp:// is supported"},
+        {"ssl://127.0.0.1:8883", "is not tcp, tls, ws, wss, or unix"},
+        {"TCP://127.0.0.1:8883", "is not tcp, tls, ws, wss, or unix"},
         {"tcp://", "host is missing"},
         {"tcp://:1883", "host is missing"},
         {"tcp://[]:1883", "host is missing"},
@@ -63,7 +89,17 @@ Test(listen_url, bad)
         {"tcp://127.0.0.1:x", "port is not a number"},
         {"tcp://127.0.0.1:65536", "port is not a number"},
         {"tcp://127.0.0.1:99999999999999999999", "port is not a number"},
-        {"tcp://127.0.0.1:1883/path", "port is not a number"},
+        {"tcp://127.0.0.1:1883/path", "only ws:// and wss:// have a path"},
+        {"tls://127.0.0.1:1883/", "only ws:// and wss:// have a path"},
+        {"ws://127.0.0.1:1x/path", "port is not a number"},
+        {"ws://127.0.0.1/path:1", "port is not a number"},
+        {"ws://127.0.0.1:1/a path", "would have to be escaped"},
+        {"ws://127.0.0.1:1/a?b", "would have to be escaped"},
+        {"unix://a", "has to begin with a slash"},
+        {"unix://", "has to begin with a slash"},
+        {"unix:///aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+         "takes 107 bytes"},
         {"tcp://[::1]1883", "port is not a number"},
         {"tcp://::1:1883", "stands in brackets"},
         {"tcp://example.org:1883", "not looked up"},
