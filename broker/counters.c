@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/counters.h"
 
+#include "broker/certificates.h"
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
@@ -35,6 +36,11 @@ static void log_gauges(const struct node *node)
     LINE("connections", atomic_load_explicit(&node->connections, memory_order_relaxed));
     LINE("clients", atomic_load_explicit(&node->clients, memory_order_relaxed));
     LINE("sessions", atomic_load_explicit(&node->sessions, memory_order_relaxed));
+    LINE("handshakes", atomic_load_explicit(&node->handshakes, memory_order_relaxed));
+    int64_t days;
+    if (certificates_days_left(node, &days)) {
+        LINE("certificate_days_left", days);
+    }
     LINE("retained", atomic_load_explicit(&node->retained, memory_order_relaxed));
     LINE("filters", index_filter_count(node->index));
     LINE("index_bytes", index_bytes(node->index));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/listen.h"
 
-#include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -11,10 +10,11 @@
 
 #include "broker/config/config.h"
 #include "broker/config/listen_url.h"
-#include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/listener.h"
+#include "broker/unix_socket.h"
 
 #define BACKLOG 4096
 
@@ -77,8 +77,8 @@ static bool is_free(const struct listen_url *url)
     return ok;
 }
 
-static bool open_one(struct listen_sockets *l, struct node *node, unsigned listener,
-                     struct listen_url *url)
+static bool open_network(struct listen_sockets *l, struct node *node, unsigned listener,
+                         struct listen_url *url)
 {
     if (!is_free(url)) {
         return false;
@@ -89,15 +89,50 @@ static bool open_one(struct listen_sockets *l, struct node *node, unsigned liste
             return false;
         }
         l->fds[l->count++] = fd;
-        io_listen(node->shards[i]->io, listener, fd);
-        node->shards[i]->listener_count = listener + 1;
+        shard_listen(node->shards[i], listener, fd);
     }
     return true;
 }
 
+static bool open_one(struct listen_sockets *l, struct node *node, unsigned number)
+{
+    struct listener *const listener = &node->listeners[number];
+    if (!listener->url.unix_socket) {
+        return open_network(l, node, number, &listener->url);
+    }
+    /* A path is one socket: all shards accept on it. */
+    const int fd = unix_listen(listener->url.path, listener->settings.unix_mode, BACKLOG);
+    if (fd < 0) {
+        return false;
+    }
+    l->fds[l->count++] = fd;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        shard_listen(node->shards[i], number, fd);
+    }
+    return true;
+}
+
+static const char *remedy(int error)
+{
+    switch (error) {
+    case EADDRINUSE:
+        return "another process listens there: end it, or choose another port with --listen";
+    case EEXIST:
+        return "there is a file of that name that is no socket: choose another path";
+    default:
+        return "check the address or path, and the right to use it";
+    }
+}
+
+/* Not to the world, unless it is known who comes, or that is not wanted to be known. */
+static bool may_be_open(const struct listener *l, const struct config *config)
+{
+    return l->url.loopback || config->allow_anonymous ||
+           l->settings.client_certificate == CONFIG_CLIENT_REQUIRED;
+}
+
 bool listen_open(struct listen_sockets *l, struct node *node, const struct config *config)
 {
-    unsigned opened = 0;
     *l = (struct listen_sockets){0};
     l->fds = calloc((size_t)config->listeners_count * node->shard_count, sizeof *l->fds);
     if (l->fds == NULL) {
@@ -105,38 +140,43 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
         return false;
     }
     for (unsigned i = 0; i < config->listeners_count; i++) {
-        struct listen_url url;
-        const char *wrong = listen_url_parse(&url, config->listeners[i].url);
-        assert(wrong == NULL); /* config_load() has tried */
-        if (!url.loopback && !config->allow_anonymous) {
-            log_event(LOG_WARNING, "listener_left_out", LOG_TEXT("url", config->listeners[i].url),
-                      LOG_TEXT("reason", "anyone could connect: no authenticator is configured"),
-                      LOG_TEXT("remedy", "set allow_anonymous: true if that is what you want"));
-            continue;
-        }
-        if (!open_one(l, node, opened, &url)) {
-            log_event(LOG_ERROR, "listen_failed", LOG_TEXT("url", config->listeners[i].url),
-                      LOG_ERRNO("error", errno),
-                      LOG_TEXT("remedy", errno == EADDRINUSE
-                                             ? "another process listens there: end it, or choose "
-                                               "another port with --listen"
-                                             : "check the address, and the right to use the port"));
+        struct listener *const listener = &node->listeners[node->listener_count];
+        if (!listener_init(listener, &config->listeners[i])) {
+            log_event(LOG_ERROR, "out_of_memory");
             return false;
         }
-        opened++;
-        log_event(LOG_INFO, "listening", LOG_TEXT("url", config->listeners[i].url),
-                  LOG_TEXT("host", url.host), LOG_NUMBER("port", url.port));
+        const struct listen_url *const url = &listener->url;
+        const char *const text = listener->settings.url;
+        if (!may_be_open(listener, config)) {
+            log_event(LOG_WARNING, "listener_left_out", LOG_TEXT("url", text),
+                      LOG_TEXT("reason", "anyone could connect: nothing tells who a client is"),
+                      LOG_TEXT("remedy", "require client certificates (client_certificate), or set "
+                                         "allow_anonymous: true if that is what you want"));
+            listener_fini(listener);
+            continue;
+        }
+        node->listener_count++;
+        if (!open_one(l, node, node->listener_count - 1)) {
+            const int error = errno;
+            log_event(LOG_ERROR, "listen_failed", LOG_TEXT("url", text), LOG_ERRNO("error", error),
+                      LOG_TEXT("remedy", remedy(error)));
+            return false;
+        }
+        log_event(LOG_INFO, "listening", LOG_TEXT("url", text), LOG_TEXT("host", url->host),
+                  LOG_NUMBER("port", url->port));
     }
-    if (opened == 0) {
+    if (node->listener_count == 0) {
         log_event(LOG_ERROR, "no_listener",
-                  LOG_TEXT("remedy", "add a loopback listener, or set allow_anonymous: true"));
+                  LOG_TEXT("remedy", "add a loopback listener, require client certificates, or set "
+                                     "allow_anonymous: true"));
     }
-    return opened > 0;
+    return node->listener_count > 0;
 }
 
 void listen_close(struct listen_sockets *l)
 {
     for (unsigned i = 0; i < l->count; i++) {
+        unix_unlink(l->fds[i]); /* while it is ours still */
         close(l->fds[i]);
     }
     free(l->fds);

@@ -15,13 +15,14 @@ struct config;
 struct node;
 
 struct listen_sockets {
-    int *fds; /* [listener * shard_count + shard] */
+    int *fds; /* one for each listener and shard; of a Unix socket one in all */
     unsigned count;
 };
 
-/* Binds all listeners that may be open (without an authenticator and without allow_anonymous: only
- * loopback ones, and the log says which were left out) and hands them to the shards, which must not
- * run yet. false: one could not be bound, or none may be open; the log has said why. */
+/* Binds all listeners that may be open (loopback ones, those that require client certificates, with
+ * allow_anonymous all; the log says which were left out), enters them in node->listeners, and hands
+ * them to the shards, which must not run yet. false: one could not be bound, or none may be open;
+ * the log has said why. */
 NODISCARD bool listen_open(struct listen_sockets *l, struct node *node,
                            const struct config *config);
 void listen_close(struct listen_sockets *l);

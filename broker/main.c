@@ -4,7 +4,7 @@
  * only waits for signals:
  *
  *   SIGTERM, SIGINT   a graceful end: clients are told (DISCONNECT 0x8B); a second one ends at once
- *   SIGHUP            the configuration is read again; what cannot change is said
+ *   SIGHUP            the configuration and certificates are read again; what cannot change is said
  *   SIGUSR1           every counter goes to the log
  */
 #include <assert.h>
@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/certificates.h"
 #include "broker/config/config.h"
 #include "broker/config/options.h"
 #include "broker/config/usable.h"
@@ -29,6 +30,7 @@
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/tls.h"
 #include "broker/version.h"
 
 /* Receive buffers of a shard: enough for streams (64 of 64 KiB were, 16 were not), in pieces small
@@ -50,6 +52,7 @@ struct broker {
     struct data_dir data_dir;
     struct node *node;
     struct listen_sockets sockets;
+    struct certificates certificates;
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -121,6 +124,7 @@ static void reload(struct broker *b)
     for (unsigned i = 0; i < b->node->shard_count; i++) {
         io_wake_external(b->node->shards[i]->io);
     }
+    certificates_refresh(&b->certificates, b->node, true);
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -176,6 +180,7 @@ static void raise_descriptor_limit(const struct config *config)
 static void *run_shard(void *shard)
 {
     loop_run(shard);
+    tls_thread_end();
     return NULL;
 }
 
@@ -214,7 +219,9 @@ static bool start(struct broker *b)
                   LOG_ERRNO("error", sys_errno));
         return false;
     }
-    if (!listen_open(&b->sockets, b->node, b->config) || !start_shards(b)) {
+    if (!listen_open(&b->sockets, b->node, b->config) ||
+        !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
+        !start_shards(b)) {
         return false;
     }
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
@@ -242,14 +249,26 @@ static void pass(struct broker *b)
     quiescence_offline(b->node->quiescence, self);
 }
 
+/* The next signal; or -1, when it is time to look after files. */
+static int wait_for_signal(const struct broker *b, const sigset_t *signals)
+{
+    const struct timespec poll = {.tv_sec = CERTIFICATES_POLL_MS / 1000};
+    const bool forever = !certificates_are_needed(&b->certificates);
+    int signal_number;
+    do {
+        signal_number = forever ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &poll);
+    } while (signal_number < 0 && errno == EINTR);
+    return signal_number;
+}
+
 static void serve_signals(struct broker *b, const sigset_t *signals)
 {
     for (;;) {
-        int signal_number;
-        if (sigwait(signals, &signal_number) != 0) {
-            continue;
-        }
+        const int signal_number = wait_for_signal(b, signals);
         switch (signal_number) {
+        case -1:
+            certificates_refresh(&b->certificates, b->node, false);
+            break;
         case SIGHUP:
             reload(b);
             break;
@@ -296,6 +315,7 @@ static void end(struct broker *b)
     }
     node_destroy(b->node);
     listen_close(&b->sockets);
+    certificates_close(&b->certificates);
     data_dir_close(&b->data_dir);
 }
 

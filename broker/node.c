@@ -15,6 +15,8 @@
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/listener.h"
+#include "broker/transport/transport.h"
 #include "broker/shard/wheel.h"
 
 /* Mail between two shards: together with few shards a burst, with many some megabytes a shard. */
@@ -77,6 +79,10 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
         goto out;
     }
     node->clock_ms = conf->clock_ms;
+    node->listeners = calloc(CONFIG_LISTENERS_MAX, sizeof *node->listeners);
+    if (node->listeners == NULL) {
+        goto out;
+    }
     atomic_init(&node->config, conf->config);
     atomic_init(&node->running, conf->shard_count);
     for (unsigned i = 0; i < PARTITIONS; i++) {
@@ -151,6 +157,7 @@ static void shard_destroy(struct shard *s)
     wheel_destroy(s->wheel);
     match_cache_destroy(s->match_cache);
     match_fini(&s->match);
+    transport_scratch_fini(&s->scratch);
     deliver_fini(s);
     table_fini(&s->sessions);
     table_fini(&s->filters);
@@ -180,6 +187,10 @@ void node_destroy(struct node *node)
         shard_destroy(node->shards[i]);
     }
     shard_self = NULL;
+    for (unsigned i = 0; i < node->listener_count; i++) {
+        listener_fini(&node->listeners[i]);
+    }
+    free(node->listeners);
     index_destroy(node->index);
     quiescence_destroy(node->quiescence);
     free(node);

@@ -19,6 +19,7 @@
     64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
 
 struct config;
+struct listener;
 struct quiescence;
 struct shard;
 
@@ -37,8 +38,13 @@ struct node {
 
     _Atomic unsigned running; /* shards that still have connections; each counts itself out */
 
+    /* Of the listeners that the shards' numbers of them mean; main's, before the shards run. */
+    struct listener *listeners; /* [CONFIG_LISTENERS_MAX]; zeros: plain */
+    unsigned listener_count;
+
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */
+    _Alignas(64) _Atomic int64_t handshakes;  /* connections that are at one */
     _Alignas(64) _Atomic int64_t clients;     /* CONNECT accepted */
     _Alignas(64) _Atomic int64_t sessions;
     _Alignas(64) _Atomic int64_t retained;

@@ -336,7 +336,9 @@ void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes c
 const char *conn_address(const struct conn *c, char *text, size_t size)
 {
     char host[INET6_ADDRSTRLEN];
-    if (IN6_IS_ADDR_V4MAPPED(&c->address)) {
+    if (c->local) {
+        snprintf(text, size, "unix");
+    } else if (IN6_IS_ADDR_V4MAPPED(&c->address)) {
         inet_ntop(AF_INET, &c->address.s6_addr[12], host, sizeof host);
         snprintf(text, size, "%s:%u", host, c->port);
     } else {

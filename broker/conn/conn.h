@@ -35,6 +35,7 @@ struct delivery;
 struct message;
 struct session;
 struct shard;
+struct transport;
 
 enum conn_phase { CONN_AWAIT_CONNECT, CONN_CONNECTED, CONN_LINGERING, CONN_CLOSED };
 
@@ -45,6 +46,7 @@ enum conn_blocked {
     BLOCKED_ROOM = 4,      /* the publisher waits: mail or memory is full */
     BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
     BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
+    BLOCKED_MOVE = 32,     /* it is to move, and its handshake's end is not sent yet */
 };
 
 struct conn_link {
@@ -56,7 +58,7 @@ struct conn {
     struct io_socket socket;
     struct shard *shard;
     struct session *session; /* borrowed; NULL unless CONNECTED */
-    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread;
+    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread, in_costly;
 
     uint8_t phase;   /* enum conn_phase */
     uint8_t blocked; /* enum conn_blocked, or'ed */
@@ -68,6 +70,9 @@ struct conn {
     bool peer_ended;          /* ended() was called */
     bool more_input;          /* bytes follow the packet that is being handled */
     bool write_shut;          /* io_shutdown_write() was called */
+    bool goodbye;             /* the transport has been closed from our side */
+    bool handshaking;         /* counted in node->handshakes */
+    bool local;               /* by a Unix socket: it has no address */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards owe and that point here */
     uint8_t listener;
@@ -84,8 +89,11 @@ struct conn {
     uint32_t packet_bytes_max;    /* the client's */
     struct in6_addr address;      /* IPv4 mapped */
 
+    struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
+    size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */
+
     struct outbuf out;
-    size_t send_bytes; /* of `out`, with the kernel */
+    size_t send_bytes; /* of `out`, or of the wire, with the kernel */
 
     uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
     uint32_t in_len;
@@ -136,7 +144,9 @@ struct conn *conn_list_take(struct conn_list *list,
 #define CONN_READY   offsetof(struct conn, in_ready)
 #define CONN_STALLED offsetof(struct conn, in_stalled)
 #define CONN_UNREAD  offsetof(struct conn, in_unread)
+#define CONN_COSTLY  offsetof(struct conn, in_costly)
 
-/* "[::1]:4242", "127.0.0.1:4242"; into text[size], at least CONN_ADDRESS_TEXT. Returns text. */
+/* "[::1]:4242", "127.0.0.1:4242", "unix"; into text[size], at least CONN_ADDRESS_TEXT. Returns
+ * text. */
 #define CONN_ADDRESS_TEXT 64u
 const char *conn_address(const struct conn *c, char *text, size_t size);

@@ -9,6 +9,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
+#include "broker/conn/wire.h"
 #include "broker/log/log.h"
 #include "broker/session/replay.h"
 #include "broker/shard/shard.h"
@@ -136,7 +137,11 @@ enum step { STEP_ON, STEP_STOP, STEP_MOVE };
 static enum step handle(struct conn *c, const struct mqtt_packet *packet)
 {
     if (c->phase == CONN_AWAIT_CONNECT && connect_home(c, &packet->connect) != c->shard->id) {
-        return STEP_MOVE;
+        if (!wire_is_busy(c)) {
+            return STEP_MOVE;
+        }
+        c->blocked |= BLOCKED_MOVE; /* until wire_sent() */
+        return STEP_STOP;
     }
     if (must_wait(c, packet)) {
         return STEP_STOP;
@@ -277,10 +282,10 @@ static void discard(struct conn *c, size_t len)
 
 /* Reads on, or not: one receive at a time before CONNECT, so that the connection can move at once.
  */
-static void read_on(struct conn *c)
+void input_read_on(struct conn *c)
 {
     struct io *io = c->shard->io;
-    if (!is_open(c) || c->peer_ended) {
+    if (!is_open(c) || c->peer_ended || (c->blocked & BLOCKED_MOVE) != 0) {
         return;
     }
     if (c->phase == CONN_AWAIT_CONNECT) {
@@ -294,7 +299,7 @@ static void read_on(struct conn *c)
     }
 }
 
-void input_received(struct conn *c, const uint8_t *data, size_t len)
+bool input_received(struct conn *c, const uint8_t *data, size_t len)
 {
     ASSERT_OWNED(c->shard);
     assert(len > 0);
@@ -303,42 +308,42 @@ void input_received(struct conn *c, const uint8_t *data, size_t len)
         const struct consumed done = consume(c, data, len);
         if (done.move) {
             conn_move(c, done.to, data + done.len, len - done.len);
-            return;
+            return false;
         }
         c->in_wanted = (uint32_t)done.wanted;
         if (is_open(c) && done.len < len && !keep(c, data + done.len, len - done.len)) {
             conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_PUBLISH);
-            return;
+            return true;
         }
-        read_on(c);
-        return;
+        input_read_on(c);
+        return true;
     }
     if (!keep(c, data, len)) {
         conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_PUBLISH);
-        return;
+        return true;
     }
     if ((c->blocked & BLOCKED_TURN) == 0) {
-        input_resume(c);
-    } else {
-        read_on(c);
+        return input_resume(c);
     }
+    input_read_on(c);
+    return true;
 }
 
-void input_resume(struct conn *c)
+bool input_resume(struct conn *c)
 {
     struct shard *s = c->shard;
     ASSERT_OWNED(s);
 
     if (c->doomed && (c->phase == CONN_CONNECTED || c->phase == CONN_AWAIT_CONNECT)) {
         conn_close(c, c->doom, SESSION_WILL_PUBLISH);
-        return;
+        return true;
     }
     c->blocked &= (uint8_t)~BLOCKED_TURN;
     if (is_open(c) && c->blocked == 0 && c->in_len > 0 && c->in_len >= c->in_wanted) {
         const struct consumed done = consume(c, c->in, c->in_len);
         if (done.move) {
             conn_move(c, done.to, c->in + done.len, c->in_len - done.len);
-            return;
+            return false;
         }
         if (c->in != NULL) { /* conn_close() has taken it away otherwise */
             c->in_wanted = (uint32_t)done.wanted;
@@ -350,9 +355,10 @@ void input_resume(struct conn *c)
     }
     if (c->peer_ended && c->blocked == 0) {
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
-        return;
+        return true;
     }
-    read_on(c);
+    input_read_on(c);
+    return true;
 }
 
 void input_unblock(struct conn *c, unsigned why)

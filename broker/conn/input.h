@@ -7,12 +7,18 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct conn;
 
-void input_received(struct conn *c, const uint8_t *data, size_t len); /* borrowed */
+/* Deals with bytes of MQTT, which are borrowed. false: the connection has moved away, and is freed.
+ */
+bool input_received(struct conn *c, const uint8_t *data, size_t len);
+
+/* Goes on receiving, as far as that is wanted: where nothing came of what was received. */
+void input_read_on(struct conn *c);
 
 void input_forget(struct conn *c); /* what was received and is not decoded yet */
 
@@ -21,5 +27,5 @@ void input_forget(struct conn *c); /* what was received and is not decoded yet *
 void input_unblock(struct conn *c, unsigned why);
 
 /* What waits is looked at again; for connections of shard->ready. The connection may be closed, or
- * moved away and freed. */
-void input_resume(struct conn *c);
+ * (false) moved away and freed. */
+bool input_resume(struct conn *c);

@@ -12,10 +12,12 @@
 #include "broker/conn/alias.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
+#include "broker/conn/wire.h"
 #include "broker/log/log.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/transport.h"
 
 #define LINGER_MS 1000u
 
@@ -48,7 +50,8 @@ static struct conn *conn_create(struct shard *s, unsigned listener, int fd)
     return c;
 }
 
-static void read_address(struct conn *c, int fd)
+/* false: who connected has gone again, as those do who only look whether somebody listens. */
+static bool read_address(struct conn *c, int fd)
 {
     union {
         struct sockaddr any;
@@ -57,7 +60,7 @@ static void read_address(struct conn *c, int fd)
     } peer = {0};
     socklen_t len = sizeof peer;
     if (getpeername(fd, &peer.any, &len) != 0) {
-        return; /* gone already: the next receive tells */
+        return errno != ENOTCONN;
     }
     if (peer.any.sa_family == AF_INET) {
         c->address.s6_addr[10] = 0xff;
@@ -67,7 +70,32 @@ static void read_address(struct conn *c, int fd)
     } else if (peer.any.sa_family == AF_INET6) {
         c->address = peer.v6.sin6_addr;
         c->port = ntohs(peer.v6.sin6_port);
+    } else {
+        c->local = true;
     }
+    return true;
+}
+
+static void finish(struct conn *c)
+{
+    if (c->phase != CONN_CLOSED) {
+        c->phase = CONN_CLOSED;
+        wheel_cancel(c->shard->wheel, &c->timer);
+        io_close(c->shard->io, &c->socket);
+    }
+}
+
+static void await_connect(struct conn *c)
+{
+    const struct config_limits *limits = &c->shard->config->limits;
+    const uint64_t s =
+        wire_is_handshaking(c) ? limits->handshake_timeout_s : limits->connect_timeout_s;
+    wheel_set(c->shard->wheel, &c->timer, c->shard->now_ms + s * 1000);
+}
+
+void conn_handshake_ended(struct conn *c)
+{
+    await_connect(c);
 }
 
 static void accepted(void *context, unsigned listener, int fd)
@@ -87,9 +115,11 @@ static void accepted(void *context, unsigned listener, int fd)
         close(fd);
         return;
     }
-    read_address(c, fd);
-    wheel_set(s->wheel, &c->timer,
-              s->now_ms + (uint64_t)s->config->limits.connect_timeout_s * 1000);
+    if (!read_address(c, fd) || !wire_open(c)) {
+        finish(c);
+        return;
+    }
+    await_connect(c);
     io_receive_once(s->io, &c->socket);
 }
 
@@ -99,7 +129,9 @@ struct arrival { /* on the heap; the receiver's */
     int fd;
     unsigned listener;
     uint16_t port;
+    bool local;
     struct in6_addr address;
+    struct transport *transport; /* its wire is empty; NULL: none */
     uint64_t connect_by_ms;
     size_t len;
     uint8_t data[];
@@ -122,6 +154,7 @@ static void conn_free(struct conn *c)
     conn_list_remove(&s->stalled, c, CONN_STALLED);
     s->unsent_bytes -= outbuf_bytes(&c->out);
     outbuf_fini(&c->out);
+    wire_close(c);
     alias_fini(c);
     input_forget(c);
     free(c);
@@ -141,9 +174,12 @@ void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len)
     *a = (struct arrival){.fd = c->socket.fd,
                           .listener = c->listener,
                           .port = c->port,
+                          .local = c->local,
                           .address = c->address,
+                          .transport = c->transport,
                           .connect_by_ms = c->timer.due_ms,
                           .len = len};
+    c->transport = NULL;
     const int detached = io_detach(s->io, &c->socket);
     assert(detached == 0); /* receiving one at a time before CONNECT: nothing is under way */
     memcpy(a->data, data, len);
@@ -163,26 +199,21 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
         atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
         shard_count(s, METRIC_connections_closed);
         close(a->fd);
+        transport_destroy(a->transport);
         free(a);
         return;
     }
+    c->local = a->local;
     c->address = a->address;
     c->port = a->port;
+    c->transport = a->transport;
     wheel_set(s->wheel, &c->timer, a->connect_by_ms);
-    input_received(c, a->data, a->len);
+    input_received(c, a->data, a->len); /* it is at home: it stays */
+    wire_resume(c);
     free(a);
 }
 
 /* ---- end */
-
-static void finish(struct conn *c)
-{
-    if (c->phase != CONN_CLOSED) {
-        c->phase = CONN_CLOSED;
-        wheel_cancel(c->shard->wheel, &c->timer);
-        io_close(c->shard->io, &c->socket);
-    }
-}
 
 static void log_end(const struct conn *c, uint8_t reason)
 {
@@ -281,7 +312,21 @@ static void received(void *context, struct io_socket *socket, const uint8_t *dat
     metrics_add(&s->metrics, METRIC_bytes_received, len);
     if (c->phase == CONN_AWAIT_CONNECT || c->phase == CONN_CONNECTED) {
         c->last_packet_ms = s->now_ms;
-        input_received(c, data, len);
+        if (c->transport == NULL) {
+            input_received(c, data, len);
+        } else {
+            wire_received(c, data, len);
+        }
+    }
+}
+
+void conn_peer_left(struct conn *c)
+{
+    if (c->phase == CONN_CONNECTED && c->in_len > 0 && (c->blocked != 0 || c->in_ready.in)) {
+        c->peer_ended = true; /* what it sent before it left is still owed a hearing:
+                                 input_resume() closes afterwards */
+    } else {
+        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
     }
 }
 
@@ -294,10 +339,8 @@ static void ended(void *context, struct io_socket *socket, int error)
     c->receiving = false;
     if (c->phase == CONN_LINGERING) {
         finish(c);
-    } else if (c->phase == CONN_CONNECTED && c->in_len > 0 && (c->blocked != 0 || c->in_ready.in)) {
-        /* What it sent before it left is still owed a hearing: input_resume() closes afterwards. */
     } else {
-        conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
+        conn_peer_left(c);
     }
 }
 
@@ -307,28 +350,21 @@ void conn_flush(struct conn *c)
     if (c->sending || c->phase == CONN_CLOSED) {
         return;
     }
-    if (outbuf_bytes(&c->out) > 0) {
+    const struct outbuf *out;
+    if (!wire_fill(c, &out)) {
+        conn_abort(c);
+        return;
+    }
+    if (outbuf_bytes(out) > 0) {
         struct iovec iov[IO_IOV_MAX];
-        const unsigned n = outbuf_gather(&c->out, iov, IO_IOV_MAX, &c->send_bytes);
+        const unsigned n = outbuf_gather(out, iov, IO_IOV_MAX, &c->send_bytes);
         c->sending = true;
         io_send(s->io, &c->socket, iov, n);
+    } else if (c->phase == CONN_LINGERING && wire_goodbye(c)) {
+        conn_flush(c); /* once */
     } else if (c->phase == CONN_LINGERING && !c->write_shut) {
         c->write_shut = true;
         io_shutdown_write(s->io, &c->socket);
-    }
-}
-
-static void output_sent(struct conn *c, size_t bytes)
-{
-    metrics_add(&c->shard->metrics, METRIC_bytes_sent, bytes);
-    conn_output_sent(c, bytes);
-    /* Before what waits fills the room again, or the client would not be heard until all of it is
-     * sent. */
-    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
-        input_unblock(c, BLOCKED_OUTPUT);
-    }
-    if (c->session != NULL) {
-        session_pump(c->session);
     }
 }
 
@@ -343,7 +379,7 @@ static void sent(void *context, struct io_socket *socket, int error)
         return;
     }
     conn_list_add(&s->dirty, c, CONN_DIRTY);
-    output_sent(c, c->send_bytes);
+    wire_sent(c, c->send_bytes);
     if (c->session != NULL) {
         replay_pump(c->session);
     }
@@ -357,17 +393,21 @@ bool conn_flush_at_once(struct conn *c)
     if (c->phase != CONN_CONNECTED || c->session->replays != NULL) {
         return false;
     }
-    while (outbuf_bytes(&c->out) > 0) {
+    const struct outbuf *out;
+    while (wire_fill(c, &out)) {
         struct iovec iov[IO_IOV_MAX];
         size_t bytes;
-        const unsigned n = outbuf_gather(&c->out, iov, IO_IOV_MAX, &bytes);
+        if (outbuf_bytes(out) == 0) {
+            return true;
+        }
+        const unsigned n = outbuf_gather(out, iov, IO_IOV_MAX, &bytes);
         const size_t taken = io_send_at_once(c->shard->io, &c->socket, iov, n);
-        output_sent(c, taken);
+        wire_sent(c, taken);
         if (taken < bytes) {
             return false;
         }
     }
-    return true;
+    return false; /* the stream cannot go on: conn_flush() ends it */
 }
 
 /* ---- time */
@@ -394,8 +434,9 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
     char address[CONN_ADDRESS_TEXT];
     switch ((enum conn_phase)c->phase) {
     case CONN_AWAIT_CONNECT:
-        shard_count(s, METRIC_connect_timed_out);
-        log_event(LOG_INFO, "connect_timed_out",
+        shard_count(s, wire_is_handshaking(c) ? METRIC_handshakes_timed_out
+                                              : METRIC_connect_timed_out);
+        log_event(LOG_INFO, wire_is_handshaking(c) ? "handshake_timed_out" : "connect_timed_out",
                   LOG_TEXT("peer", conn_address(c, address, sizeof address)));
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
         break;

@@ -32,6 +32,14 @@ void conn_abort(struct conn *c);
 /* Other shards owed one answer less; frees the connection when it was only waiting for that. */
 void conn_answered(struct conn *c);
 
+/* Before CONNECT: from now on the client has the time for that. */
+void conn_handshake_ended(struct conn *c);
+
+/* The client will send no more, without a DISCONNECT: it is over when all that it sent is dealt
+ * with.
+ */
+void conn_peer_left(struct conn *c);
+
 /* Sends what has gathered in this turn; to be called for each connection of shard->dirty. */
 void conn_flush(struct conn *c);
 

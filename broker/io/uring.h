@@ -44,7 +44,7 @@ enum uring_number {
     URING_ACCEPT_AGAIN, /* the pause after a failure is over */
 };
 
-struct listener {
+struct uring_listener {
     int fd;
     bool wanted;     /* between io_listen() and io_listen_stop() */
     bool under_way;  /* an accept is with the kernel */
@@ -68,7 +68,7 @@ struct uring {
     struct uring_send_pool sends;
     struct uring_options options;
     struct io_socket attached; /* head of the list */
-    struct listener listeners[IO_LISTENERS];
+    struct uring_listener listeners[IO_LISTENERS];
     int wake_fd;         /* an eventfd, blocking: the ring waits for it by reading */
     uint64_t wake_count; /* read from it */
     bool enabled;        /* by the first call that submits; `owner` is its thread */

@@ -13,7 +13,7 @@ static struct __kernel_timespec pause_after_failure = {.tv_nsec = 100 * 1000 * 1
 
 static void arm(struct uring *u, unsigned listener)
 {
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     if (!l->wanted || l->under_way || l->pausing) {
         return;
     }
@@ -27,7 +27,7 @@ static void arm(struct uring *u, unsigned listener)
 
 static void cancel(struct uring *u, unsigned listener)
 {
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     if (!l->under_way || !l->stale || l->cancelling) {
         return;
     }
@@ -41,7 +41,7 @@ static void cancel(struct uring *u, unsigned listener)
 void uring_listen(struct io *io, unsigned listener, int listen_fd)
 {
     struct uring *const u = uring_of(io);
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     assert(!l->wanted);
 
     l->fd = listen_fd;
@@ -52,7 +52,7 @@ void uring_listen(struct io *io, unsigned listener, int listen_fd)
 void uring_listen_stop(struct io *io, unsigned listener)
 {
     struct uring *const u = uring_of(io);
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     assert(l->wanted);
 
     l->wanted = false;
@@ -85,7 +85,7 @@ static bool is_of_the_connection(int error)
 
 static void fail(struct uring *u, unsigned listener, int error)
 {
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     if (!l->pausing) {
         struct io_uring_sqe *const sqe = uring_sqe(u);
         io_uring_prep_timeout(sqe, &pause_after_failure, 0, 0);
@@ -99,7 +99,7 @@ static void fail(struct uring *u, unsigned listener, int error)
 
 static void on_accept(struct uring *u, unsigned listener, const struct io_uring_cqe *cqe)
 {
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     const bool was_stale = l->stale;
     if ((cqe->flags & IORING_CQE_F_MORE) == 0) {
         l->under_way = l->stale = false;
@@ -119,7 +119,7 @@ void uring_accept_complete(struct uring *u, enum uring_number number, unsigned l
 {
     assert(listener < IO_LISTENERS);
 
-    struct listener *const l = &u->listeners[listener];
+    struct uring_listener *const l = &u->listeners[listener];
     switch (number) {
     case URING_ACCEPT:
         on_accept(u, listener, cqe);

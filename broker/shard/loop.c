@@ -5,6 +5,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/conn/wire.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
@@ -77,7 +78,7 @@ static void say_goodbye(struct shard *s)
     s->ending = true;
     s->ending_by_ms = s->now_ms + ENDING_MS;
     for (unsigned i = 0; i < s->listener_count; i++) {
-        io_listen_stop(s->io, i);
+        shard_pause(s, i, true);
     }
     for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
         conn_close(c, MQTT_REASON_SERVER_SHUTTING_DOWN, SESSION_WILL_PUBLISH);
@@ -95,7 +96,7 @@ static void resume_ready(struct shard *s)
     for (bool more = true; more && s->ready.first != NULL;) {
         struct conn *c = conn_list_take(&s->ready, CONN_READY);
         more = c != last;
-        input_resume(c);
+        (void)input_resume(c); /* gone or not, it is not looked at again */
     }
 }
 
@@ -127,7 +128,8 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static uint64_t how_long(const struct shard *s, bool more_mail)
 {
-    if (more_mail || s->ready.first != NULL || s->due_first != NULL) {
+    if (more_mail || s->ready.first != NULL || s->due_first != NULL || s->costly.first != NULL ||
+        s->returning.first != NULL) {
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;
@@ -178,6 +180,7 @@ uint64_t loop_work(struct shard *s)
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     resume_stalled(s);
     resume_ready(s);
+    wire_handshakes(s);
     publish_due(s);
     flush_dirty(s);
     tell(s, post_flush(s));

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/shard/shard.h"
 
+#include "broker/io/io.h"
+
 #include <stdlib.h>
 
 #include "broker/message.h"
@@ -60,4 +62,25 @@ void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint
         s->due_last->next = due;
     }
     s->due_last = due;
+}
+
+void shard_listen(struct shard *s, unsigned listener, int fd)
+{
+    s->listening[listener] = (struct listening){.fd = fd};
+    s->listener_count = listener + 1;
+    io_listen(s->io, listener, fd);
+}
+
+void shard_pause(struct shard *s, unsigned listener, bool paused)
+{
+    struct listening *const l = &s->listening[listener];
+    if (l->paused == paused) {
+        return;
+    }
+    l->paused = paused;
+    if (paused) {
+        io_listen_stop(s->io, listener);
+    } else {
+        io_listen(s->io, listener, l->fd);
+    }
 }

@@ -14,14 +14,15 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/config/config.h"
 #include "broker/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/shard/claim.h"
 #include "broker/shard/post.h"
 #include "broker/table.h"
+#include "broker/transport/transport.h"
 
-struct config;
 struct conn;
 struct io;
 struct match_cache;
@@ -64,7 +65,13 @@ struct shard {
     uint64_t ending_by_ms;       /* then what is left is cut off */
     uint64_t expire_retained_ms; /* next time */
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
+    struct listening {
+        int fd;
+        bool paused;
+    } listening[CONFIG_LISTENERS_MAX];
     unsigned listener_count;
+    unsigned hellos; /* in `costly` and `returning`; with many no TLS connection is accepted */
+    bool tls_paused;
     bool memory_full; /* message_memory_max was reached when this turn began */
     /* What has been done since the start, about, in steps of some tens of nanoseconds: levels and
      * filters matched, deliveries, filters subscribed to. Who causes much has to let others go on.
@@ -84,20 +91,23 @@ struct shard {
     struct retained *retained;   /* of the index parts that this shard writes */
     uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
 
-    struct conn_list all;     /* every connection */
-    struct conn_list dirty;   /* with output to be sent at the end of the turn */
-    struct conn_list ready;   /* with input or work that can go on */
-    struct conn_list stalled; /* publishers waiting for room */
-    struct conn_list unread;  /* that hold much input; the one longest without a packet first */
-    uint64_t unread_bytes;    /* held by all connections; <= memory_share, or a single one's */
-    uint64_t unsent_bytes;    /* likewise; from memory_share on each may have little */
+    struct conn_list all;       /* every connection */
+    struct conn_list dirty;     /* with output to be sent at the end of the turn */
+    struct conn_list ready;     /* with input or work that can go on */
+    struct conn_list stalled;   /* publishers waiting for room */
+    struct conn_list costly;    /* whose TLS hello waits for its answer, which takes long */
+    struct conn_list returning; /* the same, of clients that come back: not as long */
+    struct conn_list unread;    /* that hold much input; the one longest without a packet first */
+    uint64_t unread_bytes;      /* held by all connections; <= memory_share, or a single one's */
+    uint64_t unsent_bytes;      /* likewise; from memory_share on each may have little */
     struct due *due_first, *due_last;
 
     struct match match; /* scratch of one publish */
     struct match_cache *match_cache;
     struct deliver_scratch deliver;
-    struct image image; /* of the message that is being delivered to many */
-    struct post post;   /* mail to and from the other shards */
+    struct transport_scratch scratch; /* of what a transport has decoded */
+    struct image image;               /* of the message that is being delivered to many */
+    struct post post;                 /* mail to and from the other shards */
 
     _Alignas(64) struct claim claim; /* whose the shard is while its thread sleeps */
 };
@@ -108,6 +118,11 @@ extern _Thread_local struct shard *shard_self; /* of the running thread */
 
 /* To be called first in whatever the kernel or another thread sets off. */
 void shard_enter(struct shard *s);
+
+/* Accepts on the socket from now on, as that listener, which is the next one; before the shard
+ * runs, or on its thread. Pausing leaves who comes in the kernel's backlog. */
+void shard_listen(struct shard *s, unsigned listener, int fd);
+void shard_pause(struct shard *s, unsigned listener, bool paused);
 
 uint64_t shard_random(struct shard *s); /* xoshiro256**, seeded by the kernel; not for secrets */
 

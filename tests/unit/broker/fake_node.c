@@ -125,8 +125,7 @@ struct fake_node *fake_node_create(unsigned shards, const char *const settings[]
     for (unsigned i = 0; i < shards; i++) {
         struct shard *s = n->node->shards[i];
         seed(s);
-        io_listen(s->io, 0, -1);
-        s->listener_count = 1;
+        shard_listen(s, 0, -1);
     }
     return n;
 }

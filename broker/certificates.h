@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * certificates: what TLS listeners read from files, kept as the files are. A file that changes is
+ * read again some seconds later, when it has stopped changing, or at SIGHUP; connections go on with
+ * what they began with, and new ones get the new. What is not good is told, and leaves the old in
+ * force.
+ *
+ * Owner: the main thread; shards see its work in listener->tls_context.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/nodiscard.h"
+
+struct node;
+struct ticket_keys;
+
+#define CERTIFICATES_POLL_MS 1000u /* how often certificates_refresh() is to be called */
+
+struct certificates {
+    char *ticket_file;           /* "": none */
+    struct ticket_keys *tickets; /* NULL: no listener needs any */
+    struct watched {
+        uint64_t loaded, seen; /* of the files, as they were tried and as they were seen last */
+    } * watched;               /* [node->listener_count] */
+};
+
+/* For node->listeners, before the shards run. false: some file is not good; the log has said which.
+ */
+NODISCARD bool certificates_open(struct certificates *c, struct node *node,
+                                 const char *ticket_file);
+void certificates_close(struct certificates *c); /* fine with zeros */
+
+/* Are there files to look after? */
+bool certificates_are_needed(const struct certificates *c);
+
+/* Reads again what has changed; `all`: whether it has or not. */
+void certificates_refresh(struct certificates *c, struct node *node, bool all);
+
+/* Days until the first certificate ends, of all listeners; below 0: one has ended. false: there is
+ * none. For the counters. */
+bool certificates_days_left(const struct node *node, int64_t *days);

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/conn/wire.h"
+
+#include <assert.h>
+
+#include "broker/config/config.h"
+#include "broker/conn/conn.h"
+#include "broker/conn/input.h"
+#include "broker/conn/life.h"
+#include "broker/log/log.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+#include "broker/transport/listener.h"
+#include "broker/transport/transport.h"
+
+/*
+ * TLS hellos that are answered in one turn of the loop: the others of the shard wait that long. A
+ * whole handshake is 0.6 ms (ECDSA P-256) to 2.4 ms (RSA 2048), one that resumes half a millisecond
+ * or less (docs/performance.md).
+ */
+#define FULL_PER_TURN      1u
+#define RETURNING_PER_TURN 4u
+
+/*
+ * With so many waiting, TLS listeners are left alone until half of them are answered: who comes
+ * waits in the kernel, where no time-out runs, and not among those who would wait longer than
+ * theirs. As many as this wait less than a second; among them those who come back go first.
+ */
+#define HELLOS_WAITING_MAX 256u
+
+/* ---- beginning and end */
+
+static const struct listener *listener_of(const struct conn *c)
+{
+    return &c->shard->node->listeners[c->listener];
+}
+
+static void log_refused(const struct conn *c, const char *event, const char *why)
+{
+    char address[CONN_ADDRESS_TEXT];
+    log_event(LOG_WARNING, event, LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+              LOG_TEXT("listener", listener_of(c)->settings.url), LOG_TEXT("reason", why));
+}
+
+static void handshake_over(struct conn *c)
+{
+    if (c->handshaking) {
+        c->handshaking = false;
+        atomic_fetch_sub_explicit(&c->shard->node->handshakes, 1, memory_order_relaxed);
+    }
+}
+
+static void wait_for_turn(struct conn *c)
+{
+    struct shard *s = c->shard;
+    const bool returns = transport_resumes(c->transport);
+    shard_count(s, METRIC_handshakes_deferred);
+    conn_list_add(returns ? &s->returning : &s->costly, c, CONN_COSTLY);
+    s->hellos++;
+}
+
+static void leave_queue(struct conn *c)
+{
+    struct shard *s = c->shard;
+    if (c->in_costly.in) {
+        conn_list_remove(transport_resumes(c->transport) ? &s->returning : &s->costly, c,
+                         CONN_COSTLY);
+        s->hellos--;
+    }
+}
+
+bool wire_open(struct conn *c)
+{
+    struct shard *s = c->shard;
+    struct node *node = s->node;
+    const struct listener *l = listener_of(c);
+    if (!listener_has_layers(l)) {
+        return true;
+    }
+    if (l->proxy && !address_ranges_have(&l->proxy_from, &c->address)) {
+        shard_count(s, METRIC_handshakes_failed);
+        log_refused(c, "proxy_header_refused", "its address is none of proxy_from");
+        return false;
+    }
+    if (atomic_load_explicit(&node->handshakes, memory_order_relaxed) >=
+        (int64_t)s->config->limits.handshakes_max) {
+        shard_count(s, METRIC_handshakes_refused);
+        log_refused(c, "connection_refused", "handshakes_max");
+        return false;
+    }
+    c->transport = transport_create(l);
+    if (c->transport == NULL) {
+        log_refused(c, "connection_refused", "out of memory");
+        return false;
+    }
+    c->handshaking = true;
+    atomic_fetch_add_explicit(&node->handshakes, 1, memory_order_relaxed);
+    return true;
+}
+
+void wire_close(struct conn *c)
+{
+    handshake_over(c);
+    leave_queue(c);
+    c->shard->unsent_bytes -= c->wire_bytes;
+    c->wire_bytes = 0;
+    transport_destroy(c->transport);
+    c->transport = NULL;
+}
+
+bool wire_is_handshaking(const struct conn *c)
+{
+    return c->handshaking;
+}
+
+/* ---- receiving */
+
+/* The wire's bytes are unsent output as the others are. */
+static void account(struct conn *c)
+{
+    const size_t bytes = outbuf_bytes(transport_wire(c->transport));
+    c->shard->unsent_bytes += bytes - c->wire_bytes;
+    c->wire_bytes = bytes;
+    if (bytes > 0) {
+        conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
+    }
+}
+
+static void take_address(struct conn *c)
+{
+    const struct transport_peer *peer = transport_peer(c->transport);
+    if (peer->told && c->handshaking) {
+        c->local = false;
+        c->address = peer->address;
+        c->port = peer->port;
+    }
+}
+
+static void opened(struct conn *c)
+{
+    handshake_over(c);
+    if (listener_of(c)->url.tls) {
+        shard_count(c->shard, transport_resumed(c->transport) ? METRIC_handshakes_resumed
+                                                              : METRIC_handshakes_full);
+    }
+    conn_handshake_ended(c);
+    if (transport_is_plain(c->transport)) {
+        wire_close(c);
+    }
+}
+
+static void failed(struct conn *c)
+{
+    const struct transport_refusal refusal = transport_refusal(c->transport);
+    shard_count(c->shard, c->handshaking ? METRIC_handshakes_failed : METRIC_transport_failed);
+    log_refused(c, refusal.event, refusal.why);
+    handshake_over(c);
+    conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
+}
+
+/* MQTT's bytes, which are in the scratch, are dealt with before what has ended the stream behind
+ * them. The connection may have moved away, and be gone, when this returns. */
+static void go_on(struct conn *c, enum transport_step step)
+{
+    const struct transport_scratch *scratch = &c->shard->scratch;
+    if (step == TRANSPORT_COSTLY) {
+        take_address(c);
+        wait_for_turn(c);
+        return;
+    }
+    take_address(c);
+    account(c);
+    if (c->handshaking && transport_is_open(c->transport)) {
+        opened(c);
+    }
+    if (scratch->len > 0) {
+        if (!input_received(c, scratch->at, scratch->len)) {
+            return;
+        }
+    } else if (step == TRANSPORT_ON) {
+        input_read_on(c);
+    }
+    wire_resume(c);
+}
+
+void wire_resume(struct conn *c)
+{
+    if (c->transport == NULL) {
+        return;
+    }
+    if (transport_is_refused(c->transport)) {
+        failed(c);
+    } else if (transport_has_ended(c->transport)) {
+        conn_peer_left(c);
+    }
+}
+
+void wire_received(struct conn *c, const uint8_t *data, size_t len)
+{
+    go_on(c, transport_receive(c->transport, bytes_of(data, len), &c->shard->scratch));
+}
+
+static void answer_hellos(struct shard *s, struct conn_list *list, unsigned most)
+{
+    unsigned answered = 0;
+    for (struct conn *c; answered < most && (c = list->first) != NULL; answered++) {
+        leave_queue(c);
+        if (c->phase == CONN_AWAIT_CONNECT) {
+            go_on(c, transport_go_on(c->transport, &s->scratch));
+        }
+    }
+}
+
+static void pace(struct shard *s)
+{
+    const bool paused = s->hellos >= (s->tls_paused ? HELLOS_WAITING_MAX / 2 : HELLOS_WAITING_MAX);
+    if (paused == s->tls_paused || s->ending) {
+        return;
+    }
+    s->tls_paused = paused;
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        if (s->node->listeners[i].url.tls) {
+            shard_pause(s, i, paused);
+        }
+    }
+}
+
+void wire_handshakes(struct shard *s)
+{
+    answer_hellos(s, &s->returning, RETURNING_PER_TURN);
+    answer_hellos(s, &s->costly, FULL_PER_TURN);
+    pace(s);
+}
+
+/* ---- sending */
+
+bool wire_is_busy(const struct conn *c)
+{
+    return c->transport != NULL && outbuf_bytes(transport_wire(c->transport)) > 0;
+}
+
+/* MQTT's bytes are on their way. */
+static void output_left(struct conn *c, size_t bytes)
+{
+    conn_output_sent(c, bytes);
+    /* Before what waits fills the room again, or the client would not be heard until all of it is
+     * sent. */
+    if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {
+        input_unblock(c, BLOCKED_OUTPUT);
+    }
+    if (c->session != NULL) {
+        session_pump(c->session);
+    }
+}
+
+bool wire_fill(struct conn *c, const struct outbuf **out)
+{
+    *out = &c->out;
+    if (c->transport == NULL) {
+        return true;
+    }
+    *out = transport_wire(c->transport);
+    if (outbuf_bytes(*out) > 0 || outbuf_bytes(&c->out) == 0) {
+        return true;
+    }
+    struct iovec iov[IO_IOV_MAX];
+    size_t bytes, taken;
+    const unsigned n = outbuf_gather(&c->out, iov, IO_IOV_MAX, &bytes);
+    if (!transport_send(c->transport, iov, n, &c->shard->scratch, &taken)) {
+        return false;
+    }
+    account(c);
+    output_left(c, taken);
+    return true;
+}
+
+void wire_sent(struct conn *c, size_t bytes)
+{
+    metrics_add(&c->shard->metrics, METRIC_bytes_sent, bytes);
+    if (c->transport == NULL) {
+        output_left(c, bytes);
+        return;
+    }
+    outbuf_consume(transport_wire(c->transport), bytes);
+    account(c);
+    if ((c->blocked & BLOCKED_MOVE) != 0 && !wire_is_busy(c)) {
+        input_unblock(c, BLOCKED_MOVE);
+    }
+}
+
+bool wire_goodbye(struct conn *c)
+{
+    if (c->transport == NULL || c->goodbye) {
+        return false;
+    }
+    c->goodbye = true;
+    transport_goodbye(c->transport);
+    account(c);
+    return wire_is_busy(c);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * tls_context: what all TLS connections of one listener have in common: certificates and keys, what
+ * clients have to show, versions, cipher suites, ticket keys. It is read from files once; when they
+ * change, another one is made.
+ *
+ * Owner: one reference each (tls_context_take(), _put()): the listener has one, and every
+ * connection, since what wolfSSL makes of it borrows the ticket keys. Constant; any thread may use
+ * it. Memory: some tens of KiB. Files are read in tls_context_load() only.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proto/bytes.h"
+#include "proto/nodiscard.h"
+
+struct WOLFSSL_CTX;
+struct config_error;
+struct config_listener;
+struct ticket_keys;
+struct tls_context;
+
+#define TLS_FILE_BYTES_MAX (1u << 20)
+
+/* `alpn` is what clients that offer protocols (RFC 7301) have to offer. NULL and lines in *error
+ * (file, and what is wrong): one of the files is not good, or there is no memory. */
+NODISCARD struct tls_context *tls_context_load(const struct config_listener *listener,
+                                               const char *alpn, struct ticket_keys *tickets,
+                                               struct config_error *error);
+
+struct tls_context *tls_context_take(struct tls_context *c);
+void tls_context_put(struct tls_context *c); /* NULL is fine */
+void tls_context_release(void *c);           /* the same, for after_quiescent() */
+
+/* wolfSSL's for the host that a client asked for: the first certificate that is for it, or the
+ * first of all. */
+struct WOLFSSL_CTX *tls_context_for(const struct tls_context *c, struct bytes server_name);
+const char *tls_context_alpn(const struct tls_context *c);
+
+/* When the first of the certificates is no longer good, in seconds since 1970. */
+int64_t tls_context_ends_s(const struct tls_context *c);
+
+/* Logs one line for each certificate: file, name, days left. */
+void tls_context_log(const struct tls_context *c);
