@@ -2,16 +2,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """Somebody else who uses the broker meanwhile: a publisher and a subscriber at QoS 1.
 
-    bystander.py PORT       # until its standard input ends; says `ready`, at the end a line of JSON
+    bystander.py PORT [CA]  # until its standard input ends; says `ready`, at the end a line of JSON
+
+CA: the file of the authority of a TLS listener at that port; without it, it is a plain one.
 
 Publishes 200 messages a second at times fixed beforehand, and measures from those times until the
 subscriber has each, so that a broker that stands still is seen in every message it delays. It is a
 process of its own: the tests' own work is not in its figures. The exit status is 1 if a message was
 lost, came twice or out of order, or a connection ended.
 """
+import functools
 import json
 import os
 import select
+import ssl
 import sys
 import time
 
@@ -24,8 +28,11 @@ TOPIC = f'bystander/{os.getpid()}'
 
 
 class Bystander:
-    def __init__(self, port):
-        self.publisher, self.subscriber = (Client(('127.0.0.1', port), V311) for _ in range(2))
+    def __init__(self, port, authority=None):
+        wrap = authority and functools.partial(
+            ssl.create_default_context(cafile=authority).wrap_socket, server_hostname='localhost')
+        self.publisher, self.subscriber = (Client(('127.0.0.1', port), V311, wrap=wrap)
+                                           for _ in range(2))
         self.publisher.connect(f'bystander-p-{os.getpid()}')
         self.subscriber.connect(f'bystander-s-{os.getpid()}')
         self.subscriber.subscribe(TOPIC, qos=1)
@@ -42,6 +49,8 @@ class Bystander:
         if not data:
             raise Unexpected('the broker has closed')
         buffer += data
+        while isinstance(client.sock, ssl.SSLSocket) and client.sock.pending():
+            buffer += client.sock.recv(1 << 16)  # which select() knows nothing of
         while (size := wire.split(buffer)) is not None:
             self.handle(client, wire.parse(bytes(buffer[:size]), V311))
             del buffer[:size]
@@ -83,7 +92,7 @@ class Bystander:
 
 
 def main():
-    bystander = Bystander(int(sys.argv[1]))
+    bystander = Bystander(int(sys.argv[1]), *sys.argv[2:])
     bystander.run()
     ms = sorted(s * 1000 for s in bystander.latencies) or [0.0]
     print(json.dumps({'messages': len(ms), 'p50_ms': round(ms[len(ms) // 2], 2),

@@ -2,6 +2,7 @@
 """What the end-to-end tests are written with: @test, and the broker that a test gets as `b`.
 
     SET = {'limits.receive_maximum': 5}         # the configuration of this module's broker
+    def LISTENERS(): return {'ws': {'url': 'ws://{}'}}   # its listeners besides the plain one
 
     @test                                       # holds for any broker
     @test(only='dunlin')                        # what the standard leaves open, or our own limits
@@ -30,6 +31,8 @@ from raw import Client, Unexpected
 
 COMPLAINTS = re.compile(r'ERROR: \w+Sanitizer|WARNING: ThreadSanitizer|runtime error:|'
                         r'Assertion .* failed')
+LOG_FIELD = re.compile(r'(\w+)=("(?:[^"\\]|\\.)*"|\S*)')
+LOG_INTERVAL_S = 0.12
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
@@ -101,6 +104,23 @@ def equal(got, want, what=''):
 
 # ---- Brokers
 
+def mosquitto_listener(address, keys):
+    """The lines of its configuration file for one of our listeners, as far as it has the like."""
+    scheme = keys['url'].split(':')[0]
+    lines = [f'listener 0 {address}' if scheme == 'unix' else f'listener {address[1]} {address[0]}']
+    if 'certificate' in keys:
+        lines += [f'certfile {keys["certificate"].split(",")[0]}',
+                  f'keyfile {keys["key"].split(",")[0]}']
+    if keys.get('client_certificate', 'none') != 'none':
+        lines += [f'cafile {keys["client_ca"]}',
+                  f'require_certificate {str(keys["client_certificate"] == "required").lower()}']
+    for ours, theirs in (('crl', 'crlfile {}'), ('ciphers', 'ciphers {}'),
+                         ('tls_min', 'tls_version tlsv{}')):
+        if ours in keys:
+            lines.append(theirs.format(keys[ours]))
+    return '\n'.join(lines) + '\n'
+
+
 class Ports:
     """Free ports below the ephemeral ones, which clients take while a broker is down. The search
     begins elsewhere in each process."""
@@ -135,18 +155,33 @@ class Launch:
 class Broker:
     """A broker process. Started by the constructor, and answering when that returns."""
 
-    def __init__(self, name, settings=None, arguments=(), environment=None, descriptors=None):
+    def __init__(self, name, settings=None, arguments=(), environment=None, descriptors=None,
+                 listeners=None):
         """arguments: further ones of our own; environment: variables to add; descriptors: how
-        many the process may have."""
+        many the process may have. listeners: besides the plain one, {name: {key of the
+        configuration: value}}, where {} in the url is a free port of 127.0.0.1; their addresses
+        are at[name]."""
         self.name, self.settings = name, dict(settings or {})
         self.arguments, self.environment = list(arguments), dict(environment or {})
         self.descriptors = descriptors
         self.open = []    # closed at the end of the test
+        self.told = 0.0   # when one_event() was called last
         self.log_path = os.path.join(Launch.folder, f'{name}.log')
         self.port = PORTS.take()
         self.address = ('127.0.0.1', self.port)
+        self.listeners, self.at = {}, {}
+        for listener, keys in (listeners or {}).items():
+            self._add_listener(listener, dict(keys))
         self.process = None
         self.start()
+
+    def _add_listener(self, name, keys):
+        if keys['url'].startswith('unix://'):
+            self.at[name] = keys['url'][len('unix://'):]
+        else:
+            self.at[name] = ('127.0.0.1', PORTS.take())
+            keys['url'] = keys['url'].format(f'127.0.0.1:{self.at[name][1]}')
+        self.listeners[name] = keys
 
     # ---- The process
 
@@ -155,14 +190,20 @@ class Broker:
             path = os.path.join(Launch.folder, f'{self.name}.conf')
             with open(path, 'w', encoding='utf-8') as f:
                 f.write(f'listener {self.port} 127.0.0.1\nallow_anonymous true\n'
-                        'set_tcp_nodelay true\nallow_zero_length_clientid true\n')
+                        'user root\nset_tcp_nodelay true\nallow_zero_length_clientid true\n')
                 if 'limits.session_queue_messages_max' not in self.settings:
                     f.write('max_queued_messages 0\n')
                 for key, value in self.settings.items():
                     f.write(f'{MOSQUITTO_SETTINGS[key]} {value}\n')
+                for name, keys in self.listeners.items():
+                    if not keys['url'].startswith('ws'):
+                        f.write(mosquitto_listener(self.at[name], keys))
             return [Launch.program, '-c', path]
         command = [Launch.program, '--listen', f'tcp://127.0.0.1:{self.port}']
-        for key, value in self.settings.items():
+        listeners = {f'listeners.{number}.{key}': value
+                     for number, keys in enumerate(self.listeners.values(), 1)
+                     for key, value in keys.items()}
+        for key, value in {**listeners, **self.settings}.items():
             command += ['--set', f'{key}={value}']
         return command + self.arguments
 
@@ -248,6 +289,30 @@ class Broker:
     def log_tail(self):
         return '\n'.join('    ' + line[:300] for line in self.log().splitlines()[-15:])
 
+    def log_size(self):
+        """Where the log ends now, for `events` to begin at."""
+        return os.path.getsize(self.log_path)
+
+    def events(self, name, since=0):
+        """The log's lines of that event, each a dict of its fields."""
+        with open(self.log_path, 'rb') as f:
+            f.seek(since)
+            lines = f.read().decode(errors='replace').splitlines()
+        parsed = [{key: text.strip('"') for key, text in LOG_FIELD.findall(line)}
+                  for line in lines if f'msg={name}' in line]
+        return [fields for fields in parsed if fields.get('msg') == name]
+
+    def one_event(self, name, since=0):
+        """Waits for the event's line, sees that there is no second one, and returns its fields. The
+        log has ten lines of a kind a second, so this takes a tenth of one at least."""
+        wait_until(lambda: self.events(name, since), what=f'a line {name} in the log')
+        pass_time(max(0.0, self.told + LOG_INTERVAL_S - time.monotonic()))
+        self.told = time.monotonic()
+        self.counters('log_lines_suppressed')  # what was logged before this is in the log now
+        events = self.events(name, since)
+        equal(len(events), 1, f'lines {name}: {events}')
+        return events[0]
+
     def status(self, field):
         """A field of /proc/PID/status in KiB, as VmRSS."""
         with open(f'/proc/{self.process.pid}/status', encoding='utf-8') as f:
@@ -300,22 +365,23 @@ class Broker:
 
     # ---- For the tests
 
-    def client(self, version=raw.V5, **how):
-        """A raw client, closed when the test ends."""
-        c = Client(self.address, version, **how)
+    def client(self, version=raw.V5, at=None, **how):
+        """A raw client, closed when the test ends. at: a listener's name."""
+        c = Client(self.address if at is None else self.at[at], version, **how)
         self.open.append(c)
         return c
 
-    def connected(self, client_id='', version=raw.V5, **connect):
+    def connected(self, client_id='', version=raw.V5, at=None, wrap=None, **connect):
         """A raw client that has been accepted."""
-        c = self.client(version)
+        c = self.client(version, at, wrap=wrap)
         c.connect(client_id, **connect)
         return c
 
-    def another(self, settings=None, arguments=(), environment=None, descriptors=None):
+    def another(self, settings=None, arguments=(), environment=None, descriptors=None,
+                listeners=None):
         """A further broker, stopped and checked when the test ends."""
         other = Broker(f'{self.name}-{len(self.open)}-{PORTS.next}', settings, arguments,
-                       environment, descriptors)
+                       environment, descriptors, listeners)
         self.open.append(other)
         return other
 

@@ -40,15 +40,28 @@ class Client:
     timeout = 10.0  # seconds; the harness makes it longer for a broker under a sanitizer
     lenient = False  # a peer may close where the standard says only that a DISCONNECT should come
 
-    def __init__(self, address, version=V5, receive_buffer=None):
-        """receive_buffer: bytes of the kernel's, for one who wants to be slow."""
+    def __init__(self, address, version=V5, receive_buffer=None, wrap=None,
+                 source=None):
+        """address: (host, port), or the path of a Unix socket. receive_buffer: bytes of the
+        kernel's, for one who wants to be slow. wrap: gets the connected socket, and gives what is
+        used in its place (tls.py, websocket.py). source: the address to come from."""
         self.version = version
-        self.sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        is_unix = isinstance(address, str)
+        self.sock = socket.socket(socket.AF_UNIX if is_unix else socket.AF_INET)
         if receive_buffer is not None:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(self.timeout)
+        if source is not None:
+            self.sock.bind((source, 0))
         self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if not is_unix:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if wrap is not None:
+            try:
+                self.sock = wrap(self.sock)
+            except BaseException:
+                self.sock.close()
+                raise
         self.buffer = bytearray()
         self.aside = collections.deque()
         self.log = collections.deque(maxlen=12)  # what went over the wire last, for messages

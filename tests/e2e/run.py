@@ -18,6 +18,7 @@ import importlib
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -78,7 +79,7 @@ def chosen(module, args):
         foreign = args.peer and (case.ours_alone or
                                  set(settings) - set(harness.MOSQUITTO_SETTINGS))
         (skip if foreign else run).append(case)
-    return settings, run, [case.name for case in skip]
+    return settings, getattr(loaded, 'LISTENERS', dict), run, [case.name for case in skip]
 
 
 class TooLong(harness.Unexpected):
@@ -124,16 +125,19 @@ def run_module(args):
     harness.Client.timeout *= args.slow
     harness.Client.lenient = bool(args.peer)
 
-    settings, cases, skipped = chosen(module, args)
+    settings, listeners, cases, skipped = chosen(module, args)
     for name in skipped:
         say(name, 'skip')
-    broker, ended_badly = None, False
+    broker, ended_badly, unable = None, False, None
     for case in cases:
         try:
-            if broker is None:
-                broker = harness.Broker(module, settings)
+            if broker is None and unable is None:
+                broker = harness.Broker(module, settings, listeners=listeners())
         except Exception as e:
-            say(case.name, 'FAIL', 0, f'the broker does not start: {e}')
+            unable = f'the broker does not start: {e}'
+        if broker is None:
+            say(case.name, 'FAIL', 0, unable)
+            unable = 'the broker does not start'
             continue
         attempt(case.name, case.timeout * args.slow, lambda: case.run(broker),
                 broker.close_clients)
@@ -212,6 +216,7 @@ def main():
     for path in glob.glob(os.path.join(folder(args), '*.log')) + \
             glob.glob(os.path.join(folder(args), '*.jsonl')):
         os.unlink(path)
+    shutil.rmtree(os.path.join(folder(args), 'pki'), ignore_errors=True)  # pki.py makes it anew
     counts = {}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
         for done in [pool.submit(supervise, m, args, counts) for m in picked]:

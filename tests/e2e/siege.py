@@ -75,14 +75,15 @@ class Siege:
 class Crowd:
     """Sockets from addresses of their own, so that ports do not run out."""
 
-    def __init__(self, b):
-        self.b, self.count, self.socks = b, 0, []
+    def __init__(self, b, address=None):
+        """address: of another listener than the plain one."""
+        self.address, self.count, self.socks = address or b.address, 0, []
 
     def open(self):
         s = socket.socket()
         s.bind((f'127.0.{1 + self.count // 10000 % 250}.1', 0))
         s.settimeout(Client.timeout)
-        s.connect(self.b.address)
+        s.connect(self.address)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.count += 1
         self.socks.append(s)

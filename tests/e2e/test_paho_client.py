@@ -10,10 +10,18 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from harness import Client, equal, pass_time, test
+from pki import pki
 
 V311, V5 = paho.MQTTv311, paho.MQTTv5
 BOTH = [(V311,), (V5,)]
 SECONDS = 6
+TRANSPORTS = ('tls', 'ws', 'wss')
+
+
+def LISTENERS():
+    tls = {'certificate': pki().chain('server'), 'key': pki().key('server')}
+    return {'tls': {'url': 'tls://{}', **tls}, 'ws': {'url': 'ws://{}/mqtt'},
+            'wss': {'url': 'wss://{}/mqtt', **tls}}
 
 
 def props(kind, **values):
@@ -26,12 +34,19 @@ def props(kind, **values):
 class User:
     """A paho client with its thread, and calls that wait for their answer."""
 
-    def __init__(self, b, version, client_id='', keep=0, will=None):
-        """keep: seconds that the session outlives the connection (3.1.1: for ever, if not 0)."""
+    def __init__(self, b, version, client_id='', keep=0, will=None, at=None):
+        """keep: seconds that the session outlives the connection (3.1.1: for ever, if not 0). at:
+        one of TRANSPORTS."""
         self.version, self.messages = version, queue.Queue()
         self._connected, self._subscribed = threading.Event(), threading.Event()
         how = {} if version == V5 else {'clean_session': keep == 0}
-        self.paho = paho.Client(client_id, protocol=version, **how)
+        is_websocket = at in ('ws', 'wss')
+        self.paho = paho.Client(client_id, protocol=version,
+                                transport='websockets' if is_websocket else 'tcp', **how)
+        if is_websocket:
+            self.paho.ws_set_options('/mqtt')
+        if at in ('tls', 'wss'):
+            self.paho.tls_set(pki().certificate('root'))
         self.paho.on_connect = self._on_connect
         self.paho.on_subscribe = lambda *_: self._subscribed.set()
         self.paho.on_message = lambda _client, _user, message: self.messages.put(message)
@@ -41,7 +56,8 @@ class User:
         if version == V5:
             connect = {'clean_start': keep == 0,
                        'properties': props(PacketTypes.CONNECT, SessionExpiryInterval=keep)}
-        self.paho.connect(*b.address, keepalive=30, **connect)
+        host, port = ('localhost', b.at[at][1]) if at else b.address
+        self.paho.connect(host, port, keepalive=30, **connect)
         b.open.append(self)
         self.paho.loop_start()
         if not self._connected.wait(Client.timeout):
@@ -227,3 +243,27 @@ def no_local_and_retain_as_published(b):
     User(b, V5).publish('paho/options', b'yours', qos=1, retain=True)
     m = s.message()
     equal((m.payload, m.retain), (b'yours', 1))
+
+
+# ---- By other transports
+
+@test(only='dunlin', each=[(at, version) for at in TRANSPORTS for version in (V311, V5)])
+def publish_reaches_by(b, at, version):
+    """Small and large, both ways."""
+    s, p = (User(b, version, at=at) for _ in range(2))
+    for qos in 0, 1, 2:
+        topic = f'paho/{at}/{version}/{qos}'
+        s.subscribe(topic, qos)
+        for payload in b'hello', b'x' * 200000:
+            p.publish(topic, payload, qos=qos)
+            m = s.message()
+            equal((m.topic, m.payload == payload, m.qos), (topic, True, qos))
+
+
+@test(only='dunlin', each=[(at, version) for at in TRANSPORTS for version in (V311, V5)])
+def vanished_client_leaves_its_will_by(b, at, version):
+    topic = f'paho/will/{at}/{version}'
+    s = User(b, version)
+    s.subscribe(topic, 1)
+    User(b, version, will=(topic, b'gone', 1), at=at).vanish()
+    equal(s.message().payload, b'gone')

@@ -22,16 +22,27 @@ def raise_descriptor_limit():
     return hard
 
 
+def free_port():
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        return s.getsockname()[1]
+
+
 class Broker:
     """A `dunlin` on a free port, its log in a temporary file."""
 
-    def __init__(self, folder, settings=None):
-        with socket.socket() as s:
-            s.bind(('127.0.0.1', 0))
-            self.port = s.getsockname()[1]
+    def __init__(self, folder, settings=None, listeners=None):
+        """listeners: further ones, as in tests/e2e/harness.py; their addresses are at[name]."""
+        self.port = free_port()
+        self.at = {}
         self.address = ('127.0.0.1', self.port)
         self.log = tempfile.NamedTemporaryFile(prefix='dunlin-', suffix='.log')
         command = [os.path.join(folder, 'dunlin'), '--listen', f'tcp://127.0.0.1:{self.port}']
+        for number, (name, keys) in enumerate((listeners or {}).items(), 1):
+            self.at[name] = ('127.0.0.1', free_port())
+            for key, value in keys.items():
+                value = value.format('%s:%d' % self.at[name]) if key == 'url' else value
+                command += ['--set', f'listeners.{number}.{key}={value}']
         for key, value in (settings or {}).items():
             command += ['--set', f'{key}={value}']
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self.log)

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// What users of the npm mqtt client do, one scenario a run: `node scenarios.mjs NAME PORT VERSION…`.
-// VERSION is 3 (MQIsdp), 4 or 5. Ends with 0 if all was as it should be.
+// What users of the npm mqtt client do, one scenario a run: `node scenarios.mjs NAME URL VERSION…`.
+// VERSION is 3 (MQIsdp), 4 or 5; the variable CA names the file of the authority of a TLS server. Ends
+// with 0 if all was as it should be.
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
 import mqtt from 'mqtt';
 
 const TIMEOUT_MS = Number(process.env.TIMEOUT_MS ?? 10000);
-const [name, port, ...versions] = process.argv.slice(2);
+const [name, url, ...versions] = process.argv.slice(2);
 const version = Number(versions[0]);
+const tls = process.env.CA ? { ca: readFileSync(process.env.CA) } : {};
 const opened = [];
 
 // A client that has been accepted; client.message() waits for the next message.
 async function user(options = {}, protocolVersion = version) {
-  const client = mqtt.connect({
-    host: '127.0.0.1', port: Number(port), protocolVersion, reconnectPeriod: 0, keepalive: 30,
+  const client = mqtt.connect(url, {
+    ...tls, protocolVersion, reconnectPeriod: 0, keepalive: 30,
     protocolId: protocolVersion === 3 ? 'MQIsdp' : 'MQTT', ...options,
   });
   opened.push(client);
@@ -100,13 +103,13 @@ const scenarios = {
   },
 
   async session_resumes_with_what_was_queued(topic = `node/queued/${version}`) {
-    const first = await user(kept(`node-queued-${version}`));
+    const first = await user(kept(`node-queued-${url.split(":")[0]}-${version}`));
     assert.equal(first.sessionPresent, false);
     await first.subscribeAsync(topic, { qos: 2 });
     await first.endAsync();
     const publisher = await user();
     for (let i = 0; i < 20; i++) await publisher.publishAsync(topic, `${i}`, { qos: 1 + (i % 2) });
-    const again = await user(kept(`node-queued-${version}`));
+    const again = await user(kept(`node-queued-${url.split(":")[0]}-${version}`));
     assert.equal(again.sessionPresent, true);
     const got = [];
     while (got.length < 20) got.push(Number((await again.message()).payload));
