@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/conn/wire.h"
 
-#include <assert.h>
-
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
@@ -121,9 +119,6 @@ static void account(struct conn *c)
     const size_t bytes = outbuf_bytes(transport_wire(c->transport));
     c->shard->unsent_bytes += bytes - c->wire_bytes;
     c->wire_bytes = bytes;
-    if (bytes > 0) {
-        conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
-    }
 }
 
 static void take_address(struct conn *c)
@@ -170,6 +165,9 @@ static void go_on(struct conn *c, enum transport_step step)
     }
     take_address(c);
     account(c);
+    if (wire_is_busy(c)) {
+        conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
+    }
     if (c->handshaking && transport_is_open(c->transport)) {
         opened(c);
     }

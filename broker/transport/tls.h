@@ -54,6 +54,9 @@ const char *tls_version(const struct tls *t); /* "TLSv1.3" */
 /* Why it failed, for the operator; a constant text. */
 const char *tls_why(const struct tls *t);
 
+/* Before anything else of wolfSSL; again does nothing. */
+void tls_init(void);
+
 /* For tls_context.c: a WOLFSSL_CTX whose connections are these. */
 void tls_use_callbacks(struct WOLFSSL_CTX *context);
 

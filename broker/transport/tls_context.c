@@ -117,10 +117,36 @@ static void add_name(struct certificate *c, size_t *used, const char *name)
     }
 }
 
+static int two_digits(const uint8_t *at)
+{
+    return (at[0] - '0') * 10 + at[1] - '0';
+}
+
+/* Of a UTCTime or GeneralizedTime (RFC 5280, 4.1.2.5), both of which end with a Z. The C library's
+ * functions would look at the time zone, and so at the environment. */
+static int64_t seconds_of(const uint8_t *text, int len)
+{
+    const bool short_year = len == 13; /* YYMMDDHHMMSSZ: 1950 to 2049 */
+    if (!short_year && len != 15) {
+        return 0;
+    }
+    const int year_of_century = two_digits(text);
+    int64_t year = short_year ? 1900 + year_of_century + (year_of_century < 50 ? 100 : 0)
+                              : year_of_century * 100 + two_digits(text + 2);
+    const uint8_t *const at = text + (short_year ? 2 : 4);
+    int64_t month = two_digits(at);
+    /* Years from March on, so that a leap day is the last one. */
+    year -= month <= 2;
+    month += month <= 2 ? 9 : -3;
+    const int64_t leap_days = year / 4 - year / 100 + year / 400;
+    const int64_t days =
+        year * 365 + leap_days + (153 * month + 2) / 5 + two_digits(at + 2) - 1 - 719468;
+    return days * DAY_S + two_digits(at + 4) * 3600 + two_digits(at + 6) * 60 + two_digits(at + 8);
+}
+
 static bool read_certificate(struct certificate *c, WOLFSSL_X509 *x509)
 {
     size_t used = 0;
-    int days = 0, seconds = 0;
     for (const char *name; (name = wolfSSL_X509_get_next_altname(x509)) != NULL;) {
         add_name(c, &used, name);
     }
@@ -128,10 +154,12 @@ static bool read_certificate(struct certificate *c, WOLFSSL_X509 *x509)
     if (used == 0 && common_name != NULL) {
         add_name(c, &used, common_name);
     }
-    const bool ok = wolfSSL_ASN1_TIME_diff(&days, &seconds, NULL,
-                                           wolfSSL_X509_get_notAfter(x509)) == WOLFSSL_SUCCESS;
-    c->ends_s = time(NULL) + (int64_t)days * DAY_S + seconds;
-    return ok;
+    WOLFSSL_ASN1_TIME *const ends = wolfSSL_X509_get_notAfter(x509);
+    if (ends == NULL) {
+        return false;
+    }
+    c->ends_s = seconds_of(wolfSSL_ASN1_TIME_get_data(ends), wolfSSL_ASN1_TIME_get_length(ends));
+    return c->ends_s != 0;
 }
 
 static size_t sign(WOLFSSL_EVP_PKEY *key, uint8_t signature[SIGNATURE_BYTES])
@@ -335,6 +363,7 @@ struct tls_context *tls_context_load(const struct config_listener *listener, con
                                      struct ticket_keys *tickets, struct config_error *error)
 {
     struct tls_context *const c = calloc(1, sizeof *c);
+    tls_init();
     if (c == NULL || wolfSSL_Init() != WOLFSSL_SUCCESS) {
         config_error_add(error, "out of memory");
         free(c);

@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/un.h>
 
 #include "broker/config/listen_url.h"
 #include "broker/config/value.h"
@@ -27,10 +28,26 @@ static bool is_loopback(const struct listen_url *url)
         FUZZ_EXPECT(ntohs(in->sin_port) == url->port);
         return (ntohl(in->sin_addr.s_addr) & 0xff000000u) == 0x7f000000u;
     }
+    if (url->address.ss_family == AF_UNIX) {
+        FUZZ_EXPECT(url->unix_socket && url->path[0] == '/');
+        return true;
+    }
     FUZZ_EXPECT(url->address.ss_family == AF_INET6 && ntohs(in6->sin6_port) == url->port);
     static const uint8_t mapped[13] = {[10] = 0xff, 0xff, 127};
     return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr) ||
            memcmp(in6->sin6_addr.s6_addr, mapped, sizeof mapped) == 0;
+}
+
+static void write_url(const struct listen_url *url, char *out, size_t size)
+{
+    static const char *const schemes[2][2] = {{"tcp", "ws"}, {"tls", "wss"}}; /* [tls][websocket] */
+    if (url->unix_socket) {
+        snprintf(out, size, "unix://%s", url->path);
+        return;
+    }
+    const bool six = strchr(url->host, ':') != NULL;
+    snprintf(out, size, "%s://%s%s%s:%u%s", schemes[url->tls][url->websocket], six ? "[" : "",
+             url->host, six ? "]" : "", url->port, url->path);
 }
 
 static void url_again(const char *text)
@@ -42,10 +59,11 @@ static void url_again(const char *text)
         return;
     }
     FUZZ_EXPECT(url.loopback == is_loopback(&url)); /* what is open to others needs a password */
-    char anew[sizeof "tcp://[]:65535" + LISTEN_URL_HOST_BYTES];
-    snprintf(anew, sizeof anew, strchr(url.host, ':') != NULL ? "tcp://[%s]:%u" : "tcp://%s:%u",
-             url.host, url.port);
+    char anew[sizeof "unix://[]:65535" + LISTEN_URL_HOST_BYTES + LISTEN_URL_PATH_BYTES];
+    write_url(&url, anew, sizeof anew);
     FUZZ_EXPECT(listen_url_parse(&again, anew) == NULL);
+    FUZZ_EXPECT(again.unix_socket == url.unix_socket && again.tls == url.tls &&
+                again.websocket == url.websocket && strcmp(again.path, url.path) == 0);
     FUZZ_EXPECT(again.port == url.port && again.loopback == url.loopback);
     FUZZ_EXPECT(strcmp(again.host, url.host) == 0 && again.address_len == url.address_len);
     FUZZ_EXPECT(memcmp(&again.address, &url.address, url.address_len) == 0);
