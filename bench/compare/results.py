@@ -81,7 +81,7 @@ def command(scenario, contestant, binaries, results, json_path):
             print(f'   {scenario.name} needs the results of {other}', file=sys.stderr)
             return None
         arguments += ['--rate', str(round(rate * part))]
-    arguments += ['--url', f'tcp://127.0.0.1:{contestant.port}', '--quiet', '--warmup', '0.5',
+    arguments += ['--url', contestant.url(scenario.scheme), '--quiet', '--warmup', '0.5',
                   '--pid', str(contestant.process.pid), '--duration', str(scenario.seconds),
                   '--json', json_path]
     if contestant.name == RELAY:

@@ -5,7 +5,7 @@ A scenario's name is what goals.py and plots.py call it by.
 """
 import dataclasses
 
-from contestants import ALL, BROKERS, MOSQUITTO, ONE, RELAY, TWO
+from contestants import ALL, BROKERS, MOSQUITTO, ONE, RELAY, SCHEMES, TWO
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,6 +16,7 @@ class Scenario:
     quick: bool = False  # also part of --quick
     seconds: float = 2.0
     rate_of: tuple = ()  # (scenario, part): --rate is that part of what ONE delivered there
+    scheme: str = 'tcp'
 
 DEVICE_RATES = (1000, 10000, 30000, 100000)
 DEVICE_RATES_1000 = (10000, 50000)
@@ -109,6 +110,20 @@ def queues():
             Scenario('offline', 'offline --count 500', BROKERS)]
 
 
+def transports():
+    """What TLS and WebSocket add, in one run with plain TCP; handshakes; a connection's memory."""
+    who = (MOSQUITTO, ONE)
+    return [
+        *[Scenario(f'pairs by {scheme}', f'pair {STREAM}', who, quick=True, scheme=scheme)
+          for scheme in SCHEMES],
+        *[Scenario(f'devices by {scheme}', 'pair --publishers 50 --rate 10000', who,
+                   scheme=scheme) for scheme in SCHEMES],
+        Scenario('storm by tls', 'storm --idle 1000', who, quick=True, scheme='tls'),
+        Scenario('storm by tls, resumed', 'storm --idle 1000 --resume', who, scheme='tls'),
+        Scenario('held by tls', 'conn --idle 2000', who, quick=True, seconds=0.5, scheme='tls'),
+    ]
+
+
 GROUPS = {
     'devices': devices(),
     'streams': streams(),
@@ -117,6 +132,7 @@ GROUPS = {
     'fan-out, one message at a time': fan_outs(),
     'half load': half_load(),
     'connections': connections(),
+    'transports': transports(),
     'payloads': payloads(),
     'queues': queues(),
 }
