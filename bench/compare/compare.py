@@ -67,6 +67,7 @@ def command_of(options):
 def measured(options):
     results, begin = Results(), time.monotonic()
     folder = tempfile.mkdtemp(prefix='dunlin-bench-')
+    os.chmod(folder, 0o755)  # mosquitto reads its certificate without root's rights
     try:
         rounds = measure(options, results, folder)
     finally:
