@@ -6,6 +6,7 @@
 #include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "broker/config/config.h"
@@ -26,18 +27,32 @@ static bool set(int fd, int level, int option)
 
 /* TCP_NODELAY is handed down to what is accepted: a broker sends whole packets, and Nagle's waiting
  * would only delay the last one. */
-static int listening_socket(const struct listen_url *url)
+static bool set_options(int fd, int family)
 {
+    return family == AF_UNIX ||
+           (set(fd, SOL_SOCKET, SO_REUSEADDR) && set(fd, SOL_SOCKET, SO_REUSEPORT) &&
+            set(fd, IPPROTO_TCP, TCP_NODELAY) &&
+            (family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)));
+}
+
+/* Before listen(), when nobody gets in yet. "": what the umask has left. */
+static bool set_mode(const struct listener *l)
+{
+    const char *const mode = l->settings.unix_mode;
+    return mode[0] == '\0' || chmod(l->url.path, (mode_t)strtoul(mode, NULL, 8)) == 0;
+}
+
+static int listening_socket(const struct listener *l)
+{
+    const struct listen_url *const url = &l->url;
     const int family = url->address.ss_family;
     const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0) {
         return -1;
     }
-    const bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR) && set(fd, SOL_SOCKET, SO_REUSEPORT) &&
-                    set(fd, IPPROTO_TCP, TCP_NODELAY) &&
-                    (family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
+    const bool ok = set_options(fd, family) &&
                     bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0 &&
-                    listen(fd, BACKLOG) == 0;
+                    set_mode(l) && listen(fd, BACKLOG) == 0;
     if (!ok) {
         const int error = errno;
         close(fd);
@@ -77,31 +92,31 @@ static bool is_free(const struct listen_url *url)
     return ok;
 }
 
-static bool open_network(struct listen_sockets *l, struct node *node, unsigned listener,
-                         struct listen_url *url)
+static bool open_network(struct listen_sockets *l, struct node *node, unsigned number)
 {
-    if (!is_free(url)) {
+    struct listener *const listener = &node->listeners[number];
+    if (!is_free(&listener->url)) {
         return false;
     }
     for (unsigned i = 0; i < node->shard_count; i++) {
-        const int fd = listening_socket(url);
-        if (fd < 0 || (i == 0 && !take_port(url, fd))) {
+        const int fd = listening_socket(listener);
+        if (fd < 0 || (i == 0 && !take_port(&listener->url, fd))) {
             return false;
         }
         l->fds[l->count++] = fd;
-        shard_listen(node->shards[i], listener, fd);
+        shard_listen(node->shards[i], number, fd);
     }
     return true;
 }
 
-static bool open_one(struct listen_sockets *l, struct node *node, unsigned number)
+/* A path is one socket: all shards accept on it. */
+static bool open_unix(struct listen_sockets *l, struct node *node, unsigned number)
 {
-    struct listener *const listener = &node->listeners[number];
-    if (!listener->url.unix_socket) {
-        return open_network(l, node, number, &listener->url);
+    const struct listener *const listener = &node->listeners[number];
+    if (!unix_make_way((const struct sockaddr_un *)&listener->url.address)) {
+        return false;
     }
-    /* A path is one socket: all shards accept on it. */
-    const int fd = unix_listen(listener->url.path, listener->settings.unix_mode, BACKLOG);
+    const int fd = listening_socket(listener);
     if (fd < 0) {
         return false;
     }
@@ -110,6 +125,12 @@ static bool open_one(struct listen_sockets *l, struct node *node, unsigned numbe
         shard_listen(node->shards[i], number, fd);
     }
     return true;
+}
+
+static bool open_one(struct listen_sockets *l, struct node *node, unsigned number)
+{
+    return node->listeners[number].url.unix_socket ? open_unix(l, node, number)
+                                                   : open_network(l, node, number);
 }
 
 static const char *remedy(int error)

@@ -15,9 +15,9 @@
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/shard/wheel.h"
 #include "broker/transport/listener.h"
 #include "broker/transport/transport.h"
-#include "broker/shard/wheel.h"
 
 /* Mail between two shards: together with few shards a burst, with many some megabytes a shard. */
 #define MAILBOX_BYTES_FEW  (1u << 18)

@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * unix_socket: a listening socket that is a file.
- *
- * What an earlier process has left behind when it was killed is taken away; a socket that somebody
- * still listens on, or another kind of file, is not.
+ * unix_socket: the file that a listening Unix socket is: who may have it, and when it goes.
  */
 #pragma once
 
-/* mode: octal digits, or "" for what the umask leaves. -1 and errno: EADDRINUSE (somebody listens
- * there), EEXIST (the file is no socket), or another. */
-int unix_listen(const char *path, const char *mode, int backlog);
+#include <stdbool.h>
+#include <sys/un.h>
 
-/* Takes its file away, if it is a Unix socket's and the file is still this socket's. */
+#include "proto/nodiscard.h"
+
+/* Takes away what an earlier process has left there when it was killed. false and errno: EADDRINUSE
+ * (somebody listens there), EEXIST (the file is no socket), or another; the file stays. */
+NODISCARD bool unix_make_way(const struct sockaddr_un *un);
+
+/* Takes the socket's file away, if it is a Unix socket and the file is still its own. */
 void unix_unlink(int fd);

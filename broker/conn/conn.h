@@ -12,7 +12,7 @@
  * sends is thrown away; so that a last DISCONNECT is not lost to a reset.
  *
  * Owner: the thread of `shard`; every field is that thread's alone. It changes owner at most once,
- * before CONNECT is answered: as a descriptor and the bytes read so far (broker/conn/life.c).
+ * before CONNECT is answered: as a descriptor, its transport, and the bytes read so far (life.c).
  * Memory: about 300 bytes while idle. Unread input: up to one packet (limits.packet_bytes_max) and
  * one receive buffer; above it nothing is read, and where all of it together is too much, who has
  * been longest about a packet goes (conn/input.c). Unsent output: limits.output_bytes_max, above
@@ -24,8 +24,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "broker/conn/outbuf.h"
 #include "broker/io/io.h"
+#include "broker/outbuf.h"
 #include "broker/shard/wheel.h"
 #include "proto/mqtt.h"
 

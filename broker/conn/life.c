@@ -85,17 +85,12 @@ static void finish(struct conn *c)
     }
 }
 
-static void await_connect(struct conn *c)
+void conn_await_connect(struct conn *c)
 {
     const struct config_limits *limits = &c->shard->config->limits;
     const uint64_t s =
         wire_is_handshaking(c) ? limits->handshake_timeout_s : limits->connect_timeout_s;
     wheel_set(c->shard->wheel, &c->timer, c->shard->now_ms + s * 1000);
-}
-
-void conn_handshake_ended(struct conn *c)
-{
-    await_connect(c);
 }
 
 static void accepted(void *context, unsigned listener, int fd)
@@ -119,7 +114,7 @@ static void accepted(void *context, unsigned listener, int fd)
         finish(c);
         return;
     }
-    await_connect(c);
+    conn_await_connect(c);
     io_receive_once(s->io, &c->socket);
 }
 

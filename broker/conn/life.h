@@ -32,8 +32,9 @@ void conn_abort(struct conn *c);
 /* Other shards owed one answer less; frees the connection when it was only waiting for that. */
 void conn_answered(struct conn *c);
 
-/* Before CONNECT: from now on the client has the time for that. */
-void conn_handshake_ended(struct conn *c);
+/* Before CONNECT: from now on the client has its time for the handshake, or when that is over, for
+ * CONNECT. */
+void conn_await_connect(struct conn *c);
 
 /* The client will send no more, without a DISCONNECT: it is over when all that it sent is dealt
  * with.

@@ -138,7 +138,7 @@ static void opened(struct conn *c)
         shard_count(c->shard, transport_resumed(c->transport) ? METRIC_handshakes_resumed
                                                               : METRIC_handshakes_full);
     }
-    conn_handshake_ended(c);
+    conn_await_connect(c);
     if (transport_is_plain(c->transport)) {
         wire_close(c);
     }

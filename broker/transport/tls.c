@@ -5,91 +5,25 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
 #include <wolfssl/error-ssl.h>
 #include <wolfssl/wolfcrypt/ecc.h>
 
-#include "broker/conn/outbuf.h"
+#include "broker/outbuf.h"
 #include "broker/transport/tls_context.h"
-
-/* wolfSSL's largest block of a connection, its session: 37 KiB, most of which nobody ever writes.
- */
-struct block {
-    uint8_t *at; /* NULL: none was seen */
-    size_t len;
-};
+#include "broker/transport/tls_memory.h"
 
 struct tls {
     WOLFSSL *ssl;
-    struct block session;
+    struct tls_block session;
     struct tls_context *context;
     struct outbuf *out;
     const uint8_t *in; /* fed, and not taken yet */
     size_t in_len;
     const char *why; /* NULL: it has not failed */
 };
-
-/* ---- wolfSSL's memory */
-
-#define PAGE_BYTES        4096u
-#define LARGE_BLOCK_BYTES 32768u
-
-/* What this thread has asked for and not given back since it was reset. */
-static _Thread_local struct block largest;
-
-static void *allocate(size_t size)
-{
-    if (size < LARGE_BLOCK_BYTES) {
-        return malloc(size);
-    }
-    const size_t len = (size + PAGE_BYTES - 1) / PAGE_BYTES * PAGE_BYTES;
-    uint8_t *const at = aligned_alloc(PAGE_BYTES, len);
-    if (at != NULL && len > largest.len) {
-        largest = (struct block){.at = at, .len = len};
-    }
-    return at;
-}
-
-static void release(void *at)
-{
-    if (at == largest.at) {
-        largest = (struct block){.len = 0};
-    }
-    free(at);
-}
-
-void tls_init(void)
-{
-    (void)wolfSSL_SetAllocators(allocate, release, realloc); /* it refuses NULL only */
-}
-
-static bool is_zero(const uint8_t *page)
-{
-    return page[0] == 0 && memcmp(page, page + 1, PAGE_BYTES - 1) == 0;
-}
-
-/* Pages of zeros go back to the system, which gives zeros again when they are looked at: some 30
- * KiB of a session. Not where the kernel's pages are larger: it would take the neighbours too. */
-static void give_back_zeros(struct block b)
-{
-    if (sysconf(_SC_PAGESIZE) != (long)PAGE_BYTES) {
-        return;
-    }
-    for (size_t from = 0; from < b.len;) {
-        size_t to = from;
-        while (to < b.len && is_zero(b.at + to)) {
-            to += PAGE_BYTES;
-        }
-        if (to > from) {
-            (void)madvise(b.at + from, to - from, MADV_DONTNEED);
-        }
-        from = to + PAGE_BYTES;
-    }
-}
 
 /* ---- wolfSSL's socket */
 
@@ -111,20 +45,11 @@ static int on_send(WOLFSSL *ssl, char *from, int len, void *context)
 {
     struct tls *const t = context;
     (void)ssl;
-    uint8_t *const to = outbuf_reserve(t->out, (size_t)len);
-    if (to == NULL) {
+    if (outbuf_put(t->out, from, (size_t)len) != 0) {
         t->why = "out of memory";
         return WOLFSSL_CBIO_ERR_GENERAL;
     }
-    memcpy(to, from, (size_t)len);
-    outbuf_commit(t->out, (size_t)len);
     return len;
-}
-
-void tls_use_callbacks(WOLFSSL_CTX *context)
-{
-    wolfSSL_CTX_SetIORecv(context, on_receive);
-    wolfSSL_CTX_SetIOSend(context, on_send);
 }
 
 void tls_thread_end(void)
@@ -139,14 +64,18 @@ void tls_thread_end(void)
 struct tls *tls_create(struct tls_context *context, struct bytes server_name, struct outbuf *out)
 {
     struct tls *t = calloc(1, sizeof *t);
-    largest = (struct block){.len = 0};
+    tls_memory_watch((struct tls_block){.len = 0});
     WOLFSSL *ssl = t == NULL ? NULL : wolfSSL_new(tls_context_for(context, server_name));
     if (ssl == NULL) {
         free(t);
         return NULL;
     }
-    *t = (struct tls){
-        .ssl = ssl, .session = largest, .context = tls_context_take(context), .out = out};
+    *t = (struct tls){.ssl = ssl,
+                      .session = tls_memory_largest(),
+                      .context = tls_context_take(context),
+                      .out = out};
+    wolfSSL_SSLSetIORecv(ssl, on_receive);
+    wolfSSL_SSLSetIOSend(ssl, on_send);
     wolfSSL_SetIOReadCtx(ssl, t);
     wolfSSL_SetIOWriteCtx(ssl, t);
     char alpn[32];
@@ -200,20 +129,18 @@ static enum tls_result result(struct tls *t, int ret)
 static void tell_certificate_is_missing(struct tls *t)
 {
     static const uint8_t alert[] = {21, 3, 3, 0, 2, 2, 40};
-    uint8_t *const to = outbuf_reserve(t->out, sizeof alert);
-    if (to != NULL) {
-        memcpy(to, alert, sizeof alert);
-        outbuf_commit(t->out, sizeof alert);
+    if (outbuf_put(t->out, alert, sizeof alert) != 0) {
+        t->why = "out of memory";
     }
 }
 
 enum tls_result tls_handshake(struct tls *t)
 {
-    largest = t->session;
+    tls_memory_watch(t->session);
     const int ret = wolfSSL_accept(t->ssl);
-    t->session = largest;
+    t->session = tls_memory_largest();
     if (ret == WOLFSSL_SUCCESS) {
-        give_back_zeros(t->session);
+        tls_memory_give_back_zeros(t->session);
         return TLS_DONE;
     }
     if (wolfSSL_get_error(t->ssl, ret) == NO_PEER_CERT &&
@@ -254,11 +181,6 @@ void tls_close_notify(struct tls *t)
 bool tls_resumed(const struct tls *t)
 {
     return wolfSSL_session_reused(t->ssl) != 0;
-}
-
-const char *tls_version(const struct tls *t)
-{
-    return wolfSSL_get_version(t->ssl);
 }
 
 const char *tls_why(const struct tls *t)

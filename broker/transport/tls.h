@@ -17,7 +17,6 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-struct WOLFSSL_CTX;
 struct outbuf;
 struct tls;
 struct tls_context;
@@ -49,16 +48,9 @@ NODISCARD bool tls_write(struct tls *t, const uint8_t *data, size_t len);
 void tls_close_notify(struct tls *t);
 
 bool tls_resumed(const struct tls *t);
-const char *tls_version(const struct tls *t); /* "TLSv1.3" */
 
 /* Why it failed, for the operator; a constant text. */
 const char *tls_why(const struct tls *t);
-
-/* Before anything else of wolfSSL; again does nothing. */
-void tls_init(void);
-
-/* For tls_context.c: a WOLFSSL_CTX whose connections are these. */
-void tls_use_callbacks(struct WOLFSSL_CTX *context);
 
 /* At the end of a thread that has made handshakes: the tables that wolfSSL keeps for it. */
 void tls_thread_end(void);

@@ -21,7 +21,7 @@
 #include "broker/config/file_text.h"
 #include "broker/log/log.h"
 #include "broker/transport/ticket_keys.h"
-#include "broker/transport/tls.h"
+#include "broker/transport/tls_memory.h"
 
 #define CERTIFICATES_MAX 32u
 #define NAMES_BYTES      1024u
@@ -355,7 +355,6 @@ static bool add_certificate(struct loading *l, const char *certificate, const ch
         config_error_add(l->error, "out of memory");
         return false;
     }
-    tls_use_callbacks(c->context);
     return use_certificate(l, c, key) && use_client_ca(l, c->context) && use_policy(l, c->context);
 }
 
@@ -363,7 +362,7 @@ struct tls_context *tls_context_load(const struct config_listener *listener, con
                                      struct ticket_keys *tickets, struct config_error *error)
 {
     struct tls_context *const c = calloc(1, sizeof *c);
-    tls_init();
+    tls_memory_init();
     if (c == NULL || wolfSSL_Init() != WOLFSSL_SUCCESS) {
         config_error_add(error, "out of memory");
         free(c);

@@ -36,7 +36,6 @@ enum stage {
 struct transport {
     const struct listener *listener;
     enum stage stage;
-    bool resumes;
     bool goodbye;  /* has been said */
     bool upgraded; /* HTTP has become WebSocket */
     struct transport_peer peer;
@@ -47,6 +46,7 @@ struct transport {
 
     uint8_t *held; /* what came, and is not whole yet */
     size_t held_len;
+    struct client_hello hello; /* from COSTLY on; its name lies in `held` until the answer */
 };
 
 /* ---- memory */
@@ -71,15 +71,22 @@ void transport_scratch_fini(struct transport_scratch *s)
     *s = (struct transport_scratch){.size = 0};
 }
 
+static enum stage behind_tls(const struct listener *l)
+{
+    return l->url.websocket ? STAGE_REQUEST : STAGE_OPEN;
+}
+
+static enum stage behind_proxy(const struct listener *l)
+{
+    return l->url.tls ? STAGE_HELLO : behind_tls(l);
+}
+
 struct transport *transport_create(const struct listener *listener)
 {
     struct transport *t = calloc(1, sizeof *t);
     if (t != NULL) {
         t->listener = listener;
-        t->stage = listener->proxy           ? STAGE_PROXY
-                   : listener->url.tls       ? STAGE_HELLO
-                   : listener->url.websocket ? STAGE_REQUEST
-                                             : STAGE_OPEN;
+        t->stage = listener->proxy ? STAGE_PROXY : behind_proxy(listener);
     }
     return t;
 }
@@ -126,16 +133,9 @@ static enum transport_step refuse(struct transport *t, const char *event, const 
 
 /* ---- the PROXY header */
 
-static enum stage behind_proxy(const struct listener *l)
-{
-    return l->url.tls ? STAGE_HELLO : l->url.websocket ? STAGE_REQUEST : STAGE_OPEN;
-}
-
 static void take_peer(struct transport *t, const struct proxy_header *header)
 {
-    const bool has_address =
-        header->family == PROXY_FAMILY_IPV4 || header->family == PROXY_FAMILY_IPV6;
-    if (has_address) {
+    if (header->family == PROXY_FAMILY_IPV4 || header->family == PROXY_FAMILY_IPV6) {
         t->peer = (struct transport_peer){
             .address = header->source.address, .port = header->source.port, .told = true};
     }
@@ -174,7 +174,6 @@ static enum transport_step read_proxy_header(struct transport *t, struct bytes *
 
 static enum transport_step read_hello(struct transport *t, struct bytes data)
 {
-    struct client_hello hello;
     size_t wanted;
     if (!hold(t, data)) {
         return refuse(t, "tls_handshake_failed", "out of memory");
@@ -182,9 +181,8 @@ static enum transport_step read_hello(struct transport *t, struct bytes data)
     if (t->held_len == 0) {
         return TRANSPORT_ON;
     }
-    switch (client_hello_peek(&hello, t->held, t->held_len, &wanted)) {
+    switch (client_hello_peek(&t->hello, t->held, t->held_len, &wanted)) {
     case CLIENT_HELLO_OK:
-        t->resumes = hello.resumes;
         t->stage = STAGE_COSTLY;
         return TRANSPORT_COSTLY;
     case CLIENT_HELLO_NEED_MORE:
@@ -228,7 +226,7 @@ static enum transport_step read_tls(struct transport *t, struct bytes data,
         switch (result) {
         case TLS_DONE:
             if (t->stage == STAGE_TLS) {
-                t->stage = t->listener->url.websocket ? STAGE_REQUEST : STAGE_OPEN;
+                t->stage = behind_tls(t->listener);
             }
             scratch->len += len;
             break;
@@ -251,13 +249,7 @@ static bool put(struct transport *t, const uint8_t *data, size_t len)
     if (t->tls != NULL) {
         return tls_write(t->tls, data, len);
     }
-    uint8_t *const to = outbuf_reserve(&t->wire, len);
-    if (to == NULL) {
-        return false;
-    }
-    memcpy(to, data, len);
-    outbuf_commit(&t->wire, len);
-    return true;
+    return outbuf_put(&t->wire, data, len) == 0;
 }
 
 /* ---- WebSocket: the request */
@@ -448,14 +440,10 @@ enum transport_step transport_receive(struct transport *t, struct bytes data,
 enum transport_step transport_go_on(struct transport *t, struct transport_scratch *scratch)
 {
     assert(t->stage == STAGE_COSTLY);
-    struct client_hello hello;
-    size_t wanted;
     scratch->len = 0;
-    const enum client_hello_err err = client_hello_peek(&hello, t->held, t->held_len, &wanted);
-    assert(err == CLIENT_HELLO_OK); /* it was when it came */
     struct tls_context *const context =
         atomic_load_explicit(&t->listener->tls_context, memory_order_acquire);
-    t->tls = tls_create(context, hello.server_name, &t->wire);
+    t->tls = tls_create(context, t->hello.server_name, &t->wire);
     if (t->tls == NULL) {
         return refuse(t, "tls_handshake_failed", "out of memory");
     }
@@ -473,7 +461,7 @@ enum transport_step transport_go_on(struct transport *t, struct transport_scratc
 
 bool transport_resumes(const struct transport *t)
 {
-    return t->resumes;
+    return t->hello.resumes;
 }
 
 bool transport_resumed(const struct transport *t)

@@ -19,7 +19,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#include "broker/conn/outbuf.h"
+#include "broker/outbuf.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 

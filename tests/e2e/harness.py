@@ -371,6 +371,14 @@ class Broker:
         self.open.append(c)
         return c
 
+    def dial(self, at=None, source=None):
+        """A bare socket, connected from that address; closed when the test ends."""
+        s = socket.create_connection(self.at[at] if at else self.address, timeout=Client.timeout,
+                                     source_address=(source, 0) if source else None)
+        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.open.append(s)
+        return s
+
     def connected(self, client_id='', version=raw.V5, at=None, wrap=None, **connect):
         """A raw client that has been accepted."""
         c = self.client(version, at, wrap=wrap)

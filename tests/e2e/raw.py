@@ -271,6 +271,20 @@ class Client:
         self.close()
 
 
+def until_end(sock):
+    """What comes by a bare socket until the server closes; b'' also when it resets."""
+    data = b''
+    try:
+        while more := sock.recv(4096):
+            data += more
+    except ConnectionError:
+        pass
+    except socket.timeout:
+        raise Unexpected(f'the server did not close; it sent {data.hex(" ")}') from None
+    sock.close()
+    return data
+
+
 def publish_many(client, topic, payloads, qos=0, window=100):
     """Publishes all of them in order, up to `window` at a time, each exchange to its end."""
     for at in range(0, len(payloads), window):

@@ -10,7 +10,7 @@ from harness import (PORTS, Client, Launch, equal, finish, lines_until, pass_tim
                      wait_until)
 from pki import pki
 from proxy import LOCAL, TCP4, UNIX, tlv, v1, v2
-from raw import V5, V311, Unexpected, wire
+from raw import V5, V311, Unexpected, until_end, wire
 from tls import V1_2, V1_3, Tls
 from websocket import Ws
 
@@ -71,26 +71,6 @@ def behind(header, then=None):
     return wrap
 
 
-def dial(b, at='proxy', source=None):
-    s = socket.create_connection(b.at[at], timeout=Client.timeout,
-                                 source_address=(source, 0) if source else None)
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    b.open.append(s)
-    return s
-
-
-def until_end(s):
-    data = b''
-    try:
-        while more := s.recv(4096):
-            data += more
-    except ConnectionError:
-        pass
-    except socket.timeout:
-        raise Unexpected(f'the server did not close; it sent {data.hex(" ")}') from None
-    return data
-
-
 HEADERS = {
     'v1 IPv4': (v1(CLIENT), f'{CLIENT}:4711'),
     'v1 IPv6': (v1(CLIENT6, '2001:db8::1'), f'[{CLIENT6}]:4711'),
@@ -141,7 +121,7 @@ def header_and_connect_cut_at_each_byte(b, name):
     whole = header + wire.connect(V311, client_id)
 
     def connect(cut):
-        s = dial(b)
+        s = b.dial('proxy')
         s.sendall(whole[:cut])
         s.sendall(whole[cut:])
         receive(s, CONNACK)
@@ -158,7 +138,7 @@ def header_a_byte_at_a_time(b, name):
     client_id = f'bytewise-{name}'.replace(' ', '-')
 
     def connect():
-        s = dial(b)
+        s = b.dial('proxy')
         for byte in header + wire.connect(V311, client_id):
             s.sendall(bytes([byte]))
         receive(s, CONNACK)
@@ -169,7 +149,7 @@ def header_a_byte_at_a_time(b, name):
 @test(only='dunlin')
 def all_in_one_segment(b):
     """The header, CONNECT, and what comes behind it."""
-    s = dial(b)
+    s = b.dial('proxy')
     s.sendall(v2(CLIENT) + wire.connect(V311, 'at-once') +
               wire.subscribe(V311, 1, [('proxy/once', 0)]) +
               wire.publish(V311, 'proxy/once', b'x') + wire.pingreq())
@@ -193,7 +173,7 @@ def header_before_other_transports(b, at, name):
 def refusal_in_a_handshake_tells_the_client(b):
     """It is the client who is to be found, not the load balancer."""
     since = b.log_size()
-    s = dial(b, 'proxy_tls')
+    s = b.dial('proxy_tls')
     s.sendall(v2(CLIENT) + b'GET / HTTP/1.1\r\nHost: x\r\n\r\n')
     until_end(s)
     equal(b.one_event('tls_handshake_failed', since)['peer'], f'{CLIENT}:4711')
@@ -236,7 +216,7 @@ MALFORMED = {
 def malformed_header_is_refused(b, name):
     """Without an answer, and with one line in the log."""
     since = b.log_size()
-    s = dial(b)
+    s = b.dial('proxy')
     with contextlib.suppress(ConnectionError):
         s.sendall(MALFORMED[name] + wire.connect(V311, 'behind-it'))
     equal(until_end(s), b'', 'an answer')
@@ -249,7 +229,7 @@ def malformed_header_is_refused(b, name):
 def header_has_its_time(b, name, cut):
     other = b.another({'limits.handshake_timeout_s': 1}, listeners={
         'proxy': {'url': 'tcp://{}', 'proxy_protocol': 'required', 'proxy_from': '127.0.0.1'}})
-    begin, s = time.monotonic(), dial(other)
+    begin, s = time.monotonic(), other.dial('proxy')
     s.sendall(HEADERS[name][0][:cut])
     equal(until_end(s), b'')
     took = time.monotonic() - begin
@@ -258,7 +238,7 @@ def header_has_its_time(b, name, cut):
 
 @test(only='dunlin')
 def end_within_the_header_is_an_end(b):
-    s = dial(b)
+    s = b.dial('proxy')
     s.sendall(v2(CLIENT)[:20])
     s.shutdown(socket.SHUT_WR)
     equal(until_end(s), b'')
@@ -269,7 +249,7 @@ def end_within_the_header_is_an_end(b):
 def header_of_a_stranger_is_refused(b, at, source):
     """Whoever could send one could be anybody."""
     since = b.log_size()
-    s = dial(b, at, source)
+    s = b.dial(at, source)
     with contextlib.suppress(ConnectionError):
         s.sendall(v2(CLIENT) + wire.connect(V311, 'stranger'))
     equal(until_end(s), b'', 'an answer')
@@ -281,7 +261,7 @@ def header_of_a_stranger_is_refused(b, at, source):
 @test(only='dunlin')
 def one_of_several_may(b):
     def connect():
-        s = dial(b, 'elsewhere', '127.0.0.9')
+        s = b.dial('elsewhere', '127.0.0.9')
         s.sendall(v2(CLIENT) + wire.connect(V311, 'one-of-several'))
         receive(s, CONNACK)
 
@@ -293,7 +273,7 @@ def one_of_several_may(b):
 def header_is_no_way_in_where_it_is_off(b, at, name):
     """It is malformed input there, and nobody's address is taken from it."""
     since = b.log_size()
-    s = socket.create_connection(b.at[at] if at else b.address, timeout=Client.timeout)
+    s = b.dial(at)
     b.open.append(s)
     with contextlib.suppress(ConnectionError):
         s.sendall(HEADERS[name][0] + wire.connect(V311, 'off'))

@@ -8,7 +8,7 @@ import time
 
 from harness import Client, Launch, equal, test, wait_until
 from pki import pki
-from raw import V5, V311, Unexpected, wire
+from raw import V5, V311, Unexpected, until_end, wire
 from siege import Crowd, Siege, closed, fewer
 from tls import V1_2, V1_3, Tls
 
@@ -32,26 +32,6 @@ def client_hello(version=None):
     except ssl.SSLWantReadError:
         pass
     return outgoing.read()
-
-
-def dial(b, at='tls'):
-    s = socket.create_connection(b.at[at] if at else b.address, timeout=Client.timeout)
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return s
-
-
-def until_end(s):
-    """What comes until the server closes; b'' also when it resets."""
-    data = b''
-    try:
-        while more := s.recv(4096):
-            data += more
-    except ConnectionError:
-        pass
-    except socket.timeout:
-        raise Unexpected(f'the server did not close; it sent {data.hex(" ")}') from None
-    s.close()
-    return data
 
 
 def crowd(b):
@@ -87,7 +67,7 @@ def handshake_has_its_time(b, sent):
     """handshake_timeout_s, from the connection's opening, whatever comes meanwhile."""
     other = b.another({'limits.handshake_timeout_s': 1}, listeners=LISTENERS())
     hello = client_hello()
-    begin, s = time.monotonic(), dial(other)
+    begin, s = time.monotonic(), other.dial('tls')
     s.sendall({'nothing': b'', 'half a hello': hello[:100], 'a hello': hello,
                'a byte at a time': hello[:1]}[sent])
     at = 1
@@ -161,7 +141,7 @@ def handshakes_broken_off(b, version):
     hello = client_hello(version)
     with Siege(b, f'tls_broken_off[{version}]', memory_kib=20000):
         for _ in range(fewer(b, 500)):
-            s = dial(b)
+            s = b.dial('tls')
             s.sendall(hello)
             s.recv(1)
             s.close()
@@ -182,7 +162,7 @@ OTHERS = {
 def other_protocol_at_the_tls_port(b, kind):
     """It is closed, at most with an alert, and one line says so."""
     since = b.log_size()
-    s = dial(b)
+    s = b.dial('tls')
     s.sendall(OTHERS[kind])
     answer = until_end(s)
     equal(answer == b'' or answer[0] == 0x15, True, f'nothing, or an alert, not {answer.hex(" ")}')
@@ -193,7 +173,7 @@ def other_protocol_at_the_tls_port(b, kind):
 
 @test(each=[(V1_2,), (V1_3,)])
 def tls_at_a_plain_port(b, version):
-    s = dial(b, at=None)
+    s = b.dial()
     s.sendall(client_hello(version))
     equal(until_end(s), b'', 'an answer')
 
@@ -203,7 +183,7 @@ def tls_at_a_plain_port(b, version):
 def broken_handshake_is_ended(b, kind):
     hello = client_hello()
     since = b.log_size()
-    s = dial(b)
+    s = b.dial('tls')
     s.sendall({
         'garbage behind the hello': hello + os.urandom(64) + b'\x15' * 400,
         'a record too long': b'\x16\x03\x01\xff\xff' + bytes(0x4400),
@@ -227,7 +207,7 @@ def flipped_bit_ends_the_connection(b, version):
     listener.subscribe(topic)
     incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
     tls = Tls(version=version).context.wrap_bio(incoming, outgoing, server_hostname='broker.test')
-    s = dial(b)
+    s = b.dial('tls')
 
     def pump(step):
         while True:
@@ -255,11 +235,11 @@ def it_ends_in_the_middle_of_handshakes(b):
     other = b.another(listeners=LISTENERS())
     hello = client_hello()
     for i in range(30):
-        s = dial(other)
+        s = other.dial('tls')
         s.sendall(hello[:i * 20])
         other.open.append(s)
     for _ in range(5):
-        s = dial(other)
+        s = other.dial('tls')
         s.sendall(hello)
         s.recv(1)
         other.open.append(s)

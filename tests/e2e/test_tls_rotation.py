@@ -124,6 +124,12 @@ def reload_takes_the_new_files(b, how):
     rotate(other, files, Fleet(other, CLIENTS), SWAPS, reload=True)
 
 
+def takes_new(b, files):
+    """Good files come, and are in force when this returns."""
+    files.put(*files.new())
+    wait_until(lambda: serial_at(b.at['tls']) == files.serial, what='the new certificate')
+
+
 @test(only='dunlin')
 def session_from_before_is_still_good_or_refused_in_order(b):
     """Whoever resumes a session from before the change connects, resumed or not."""
@@ -132,8 +138,7 @@ def session_from_before_is_still_good_or_refused_in_order(b):
     for version in V1_2, V1_3:
         how = Tls(version=version)
         session = other.connected(at='tls', wrap=how).sock.session
-        files.put(*files.new())
-        wait_until(lambda: serial_at(other.at['tls']) == files.serial, what='the new certificate')
+        takes_new(other, files)
         other.connected(at='tls', wrap=how.resuming(session)).ping()
 
 
@@ -174,8 +179,7 @@ def broken_files_change_nothing(b, kind, how):
     equal(serial_at(other.at['tls']), old, 'the certificate')
     fleet.publish()
 
-    files.put(*files.new())
-    wait_until(lambda: serial_at(other.at['tls']) == files.serial, what='the new certificate')
+    takes_new(other, files)
     fleet.publish()
 
 
@@ -208,8 +212,7 @@ def files_that_have_gone_change_nothing(b):
                what='a line certificate_reload_failed')
     equal(serial_at(other.at['tls']), old, 'the certificate')
     fleet.publish()
-    files.put(*files.new())
-    wait_until(lambda: serial_at(other.at['tls']) == files.serial, what='the new certificate')
+    takes_new(other, files)
     fleet.publish()
 
 
@@ -220,8 +223,7 @@ def others_of_a_listener_change_alone(b):
         certificate=','.join([files.certificate, p.chain('other')]),
         key=','.join([files.key, p.key('other')]))})
     equal(serial_at(other.at['tls'], server='other.test'), p.serial('other'))
-    files.put(*files.new())
-    wait_until(lambda: serial_at(other.at['tls']) == files.serial, what='the new certificate')
+    takes_new(other, files)
     equal(serial_at(other.at['tls'], server='other.test'), p.serial('other'))
 
 

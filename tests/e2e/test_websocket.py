@@ -7,9 +7,9 @@ import signal
 import socket
 import time
 
-from harness import Client, Launch, equal, test
+from harness import Launch, equal, test
 from pki import pki
-from raw import V5, V311, Will, publish_many, wire
+from raw import V5, V311, Will, publish_many, until_end, wire
 from siege import Crowd, Siege
 from tls import Tls
 from websocket import (BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, Ws, check_upgrade,
@@ -50,16 +50,9 @@ def connected(b, client_id='', version=V5, kind='ws', **connect):
     return c
 
 
-def dial(b, at='ws'):
-    s = socket.create_connection(b.at[at], timeout=Client.timeout)
-    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    b.open.append(s)
-    return s
-
-
 def ask(b, data, at='ws'):
     """The answer to that request."""
-    s = dial(b, at)
+    s = b.dial(at)
     s.sendall(data)
     return receive_answer(s)
 
@@ -234,7 +227,7 @@ def bad_request_is_refused(b, name):
     """With a status that says why, then the connection ends, and one line is in the log."""
     data, statuses = BAD_REQUESTS[name]
     since = b.log_size()
-    s = dial(b)
+    s = b.dial('ws')
     with contextlib.suppress(ConnectionError):  # it may be refused before it is whole
         s.sendall(data)
     try:
@@ -249,16 +242,10 @@ def bad_request_is_refused(b, name):
     b.one_event('websocket_refused', since)
 
 
-def until_end(s):
-    with contextlib.suppress(ConnectionError):
-        while s.recv(4096):
-            pass
-
-
 @test(only='dunlin')
 def request_a_byte_at_a_time(b):
     key = base64.b64encode(secrets.token_bytes(16))
-    s = dial(b)
+    s = b.dial('ws')
     for byte in request(key=key.decode()):
         s.sendall(bytes([byte]))
     check_upgrade(receive_answer(s), key, 'mqtt')
@@ -266,7 +253,7 @@ def request_a_byte_at_a_time(b):
 
 @test(only='dunlin')
 def mqtt_at_a_websocket_port(b):
-    s = dial(b)
+    s = b.dial('ws')
     s.sendall(wire.connect(V311, 'plain'))
     s.shutdown(socket.SHUT_WR)
     until_end(s)
@@ -275,7 +262,7 @@ def mqtt_at_a_websocket_port(b):
 @test(only='dunlin', each=[('nothing', b''), ('half a request', request()[:60])])
 def upgrade_has_its_time(b, _sent, data):
     other = b.another({'limits.handshake_timeout_s': 1}, listeners={'ws': {'url': 'ws://{}'}})
-    begin, s = time.monotonic(), dial(other)
+    begin, s = time.monotonic(), other.dial('ws')
     s.sendall(data)
     until_end(s)
     took = time.monotonic() - begin
@@ -613,7 +600,7 @@ def lost_connection_leaves_its_will(b, kind):
 def broker_that_ends_tells_its_clients(b, kind):
     other = b.another(listeners=LISTENERS())
     clients = [connected(other, '', V5, kind) for _ in range(10)]
-    half = dial(other)
+    half = other.dial('ws')
     half.sendall(request()[:50])
     other.signal(signal.SIGTERM)
     for c in clients:

@@ -97,6 +97,16 @@ static size_t frame(uint8_t *out, uint8_t first, const char *payload, size_t len
     return sizeof head + len;
 }
 
+/* A WebSocket whose request has been answered, with nothing on the wire. */
+static struct transport *upgraded(struct listener *l)
+{
+    *l = listener_of("ws://*:1", false, "");
+    struct transport *t = transport_create(l);
+    cr_assert_eq(feed(t, REQUEST, sizeof REQUEST - 1, 4096).step, TRANSPORT_ON);
+    (void)wire(t);
+    return t;
+}
+
 Test(transport, proxy_header_then_nothing)
 {
     static const char all[] = PROXY_LINE "MQTT's own bytes";
@@ -210,11 +220,9 @@ Test(transport, an_origin_of_the_list_is_welcome_and_none_is_too)
 
 Test(transport, what_is_sent_is_framed_and_ends_with_close)
 {
-    struct listener l = listener_of("ws://*:1", false, "");
-    struct transport *t = transport_create(&l);
+    struct listener l;
+    struct transport *t = upgraded(&l);
     struct transport_scratch scratch = {.size = 0};
-    cr_assert_eq(feed(t, REQUEST, sizeof REQUEST - 1, 4096).step, TRANSPORT_ON);
-    (void)wire(t);
     size_t taken;
     const struct iovec iov[] = {{(void *)(uintptr_t) "MQ", 2}, {(void *)(uintptr_t) "TT", 2}};
     cr_assert(transport_send(t, iov, 2, &scratch, &taken));
@@ -230,14 +238,12 @@ Test(transport, what_is_sent_is_framed_and_ends_with_close)
     listener_fini(&l);
 }
 
-/* A large message goes out a batch at a time, each byte once and in order. */
+/* A large message goes out a batch at a time, and is taken whole in the end. */
 Test(transport, sends_a_batch_at_a_time)
 {
-    struct listener l = listener_of("ws://*:1", false, "");
-    struct transport *t = transport_create(&l);
+    struct listener l;
+    struct transport *t = upgraded(&l);
     struct transport_scratch scratch = {.size = 0};
-    cr_assert_eq(feed(t, REQUEST, sizeof REQUEST - 1, 4096).step, TRANSPORT_ON);
-    (void)wire(t);
     uint8_t *const all = calloc(1, 300000);
     size_t sent = 0;
     while (sent < 300000) {
@@ -263,9 +269,8 @@ Test(transport, sends_a_batch_at_a_time)
 /* Answers that a client does not read are not piled up. */
 Test(transport, pings_are_answered_while_little_is_unsent)
 {
-    struct listener l = listener_of("ws://*:1", false, "");
-    struct transport *t = transport_create(&l);
-    cr_assert_eq(feed(t, REQUEST, sizeof REQUEST - 1, 4096).step, TRANSPORT_ON);
+    struct listener l;
+    struct transport *t = upgraded(&l);
     uint8_t ping[16];
     const size_t len = frame(ping, 0x89, "ping", 4);
     for (unsigned i = 0; i < 100000; i++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/conn/outbuf.h"
+#include "broker/outbuf.h"
 
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/message.h"
 
@@ -78,6 +79,17 @@ void outbuf_commit(struct outbuf *o, size_t len)
     o->last->len += len;
     o->last->room -= len;
     o->bytes += len;
+}
+
+int outbuf_put(struct outbuf *o, const void *bytes, size_t len)
+{
+    uint8_t *const to = outbuf_reserve(o, len);
+    if (to == NULL) {
+        return -1;
+    }
+    memcpy(to, bytes, len);
+    outbuf_commit(o, len);
+    return 0;
 }
 
 int outbuf_add_payload(struct outbuf *o, struct message *message)

@@ -14,6 +14,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "proto/nodiscard.h"
+
 struct message;
 struct out_piece;
 
@@ -33,6 +35,9 @@ void outbuf_fini(struct outbuf *o);
  * NULL when out of memory. */
 uint8_t *outbuf_reserve(struct outbuf *o, size_t len);
 void outbuf_commit(struct outbuf *o, size_t len);
+
+/* Both, with a copy of those bytes. -1 when out of memory. */
+NODISCARD int outbuf_put(struct outbuf *o, const void *bytes, size_t len);
 
 /* The message's payload, by reference (takes one). -1 when out of memory. */
 int outbuf_add_payload(struct outbuf *o, struct message *message);
