@@ -58,21 +58,22 @@ struct conn {
     struct io_socket socket;
     struct shard *shard;
     struct session *session; /* borrowed; NULL unless CONNECTED */
-    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread, in_costly;
+    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread, in_handshake;
 
     uint8_t phase;   /* enum conn_phase */
     uint8_t blocked; /* enum conn_blocked, or'ed */
     uint8_t version; /* enum mqtt_version; UNKNOWN before CONNECT */
     uint8_t doom;    /* a reason code: to be closed with it when next looked at; 0: no */
     bool doomed;
-    bool receiving;           /* io_receive_start() is in force */
-    bool sending;             /* an io_send() is under way */
-    bool peer_ended;          /* ended() was called */
-    bool more_input;          /* bytes follow the packet that is being handled */
-    bool write_shut;          /* io_shutdown_write() was called */
-    bool goodbye;             /* the transport has been closed from our side */
-    bool handshaking;         /* counted in node->handshakes */
-    bool local;               /* by a Unix socket: it has no address */
+    bool receiving;   /* io_receive_start() is in force */
+    bool sending;     /* an io_send() is under way */
+    bool peer_ended;  /* ended() was called */
+    bool more_input;  /* bytes follow the packet that is being handled */
+    bool write_shut;  /* io_shutdown_write() was called */
+    bool goodbye;     /* the transport has been closed from our side */
+    bool handshaking; /* counted in node->handshakes, and in one of the lists of handshakes */
+    bool hello_waits; /* which one: it is our turn, not the client's */
+    bool local;       /* by a Unix socket: it has no address */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards owe and that point here */
     uint8_t listener;
@@ -139,12 +140,12 @@ void conn_list_remove(struct conn_list *list, struct conn *c, size_t link_offset
 struct conn *conn_list_take(struct conn_list *list,
                             size_t link_offset); /* the first; NULL: empty */
 
-#define CONN_ALL     offsetof(struct conn, in_all)
-#define CONN_DIRTY   offsetof(struct conn, in_dirty)
-#define CONN_READY   offsetof(struct conn, in_ready)
-#define CONN_STALLED offsetof(struct conn, in_stalled)
-#define CONN_UNREAD  offsetof(struct conn, in_unread)
-#define CONN_COSTLY  offsetof(struct conn, in_costly)
+#define CONN_ALL       offsetof(struct conn, in_all)
+#define CONN_DIRTY     offsetof(struct conn, in_dirty)
+#define CONN_READY     offsetof(struct conn, in_ready)
+#define CONN_STALLED   offsetof(struct conn, in_stalled)
+#define CONN_UNREAD    offsetof(struct conn, in_unread)
+#define CONN_HANDSHAKE offsetof(struct conn, in_handshake)
 
 /* "[::1]:4242", "127.0.0.1:4242", "unix"; into text[size], at least CONN_ADDRESS_TEXT. Returns
  * text. */

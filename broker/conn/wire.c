@@ -40,37 +40,63 @@ static void log_refused(const struct conn *c, const char *event, const char *why
               LOG_TEXT("listener", listener_of(c)->settings.url), LOG_TEXT("reason", why));
 }
 
+/* Where it stands among those at a handshake. */
+static struct conn_list *list_of(const struct conn *c)
+{
+    struct shard *s = c->shard;
+    if (!c->hello_waits) {
+        return &s->silent;
+    }
+    return transport_resumes(c->transport) ? &s->returning : &s->costly;
+}
+
+static void set_turn(struct conn *c, bool ours)
+{
+    conn_list_remove(list_of(c), c, CONN_HANDSHAKE);
+    c->shard->hellos += (unsigned)ours - (unsigned)c->hello_waits;
+    c->hello_waits = ours;
+    conn_list_add(list_of(c), c, CONN_HANDSHAKE);
+}
+
+static void handshake_begins(struct conn *c)
+{
+    c->handshaking = true;
+    atomic_fetch_add_explicit(&c->shard->node->handshakes, 1, memory_order_relaxed);
+    conn_list_add(list_of(c), c, CONN_HANDSHAKE);
+}
+
 static void handshake_over(struct conn *c)
 {
     if (c->handshaking) {
+        set_turn(c, false);
+        conn_list_remove(&c->shard->silent, c, CONN_HANDSHAKE);
         c->handshaking = false;
         atomic_fetch_sub_explicit(&c->shard->node->handshakes, 1, memory_order_relaxed);
     }
 }
 
-static void wait_for_turn(struct conn *c)
+/* A client needs moments for its part of a handshake; who wants to shut others out, all the time
+ * there is. So who has been silent for longest goes when there is no room for another. */
+static bool make_room(struct shard *s)
 {
-    struct shard *s = c->shard;
-    const bool returns = transport_resumes(c->transport);
-    shard_count(s, METRIC_handshakes_deferred);
-    conn_list_add(returns ? &s->returning : &s->costly, c, CONN_COSTLY);
-    s->hellos++;
-}
-
-static void leave_queue(struct conn *c)
-{
-    struct shard *s = c->shard;
-    if (c->in_costly.in) {
-        conn_list_remove(transport_resumes(c->transport) ? &s->returning : &s->costly, c,
-                         CONN_COSTLY);
-        s->hellos--;
+    if (atomic_load_explicit(&s->node->handshakes, memory_order_relaxed) <
+        (int64_t)s->config->limits.handshakes_max) {
+        return true;
     }
+    struct conn *const c = s->silent.first;
+    if (c == NULL) {
+        return false;
+    }
+    shard_count(s, METRIC_handshakes_displaced);
+    log_refused(c, "handshake_displaced", "handshakes_max; no other has been silent for longer");
+    handshake_over(c);
+    conn_abort(c);
+    return true;
 }
 
 bool wire_open(struct conn *c)
 {
     struct shard *s = c->shard;
-    struct node *node = s->node;
     const struct listener *l = listener_of(c);
     if (!listener_has_layers(l)) {
         return true;
@@ -80,8 +106,7 @@ bool wire_open(struct conn *c)
         log_refused(c, "proxy_header_refused", "its address is none of proxy_from");
         return false;
     }
-    if (atomic_load_explicit(&node->handshakes, memory_order_relaxed) >=
-        (int64_t)s->config->limits.handshakes_max) {
+    if (!make_room(s)) {
         shard_count(s, METRIC_handshakes_refused);
         log_refused(c, "connection_refused", "handshakes_max");
         return false;
@@ -91,15 +116,13 @@ bool wire_open(struct conn *c)
         log_refused(c, "connection_refused", "out of memory");
         return false;
     }
-    c->handshaking = true;
-    atomic_fetch_add_explicit(&node->handshakes, 1, memory_order_relaxed);
+    handshake_begins(c);
     return true;
 }
 
 void wire_close(struct conn *c)
 {
     handshake_over(c);
-    leave_queue(c);
     c->shard->unsent_bytes -= c->wire_bytes;
     c->wire_bytes = 0;
     transport_destroy(c->transport);
@@ -160,7 +183,8 @@ static void go_on(struct conn *c, enum transport_step step)
     const struct transport_scratch *scratch = &c->shard->scratch;
     if (step == TRANSPORT_COSTLY) {
         take_address(c);
-        wait_for_turn(c);
+        shard_count(c->shard, METRIC_handshakes_deferred);
+        set_turn(c, true);
         return;
     }
     take_address(c);
@@ -202,7 +226,7 @@ static void answer_hellos(struct shard *s, struct conn_list *list, unsigned most
 {
     unsigned answered = 0;
     for (struct conn *c; answered < most && (c = list->first) != NULL; answered++) {
-        leave_queue(c);
+        set_turn(c, false);
         if (c->phase == CONN_AWAIT_CONNECT) {
             go_on(c, transport_go_on(c->transport, &s->scratch));
         }

@@ -95,6 +95,7 @@ struct shard {
     struct conn_list dirty;     /* with output to be sent at the end of the turn */
     struct conn_list ready;     /* with input or work that can go on */
     struct conn_list stalled;   /* publishers waiting for room */
+    struct conn_list silent;    /* at a handshake, their turn; the one longest so first */
     struct conn_list costly;    /* whose TLS hello waits for its answer, which takes long */
     struct conn_list returning; /* the same, of clients that come back: not as long */
     struct conn_list unread;    /* that hold much input; the one longest without a packet first */

@@ -14,6 +14,7 @@ COUNTER(handshakes_deferred,             "TLS handshakes that waited for their t
 COUNTER(handshakes_failed,               "PROXY headers, TLS and WebSocket handshakes that were refused or failed")
 COUNTER(handshakes_timed_out,            "connections whose handshake took longer than handshake_timeout_s")
 COUNTER(handshakes_refused,              "connections closed at once because handshakes_max was reached")
+COUNTER(handshakes_displaced,            "connections closed in their handshake because handshakes_max was reached and another came")
 COUNTER(transport_failed,                "connections whose TLS or WebSocket broke after the handshake")
 COUNTER(connect_accepted,                "CONNECT packets answered with success")
 COUNTER(connect_refused,                 "CONNECT packets answered with a failure, or not at all")

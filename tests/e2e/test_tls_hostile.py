@@ -6,9 +6,9 @@ import socket
 import ssl
 import time
 
-from harness import Client, Launch, equal, test, wait_until
+from harness import Launch, equal, test, wait_until
 from pki import pki
-from raw import V5, V311, Unexpected, until_end, wire
+from raw import V5, V311, until_end, wire
 from siege import Crowd, Siege, closed, fewer
 from tls import V1_2, V1_3, Tls
 
@@ -99,33 +99,41 @@ def after_the_handshake_it_is_connects_time(b):
 
 @test(only='dunlin')
 def handshakes_under_way_are_bounded(b):
-    """Beyond handshakes_max a connection is closed at once, and who is done does not count."""
-    other = b.another({'limits.handshakes_max': 20, 'limits.handshake_timeout_s': 30},
-                      listeners=LISTENERS())
+    """For one more, that goes which has been silent for longest; who is done does not count."""
+    other = b.another({'node.shards': 1, 'limits.handshakes_max': 20,
+                       'limits.handshake_timeout_s': 30}, listeners=LISTENERS())
     done = [other.connected(at='tls', wrap=Tls()) for _ in range(30)]
-    waiting = crowd(other)
-    for _ in range(25):
-        waiting.open()
-    wait_until(lambda: waiting.left() <= 20, what='the end of those beyond the bound')
-    equal(waiting.left(), 20)
+    silent = crowd(other)
+    opened = [silent.open() for _ in range(25)]
+    wait_until(lambda: silent.left() <= 20, what='the end of those beyond the bound')
+    equal(silent.socks, opened[5:])
+    wait_until(lambda: len(other.events('handshake_displaced')) == 5, what='a line for each')
     other.connected().ping()  # a plain connection has no handshake
-    waiting.close()
-
-    def connects():
-        try:
-            with Client(other.at['tls'], wrap=Tls()) as c:
-                c.connect()
-            return True
-        except (OSError, Unexpected):
-            return False
-
-    wait_until(connects, what='a connection when there is room again')
+    equal(silent.left(), 20)
+    other.connected(at='tls', wrap=Tls()).ping()  # in the place of the next
+    equal(silent.left(), 19)
+    equal(silent.socks, opened[6:])
     for c in done:
         c.ping()
 
 
+@test(only='dunlin', each=[(V1_2,), (V1_3,)])
+def silence_after_the_hello_counts_as_well(b, version):
+    """Though the broker's part, the costly one, is done."""
+    other = b.another({'node.shards': 1, 'limits.handshakes_max': 5,
+                       'limits.handshake_timeout_s': 30}, listeners=LISTENERS())
+    hello, silent = client_hello(version), crowd(other)
+    for _ in range(5):
+        s = silent.open()
+        s.sendall(hello)
+        s.recv(1)
+    other.connected(at='tls', wrap=Tls(version=version)).ping()
+    equal(silent.left(), 4)
+
+
 @test(timeout=60)
 def connections_by_the_thousand_that_say_nothing(b):
+    """More than there may be handshakes; whoever has something to say gets in."""
     silent = crowd(b)
     count = fewer(b, 3000)
     with Siege(b, 'tls_silent', memory_kib=count * 60 + 4000):

@@ -115,7 +115,8 @@ KEY(limits, handshake_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
     "of TLS and WebSocket. After it the connection is closed.")
 KEY(limits, handshakes_max, UINT(1, 1000000), "2000", "connections", LIVE,
     "Connections that may be at their PROXY header, TLS, or WebSocket handshake at a time; one of TLS may take "
-    "some 60 KiB. Further ones are closed at once, and counted.")
+    "some 60 KiB. For a further one that goes which has kept us waiting for longest; while all wait for us, the "
+    "further one. Both are counted.")
 KEY(limits, packet_bytes_max, UINT(128, 268435460), "1048576", "bytes", LIVE,
     "Largest MQTT packet, its header included. A larger one ends the connection (0x95); MQTT 5 "
     "clients are told the limit in CONNACK.")
