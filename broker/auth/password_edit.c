@@ -32,7 +32,6 @@ bool password_edit(struct password_edit *out, struct bytes text, struct bytes us
         return false;
     }
     struct password_lines lines = password_lines_of(text);
-    append(&e, bytes_of(text.at, text.len - lines.left.len)); /* what comes before the first */
     struct password_line line;
     while (password_lines_next(&lines, &line)) {
         if (line.kind != PASSWORD_LINE_USER || !bytes_equal(line.user, user)) {

@@ -128,6 +128,9 @@ const char *password_name_problem(struct bytes user)
     if (user.at[0] == '#') {
         return "begins with #, which begins a comment in a password file";
     }
+    if (user.len >= 3 && memcmp(user.at, "\xef\xbb\xbf", 3) == 0) {
+        return "begins with U+FEFF, which does not count in a password file";
+    }
     if (user.at[0] == ' ' || user.at[user.len - 1] == ' ') {
         return "begins or ends with a blank, which does not count in a password file";
     }

@@ -3,19 +3,31 @@
 
 struct password_lines password_lines_of(struct bytes text)
 {
+    return (struct password_lines){.left = text};
+}
+
+static bool is_blank(uint8_t c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* A mark of UTF-8 is a blank in every line, not in the first alone: another becomes the first when
+ * that is taken out, and has to mean the same then. */
+static size_t blank_at_front(struct bytes text)
+{
     static const uint8_t mark[] = {0xef, 0xbb, 0xbf};
     if (text.len >= sizeof mark && memcmp(text.at, mark, sizeof mark) == 0) {
-        text = bytes_of(text.at + sizeof mark, text.len - sizeof mark);
+        return sizeof mark;
     }
-    return (struct password_lines){.left = text};
+    return text.len > 0 && is_blank(text.at[0]);
 }
 
 static struct bytes trimmed(struct bytes text)
 {
-    while (text.len > 0 && (text.at[0] == ' ' || text.at[0] == '\t')) {
-        text = bytes_of(text.at + 1, text.len - 1);
+    for (size_t n = blank_at_front(text); n > 0; n = blank_at_front(text)) {
+        text = bytes_of(text.at + n, text.len - n);
     }
-    while (text.len > 0 && (text.at[text.len - 1] == ' ' || text.at[text.len - 1] == '\t')) {
+    while (text.len > 0 && is_blank(text.at[text.len - 1])) {
         text.len--;
     }
     return text;

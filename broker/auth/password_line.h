@@ -5,8 +5,8 @@
  *   USER:HASH    blanks around either do not count, as with Mosquitto
  *   # comment    also behind blanks; and an empty line
  *
- * Owner: the caller, who also keeps the text. Any bytes are fair input. A mark of UTF-8 at the
- * beginning of the text is passed over.
+ * Owner: the caller, who also keeps the text. Any bytes are fair input. A mark of UTF-8 counts as a
+ * blank, as some editors begin a file with one.
  */
 #pragma once
 

@@ -21,13 +21,21 @@ static const struct {
     {"twice is mended", "NEW", "bob:1\n#\nbob:2\nc:3\nbob:4", "bob:NEW\n#\nc:3\n", 3},
     {"comments and mistakes stay", "NEW", "# bob:1\n\n  x \nbob\n:\nbobby:1\n",
      "# bob:1\n\n  x \nbob\n:\nbobby:1\nbob:NEW\n", 0},
-    {"behind a mark", "NEW",
+    {"a mark is a blank", "NEW",
      "\xef\xbb\xbf"
      "bob:1\na:2\n",
+     "bob:NEW\na:2\n", 1},
+    {"and stays with others", "NEW",
      "\xef\xbb\xbf"
-     "bob:NEW\na:2\n",
-     1},
+     "a:2\n",
+     "\xef\xbb\xbf"
+     "a:2\nbob:NEW\n",
+     0},
     {"behind nothing but a mark", "NEW", "\xef\xbb\xbf", "\xef\xbb\xbf\nbob:NEW\n", 0},
+    {"he is gone also if what follows is the first then", NULL,
+     "bob:1\n\xef\xbb\xbf"
+     "bob:2\n",
+     "", 2},
     {"he goes", NULL, "# x\na:1\n bob :2\nc:3", "# x\na:1\nc:3", 1},
     {"he goes, and was the last", NULL, "a:1\nbob:2", "a:1\n", 1},
     {"he goes, and was alone", NULL, "bob:2\n", "", 1},

@@ -171,9 +171,23 @@ Test(password_mistakes, names_that_cannot_be)
         const char *name;
         bool good;
     } names[] = {
-        {"alice", true}, {"bob miller", true}, {"Zoë", true},   {"a#b", true},   {"-a", true},
-        {"", false},     {" a", false},        {"a ", false},   {"a:b", false},  {"#a", false},
-        {"a\tb", false}, {"\ta", false},       {"a\nb", false}, {"\xc3", false},
+        {"alice", true},
+        {"bob miller", true},
+        {"Zoë", true},
+        {"a#b", true},
+        {"-a", true},
+        {"", false},
+        {" a", false},
+        {"a ", false},
+        {"a:b", false},
+        {"#a", false},
+        {"a\tb", false},
+        {"\ta", false},
+        {"a\nb", false},
+        {"\xc3", false},
+        {"\xef\xbb\xbf"
+         "a",
+         false},
     };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         cr_expect_eq(password_name_problem(bytes_text(names[i].name)) == NULL, names[i].good, "%s",
