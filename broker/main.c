@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/auth/passwd_command.h"
 #include "broker/certificates.h"
 #include "broker/config/config.h"
 #include "broker/config/options.h"
@@ -372,6 +373,9 @@ static int act(struct broker *b)
 
 int main(int argc, char **argv)
 {
+    if (argc > 1 && strcmp(argv[1], "passwd") == 0) {
+        return passwd_command(argc - 1, argv + 1);
+    }
     struct broker b = {.data_dir = {.lock_fd = -1}};
     struct config_error error = {0};
     if (!options_parse(&b.options, argc, argv, &error)) {

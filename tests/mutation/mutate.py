@@ -29,7 +29,8 @@ OPTIONS = ['-Dbuildtype=debug', '-Doptimization=1', '-Ddebug=false',
 
 # Which suites are the nearest to a folder; the order is that of trying.
 NEAR = {'proto': ['proto', 'fuzz-replay'], 'broker/session': ['broker'], 'broker/conn': ['broker'],
-        'broker/route': ['route', 'broker'], 'broker/shard': ['shard', 'broker']}
+        'broker/route': ['route', 'broker'], 'broker/shard': ['shard', 'broker'],
+        'broker/auth': ['auth']}
 # These test nothing that a fault may be in: the kernel's interface, the configuration, the log.
 FAR = {'io', 'config', 'log'}
 E2E_SECONDS_MAX = 400
