@@ -3,13 +3,12 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
-#include <xxhash.h>
 
 #include "broker/config/comma_list.h"
 #include "broker/config/config_error.h"
 #include "broker/config/file_text.h"
+#include "broker/file_stamp.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/shard/quiescence.h"
@@ -22,43 +21,22 @@
 
 /* ---- have files changed? */
 
-struct stamp {
-    uint64_t before; /* the hash of the stamps before */
-    uint64_t device, inode, bytes;
-    int64_t modified_s, modified_ns;
-};
-
-/* Follows links, as Kubernetes puts another folder under one to change all files in it at once. */
-static uint64_t add_stamp(uint64_t hash, const char *path)
-{
-    struct stat s;
-    struct stamp stamp = {.before = hash};
-    if (path[0] != '\0' && stat(path, &s) == 0) {
-        stamp.device = s.st_dev;
-        stamp.inode = s.st_ino;
-        stamp.bytes = (uint64_t)s.st_size;
-        stamp.modified_s = s.st_mtim.tv_sec;
-        stamp.modified_ns = s.st_mtim.tv_nsec;
-    }
-    return XXH3_64bits(&stamp, sizeof stamp);
-}
-
 static uint64_t add_stamps(uint64_t hash, const char *paths)
 {
     char path[PATH_BYTES];
     for (size_t i = 0; comma_list_at(paths, i, path, sizeof path); i++) {
-        hash = add_stamp(hash, path);
+        hash = file_stamp_add(hash, path);
     }
     return hash;
 }
 
 static uint64_t stamp_of(const struct certificates *c, const struct listener *l)
 {
-    uint64_t hash = add_stamp(0, c->ticket_file);
+    uint64_t hash = file_stamp_add(0, c->ticket_file);
     hash = add_stamps(hash, l->settings.certificate);
     hash = add_stamps(hash, l->settings.key);
-    hash = add_stamp(hash, l->settings.client_ca);
-    return add_stamp(hash, l->settings.crl);
+    hash = file_stamp_add(hash, l->settings.client_ca);
+    return file_stamp_add(hash, l->settings.crl);
 }
 
 /* ---- reading */
@@ -175,14 +153,6 @@ void certificates_close(struct certificates *c)
     *c = (struct certificates){.tickets = NULL};
 }
 
-/* Are they other files than those that were tried, and the same as a while ago? */
-static bool has_changed(struct watched *w, uint64_t stamp)
-{
-    const bool settled = w->seen == stamp;
-    w->seen = stamp;
-    return settled && w->loaded != stamp;
-}
-
 void certificates_refresh(struct certificates *c, struct node *node, bool all)
 {
     bool fresh_tickets = false;
@@ -192,7 +162,7 @@ void certificates_refresh(struct certificates *c, struct node *node, bool all)
             continue;
         }
         const uint64_t stamp = stamp_of(c, l);
-        if (!has_changed(&c->watched[i], stamp) && !all) {
+        if (!file_watch_has_changed(&c->watched[i], stamp) && !all) {
             continue;
         }
         /* Random ones go on: with others nobody could come back. */

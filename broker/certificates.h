@@ -14,6 +14,7 @@
 
 #include "proto/nodiscard.h"
 
+struct file_watch;
 struct node;
 struct ticket_keys;
 
@@ -22,9 +23,7 @@ struct ticket_keys;
 struct certificates {
     char *ticket_file;           /* "": none */
     struct ticket_keys *tickets; /* NULL: no listener needs any */
-    struct watched {
-        uint64_t loaded, seen; /* of the files, as they were tried and as they were seen last */
-    } * watched;               /* [node->listener_count] */
+    struct file_watch *watched;  /* [node->listener_count] */
 };
 
 /* For node->listeners, before the shards run. false: some file is not good; the log has said which.

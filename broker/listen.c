@@ -148,7 +148,7 @@ static const char *remedy(int error)
 /* Not to the world, unless it is known who comes, or that is not wanted to be known. */
 static bool may_be_open(const struct listener *l, const struct config *config)
 {
-    return l->url.loopback || config->allow_anonymous ||
+    return l->url.loopback || config->allow_anonymous || config->auth.password_file[0] != '\0' ||
            l->settings.client_certificate == CONFIG_CLIENT_REQUIRED;
 }
 
@@ -171,8 +171,9 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
         if (!may_be_open(listener, config)) {
             log_event(LOG_WARNING, "listener_left_out", LOG_TEXT("url", text),
                       LOG_TEXT("reason", "anyone could connect: nothing tells who a client is"),
-                      LOG_TEXT("remedy", "require client certificates (client_certificate), or set "
-                                         "allow_anonymous: true if that is what you want"));
+                      LOG_TEXT("remedy",
+                               "set auth.password_file, require client certificates, or set "
+                               "allow_anonymous: true if that is what you want"));
             listener_fini(listener);
             continue;
         }
@@ -188,8 +189,9 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
     }
     if (node->listener_count == 0) {
         log_event(LOG_ERROR, "no_listener",
-                  LOG_TEXT("remedy", "add a loopback listener, require client certificates, or set "
-                                     "allow_anonymous: true"));
+                  LOG_TEXT("remedy",
+                           "add a loopback listener, set auth.password_file, require client "
+                           "certificates, or set allow_anonymous: true"));
     }
     return node->listener_count > 0;
 }

@@ -32,6 +32,7 @@
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/transport/tls.h"
+#include "broker/users.h"
 #include "broker/version.h"
 
 /* Receive buffers of a shard: enough for streams (64 of 64 KiB were, 16 were not), in pieces small
@@ -54,6 +55,7 @@ struct broker {
     struct node *node;
     struct listen_sockets sockets;
     struct certificates certificates;
+    struct users users;
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -126,6 +128,7 @@ static void reload(struct broker *b)
         io_wake_external(b->node->shards[i]->io);
     }
     certificates_refresh(&b->certificates, b->node, true);
+    users_refresh(&b->users, b->node, true);
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -222,7 +225,7 @@ static bool start(struct broker *b)
     }
     if (!listen_open(&b->sockets, b->node, b->config) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
-        !start_shards(b)) {
+        !users_open(&b->users, b->node, b->config->auth.password_file) || !start_shards(b)) {
         return false;
     }
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
@@ -254,7 +257,7 @@ static void pass(struct broker *b)
 static int wait_for_signal(const struct broker *b, const sigset_t *signals)
 {
     const struct timespec poll = {.tv_sec = CERTIFICATES_POLL_MS / 1000};
-    const bool forever = !certificates_are_needed(&b->certificates);
+    const bool forever = !certificates_are_needed(&b->certificates) && !users_are_needed(&b->users);
     int signal_number;
     do {
         signal_number = forever ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &poll);
@@ -269,6 +272,7 @@ static void serve_signals(struct broker *b, const sigset_t *signals)
         switch (signal_number) {
         case -1:
             certificates_refresh(&b->certificates, b->node, false);
+            users_refresh(&b->users, b->node, false);
             break;
         case SIGHUP:
             reload(b);
@@ -299,6 +303,7 @@ static void block_signals(sigset_t *signals)
 
 static void end(struct broker *b)
 {
+    users_stop(&b->users, b->node);
     if (b->started > 0) {
         if (b->started < b->node->shard_count) { /* not all came up: none waits for the others */
             atomic_store_explicit(&b->node->running, 0, memory_order_release);
@@ -314,6 +319,7 @@ static void end(struct broker *b)
     for (unsigned i = 0; i < b->started; i++) {
         pthread_join(b->threads[i], NULL);
     }
+    users_close(&b->users, b->node);
     node_destroy(b->node);
     listen_close(&b->sockets);
     certificates_close(&b->certificates);

@@ -19,7 +19,9 @@
     64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
 
 struct config;
+struct gate;
 struct listener;
+struct password_file;
 struct quiescence;
 struct shard;
 
@@ -34,13 +36,16 @@ struct node {
 
     /* Written by main (release), read by the shards once a turn (acquire). */
     _Atomic(const struct config *) config;
-    _Atomic bool ending; /* shards say goodbye to their clients and stop */
+    _Atomic(struct password_file *) users; /* NULL: nobody is asked for a password */
+    _Atomic uint64_t users_generation;     /* counts the above, after it */
+    _Atomic bool ending;                   /* shards say goodbye to their clients and stop */
 
     _Atomic unsigned running; /* shards that still have connections; each counts itself out */
 
     /* Of the listeners that the shards' numbers of them mean; main's, before the shards run. */
     struct listener *listeners; /* [CONFIG_LISTENERS_MAX]; zeros: plain */
     unsigned listener_count;
+    struct gate *gate; /* judges passwords; NULL as `users` */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

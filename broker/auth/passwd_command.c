@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/auth/passwd_command.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -199,6 +200,7 @@ static void tell(const struct request *r, enum locked_file_err err, int sys_errn
 static bool is_there_as_asked(const struct request *r, struct config_error *error)
 {
     struct stat st;
+    assert(r->file != NULL); /* only --help comes without */
     const bool there = stat(r->file, &st) == 0;
     if (!there && errno != ENOENT) {
         tell(r, LOCKED_FILE_UNREACHABLE, errno, error);
@@ -238,6 +240,7 @@ static bool edit_locked(struct locked_file *f, const struct request *r, struct b
         return false;
     }
     struct password_edit edited;
+    assert(r->user != NULL); /* what asks for no user does not come here */
     const bool enough = password_edit(&edited, bytes_of(text, len), bytes_text(r->user), hash);
     free(text);
     if (!enough) {

@@ -257,6 +257,7 @@ static enum password_err crypt_err(int err)
 }
 
 static enum password_err derive_argon2id(const struct password_hash *h, struct bytes password,
+                                         /* NOLINTNEXTLINE(readability-non-const-parameter) */
                                          uint8_t *digest)
 {
     argon2_context context = {

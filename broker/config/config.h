@@ -119,6 +119,11 @@ struct config_shared_subscriptions {
     enum config_strategy strategy;
 };
 
+struct config_auth {
+    char *password_file;          /* "": none */
+    uint32_t failures_per_minute; /* 0: any number */
+};
+
 struct config_mqtt {
     char *response_information; /* "": none is given */
 };
@@ -130,6 +135,7 @@ struct config {
     struct config_listener *listeners; /* [0..listeners_count) */
     uint32_t listeners_count;          /* 1..CONFIG_LISTENERS_MAX */
     bool allow_anonymous;
+    struct config_auth auth;
     struct config_tls tls;
     struct config_data data;
     struct config_log log;

@@ -47,6 +47,7 @@ enum conn_blocked {
     BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
     BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
     BLOCKED_MOVE = 32,     /* it is to move, and its handshake's end is not sent yet */
+    BLOCKED_LOGIN = 64,    /* its password is being judged */
 };
 
 struct conn_link {
@@ -77,6 +78,8 @@ struct conn {
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards owe and that point here */
     uint8_t listener;
+    uint8_t login;        /* enum login_state */
+    uint8_t login_reason; /* enum mqtt_reason, when it is settled */
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
     uint16_t server_receive_maximum;
@@ -90,6 +93,7 @@ struct conn {
     uint32_t packet_bytes_max;    /* the client's */
     struct in6_addr address;      /* IPv4 mapped */
 
+    struct login_user *user;     /* who it is, if its password was asked for; NULL: nobody */
     struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
     size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */
 

@@ -9,6 +9,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
+#include "broker/conn/login.h"
 #include "broker/conn/wire.h"
 #include "broker/log/log.h"
 #include "broker/session/replay.h"
@@ -145,6 +146,10 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet)
     }
     if (must_wait(c, packet)) {
         return STEP_STOP;
+    }
+    if (c->phase == CONN_AWAIT_CONNECT && packet->type == MQTT_CONNECT &&
+        !login_is_settled(c, &packet->connect)) {
+        return STEP_STOP; /* until its verdict */
     }
     shard_count(c->shard, METRIC_packets_received);
     packet_fn *const handler = handlers[c->phase][packet->type];
@@ -285,7 +290,7 @@ static void discard(struct conn *c, size_t len)
 void input_read_on(struct conn *c)
 {
     struct io *io = c->shard->io;
-    if (!is_open(c) || c->peer_ended || (c->blocked & BLOCKED_MOVE) != 0) {
+    if (!is_open(c) || c->peer_ended || (c->blocked & (BLOCKED_MOVE | BLOCKED_LOGIN)) != 0) {
         return;
     }
     if (c->phase == CONN_AWAIT_CONNECT) {

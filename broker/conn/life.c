@@ -12,6 +12,7 @@
 #include "broker/conn/alias.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
+#include "broker/conn/login.h"
 #include "broker/conn/wire.h"
 #include "broker/log/log.h"
 #include "broker/session/replay.h"
@@ -152,6 +153,7 @@ static void conn_free(struct conn *c)
     wire_close(c);
     alias_fini(c);
     input_forget(c);
+    login_forget(c);
     free(c);
 }
 

@@ -63,11 +63,15 @@ static enum mqtt_reason check_will(const struct shard *s, const struct mqtt_conn
     return publishable_topic(s, m->will.topic);
 }
 
-static enum mqtt_reason check(const struct shard *s, const struct mqtt_connect *m)
+static enum mqtt_reason check(const struct conn *c, const struct mqtt_connect *m)
 {
+    const struct shard *s = c->shard;
     const struct node *node = s->node;
     if (s->ending) {
         return MQTT_REASON_SERVER_UNAVAILABLE;
+    }
+    if (c->login_reason != MQTT_REASON_SUCCESS) {
+        return c->login_reason;
     }
     if (property_has(&m->properties, PROPERTY_AUTHENTICATION_METHOD)) {
         return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1]: there is none */
@@ -284,10 +288,13 @@ static void log_connected(const struct conn *c, struct bytes client_id, bool res
               LOG_NUMBER("protocol_level", c->version), LOG_BOOL("resumed", resumed));
 }
 
-static void log_refused(const struct conn *c, struct bytes client_id, uint8_t reason)
+/* The user name is told: whose device it is, one has to find out. Never the password. */
+static void log_refused(const struct conn *c, const struct mqtt_connect *m, struct bytes client_id,
+                        uint8_t reason)
 {
     char address[CONN_ADDRESS_TEXT];
     log_event(LOG_WARNING, "connect_refused", LOG_BYTES("client_id", client_id),
+              LOG_BYTES("user_name", m->user_name),
               LOG_TEXT("peer", conn_address(c, address, sizeof address)),
               LOG_TEXT("reason", mqtt_reason_text(reason)));
 }
@@ -302,7 +309,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
         return MQTT_REASON_SUCCESS;
     }
-    enum mqtt_reason reason = check(s, m);
+    enum mqtt_reason reason = check(c, m);
     struct session *session = NULL;
     bool resumed = false;
     bool assigned = false;
@@ -314,7 +321,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     }
     c->packet_bytes_max = packet_bytes_max(m);
     if (session == NULL) {
-        log_refused(c, client_id, (uint8_t)reason);
+        log_refused(c, m, client_id, (uint8_t)reason);
         connect_refuse(c, m->version, (uint8_t)reason);
         return MQTT_REASON_SUCCESS;
     }
@@ -341,7 +348,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
     }
     if (c->doomed) { /* no memory, or it takes no packet as large as its CONNACK */
-        log_refused(c, client_id, c->doom);
+        log_refused(c, m, client_id, c->doom);
         shard_count(s, METRIC_connect_refused);
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET); /* silently [MQTT-3.14.0-1] */
         return MQTT_REASON_SUCCESS;

@@ -5,6 +5,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/conn/login.h"
 #include "broker/conn/wire.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
@@ -59,7 +60,7 @@ static post_fn *const post_handlers[POST_TYPES] = {
 static void look_around(struct shard *s)
 {
     s->now_ms = s->node->clock_ms();
-    s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
+    shard_look(s);
     s->memory_full = message_memory() >= s->config->limits.message_memory_max;
     s->memory_share = s->config->limits.message_memory_max / MEMORY_SHARES / s->node->shard_count;
     s->lookup_positions = LOOKUP_POSITIONS_PER_TURN;
@@ -176,6 +177,7 @@ uint64_t loop_work(struct shard *s)
     shard_enter(s);
     look_around(s);
     say_goodbye(s);
+    login_turn(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     resume_stalled(s);
@@ -185,8 +187,8 @@ uint64_t loop_work(struct shard *s)
     flush_dirty(s);
     tell(s, post_flush(s));
     quiescence_pass(s->node->quiescence, s->id);
-    /* The one of this turn may be gone now; the kernel's calls come before the next turn. */
-    s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
+    /* Those of this turn may be gone now; the kernel's calls come before the next turn. */
+    shard_look(s);
     const uint64_t ns = how_long(s, more_mail);
     return ns > 0 && fall_asleep(s) ? ns : 0;
 }

@@ -20,7 +20,13 @@ void shard_enter(struct shard *s)
     s->awake = true;
     quiescence_online(s->node->quiescence, s->id);
     s->now_ms = s->node->clock_ms();
+    shard_look(s);
+}
+
+void shard_look(struct shard *s)
+{
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
+    s->users = atomic_load_explicit(&s->node->users, memory_order_acquire);
 }
 
 static uint64_t rotated(uint64_t x, unsigned by)

@@ -24,9 +24,11 @@
 #include "broker/transport/transport.h"
 
 struct conn;
+struct gate_request;
 struct io;
 struct match_cache;
 struct message;
+struct password_file;
 struct retained;
 struct wheel;
 
@@ -106,9 +108,13 @@ struct shard {
     struct match match; /* scratch of one publish */
     struct match_cache *match_cache;
     struct deliver_scratch deliver;
-    struct transport_scratch scratch; /* of what a transport has decoded */
-    struct image image;               /* of the message that is being delivered to many */
-    struct post post;                 /* mail to and from the other shards */
+    struct transport_scratch scratch;  /* of what a transport has decoded */
+    struct image image;                /* of the message that is being delivered to many */
+    const struct password_file *users; /* as of this turn; NULL: none are asked for */
+    uint64_t users_generation; /* node->users_generation that connections were held against */
+    _Atomic(struct gate_request *) verdicts; /* the last one first; put there by the gate */
+
+    struct post post; /* mail to and from the other shards */
 
     _Alignas(64) struct claim claim; /* whose the shard is while its thread sleeps */
 };
@@ -119,6 +125,10 @@ extern _Thread_local struct shard *shard_self; /* of the running thread */
 
 /* To be called first in whatever the kernel or another thread sets off. */
 void shard_enter(struct shard *s);
+
+/* Takes up what main may have replaced: config, users. What they were may be gone whenever the
+ * shard has passed a quiescent point. */
+void shard_look(struct shard *s);
 
 /* Accepts on the socket from now on, as that listener, which is the next one; before the shard
  * runs, or on its thread. Pausing leaves who comes in the kernel's backlog. */

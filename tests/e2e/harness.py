@@ -227,8 +227,8 @@ class Broker:
                              f'{self.log_tail()}')
         try:
             with Client(self.address, raw.V311) as c:
-                c.connect('e2e-answers')
-                c.disconnect()
+                c.send(raw.wire.connect(raw.V311, 'e2e-answers'))
+                c.expect(raw.CONNACK)  # it may want to know who is there
             return True
         except (ConnectionError, Unexpected):  # not yet; also closed by one that is starting
             return False

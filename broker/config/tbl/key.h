@@ -80,8 +80,22 @@ ITEM(listeners, struct config_listener, origins, TEXT(1024), "", "", AT_START,
 END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 
 ALONE(allow_anonymous, BOOL, "false", "", AT_START,
-    "Whether clients may connect of whom nothing is known. Without it only these listeners are opened: on loopback "
-    "addresses, Unix sockets, and those that require client certificates.")
+    "Whether clients may connect of whom nothing is known. Without it, and without auth.password_file, only these "
+    "listeners are opened: on loopback addresses, Unix sockets, and those that require client certificates. With "
+    "auth.password_file: whether clients may connect without a user name; by listeners that require client "
+    "certificates they always may.")
+
+GROUP(auth)
+KEY(auth, password_file, TEXT(4095), "", "", AT_START,
+    "File of users and hashes of their passwords, made by dunlin passwd, or Mosquitto's. Clients that give a user name or "
+    "password are let in if they are right. Read again when it changes, and at a reload: who is not in it any more, or "
+    "with another password, is disconnected (0x87). A file with a mistake leaves the former in force. Empty: nobody is "
+    "asked; user names mean nothing.")
+KEY(auth, failures_per_minute, UINT(0, 1000000), "20", "passwords", LIVE,
+    "Wrong passwords that an address (of IPv6: 64 bits of it) and a user may each have in a minute; further ones are "
+    "refused without being looked at (0x9F, before MQTT 5: 3), and counted. Who was let in before, since the start, still "
+    "is. 0: any number.")
+END(auth)
 
 GROUP(tls)
 KEY(tls, ticket_keys, TEXT(4095), "", "", AT_START,

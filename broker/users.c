@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/users.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/auth/gate.h"
+#include "broker/auth/password_file.h"
+#include "broker/config/config_error.h"
+#include "broker/config/usable.h"
+#include "broker/conn/login.h"
+#include "broker/io/io.h"
+#include "broker/log/log.h"
+#include "broker/node.h"
+#include "broker/shard/quiescence.h"
+#include "broker/shard/shard.h"
+
+/* Half of the processors: a crowd that comes back shall not take all from those who are there. */
+static unsigned gate_threads(void)
+{
+    const unsigned half = usable_processors(NULL) / 2;
+    return half > 0 ? half : 1;
+}
+
+static void answer(void *node, struct gate_request *r)
+{
+    login_answer(((struct node *)node)->shards[r->shard], r);
+}
+
+static void release(void *file)
+{
+    password_file_destroy(file);
+}
+
+/* NULL: it is not good; told. */
+static struct password_file *read_file(const struct users *u, const struct node *node,
+                                       const char *in_force)
+{
+    struct config_error error = {.count = 0};
+    struct password_file *file = NULL;
+    switch (password_file_read(&file, u->file, node->seed, &error)) {
+    case PASSWORD_FILE_OK:
+        log_event(LOG_INFO, "password_file_read", LOG_TEXT("file", u->file),
+                  LOG_NUMBER("users", password_file_count(file)));
+        return file;
+    case PASSWORD_FILE_INVALID:
+        log_event(LOG_ERROR, "password_file_refused", LOG_TEXT("error", error.text),
+                  LOG_TEXT("in_force", in_force));
+        return NULL;
+    case PASSWORD_FILE_NO_MEMORY:
+        log_event(LOG_ERROR, "out_of_memory");
+        return NULL;
+    }
+    return NULL;
+}
+
+bool users_are_needed(const struct users *u)
+{
+    return u->file != NULL && u->file[0] != '\0';
+}
+
+bool users_open(struct users *u, struct node *node, const char *file)
+{
+    *u = (struct users){.file = strdup(file)};
+    if (u->file == NULL) {
+        log_event(LOG_ERROR, "out_of_memory");
+        return false;
+    }
+    if (!users_are_needed(u)) {
+        return true;
+    }
+    u->watch.loaded = u->watch.seen = file_stamp_add(0, u->file);
+    struct password_file *const users = read_file(u, node, "nothing");
+    if (users == NULL) {
+        return false;
+    }
+    atomic_store_explicit(&node->users, users, memory_order_release);
+    const struct gate_conf conf = {.threads = gate_threads(),
+                                   .seed = node->seed,
+                                   .clock_ms = node->clock_ms,
+                                   .answer = answer,
+                                   .context = node};
+    node->gate = gate_start(&conf, users);
+    if (node->gate == NULL) {
+        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "passwords"));
+        return false;
+    }
+    return true;
+}
+
+/* Shards hold connections against it in their next turn. */
+static void put_in_force(struct node *node, struct password_file *fresh)
+{
+    gate_set_users(node->gate, fresh);
+    struct password_file *const former =
+        atomic_exchange_explicit(&node->users, fresh, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&node->users_generation, 1, memory_order_release);
+    after_quiescent(node->quiescence, node->shard_count, release, former);
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        io_wake_external(node->shards[i]->io);
+    }
+}
+
+void users_refresh(struct users *u, struct node *node, bool all)
+{
+    if (!users_are_needed(u)) {
+        return;
+    }
+    const uint64_t stamp = file_stamp_add(0, u->file);
+    if (!file_watch_has_changed(&u->watch, stamp) && !all) {
+        return;
+    }
+    u->watch.loaded = stamp;
+    struct password_file *const fresh = read_file(u, node, "what was read before");
+    if (fresh != NULL) {
+        put_in_force(node, fresh);
+    }
+}
+
+void users_stop(struct users *u, struct node *node)
+{
+    (void)u;
+    if (node != NULL && node->gate != NULL) {
+        gate_stop(node->gate);
+    }
+}
+
+void users_close(struct users *u, struct node *node)
+{
+    if (node != NULL) {
+        gate_destroy(node->gate);
+        node->gate = NULL;
+        password_file_destroy(atomic_exchange_explicit(&node->users, NULL, memory_order_relaxed));
+    }
+    free(u->file);
+    *u = (struct users){.file = NULL};
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * users: the password file, kept as it is on disk, and the threads that judge by it. A file that
+ * changes is read again some seconds later, when it has stopped changing, or at SIGHUP. What is not
+ * good is told, and leaves the former in force.
+ *
+ * Owner: the main thread; shards see its work in node->users and node->gate.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#include "broker/file_stamp.h"
+#include "proto/nodiscard.h"
+
+struct node;
+
+struct users {
+    char *file; /* "" or NULL: none */
+    struct file_watch watch;
+};
+
+/* Before the shards run. false: the file is not good, or there is no memory; the log has said it.
+ */
+NODISCARD bool users_open(struct users *u, struct node *node, const char *file);
+
+/* While the shards still run: none of them waits for a verdict afterwards. Fine with zeros. */
+void users_stop(struct users *u, struct node *node);
+void users_close(struct users *u, struct node *node); /* no shard runs any more */
+
+/* Is there a file to look after? */
+bool users_are_needed(const struct users *u);
+
+/* Reads it again if it has changed; `all`: whether it has or not. */
+void users_refresh(struct users *u, struct node *node, bool all);

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The gate with several who ask and several who judge, while the users are replaced and at last it
+ * stops. A plain program, so that ThreadSanitizer can watch.
+ */
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/auth/gate.h"
+#include "broker/auth/password_file.h"
+
+#define ASKERS 2u
+#define TIMES  2000u
+
+/* Mosquitto's form with few iterations: the gate is tested, not the hash. */
+static const char alice_1[] =
+    "alice:$7$101$AAECAwQFBgcICQoL$"
+    "lp0Cm29zl+CI/RXyXDKvLye7OxM3OuE6RMzgXTX/f3imS/pFh2Ur7yarLDpKRUKpB0tOj6l0UrRv41zqxmD4tg==\n";
+
+static atomic_uint verdicts[GATE_FAILED + 1];
+static atomic_uint failures;
+
+#define CHECK(what)                                                                                \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #what);                             \
+            atomic_fetch_add(&failures, 1);                                                        \
+        }                                                                                          \
+    } while (0)
+
+static uint64_t clock_ms(void)
+{
+    return 1000;
+}
+
+static void answer(void *context, struct gate_request *r)
+{
+    const bool right = r->client != NULL;
+    CHECK(context == verdicts);
+    CHECK(r->password_len == 0); /* it is wiped */
+    CHECK(r->verdict == (right ? GATE_RIGHT : GATE_WRONG) || r->verdict == GATE_BUSY);
+    atomic_fetch_add(&verdicts[r->verdict], 1);
+    gate_request_destroy(r);
+}
+
+static void ask(struct gate *gate, unsigned i)
+{
+    const bool right = i % 2 == 0;
+    struct gate_request *r = gate_request_create(
+        bytes_text("alice"), bytes_text(right ? "correct horse" : "correct hors"));
+    enum gate_verdict verdict;
+    CHECK(r != NULL);
+    r->client = right ? &verdicts : NULL;
+    if (!gate_ask(gate, r, &verdict)) {
+        CHECK(verdict == GATE_BUSY);
+        atomic_fetch_add(&verdicts[verdict], 1);
+        gate_request_destroy(r);
+    }
+}
+
+static void *asker(void *gate)
+{
+    for (unsigned i = 0; i < TIMES; i++) {
+        ask(gate, i);
+    }
+    return NULL;
+}
+
+static struct password_file *file(const char *text)
+{
+    struct config_error error = {.count = 0};
+    struct password_file *f = NULL;
+    CHECK(password_file_parse(&f, "users", bytes_text(text), 1, &error) == PASSWORD_FILE_OK);
+    return f;
+}
+
+int main(void)
+{
+    const struct gate_conf conf = {
+        .threads = 2, .clock_ms = clock_ms, .answer = answer, .context = verdicts};
+    struct password_file *users = file(alice_1);
+    struct gate *gate = gate_start(&conf, users);
+    pthread_t threads[ASKERS];
+    CHECK(gate != NULL);
+    for (unsigned i = 0; i < ASKERS; i++) {
+        CHECK(pthread_create(&threads[i], NULL, asker, gate) == 0);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        struct password_file *fresh = file(alice_1);
+        gate_set_users(gate, fresh);
+        password_file_destroy(users); /* nobody looks at it any more */
+        users = fresh;
+    }
+    for (unsigned i = 0; i < ASKERS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    gate_stop(gate);
+    ask(gate, 0); /* too late */
+    const unsigned sum = verdicts[GATE_RIGHT] + verdicts[GATE_WRONG] + verdicts[GATE_BUSY];
+    CHECK(sum == ASKERS * TIMES + 1);
+    CHECK(verdicts[GATE_RIGHT] > 0 && verdicts[GATE_WRONG] > 0 && verdicts[GATE_BUSY] > 1);
+    gate_destroy(gate);
+    password_file_destroy(users);
+    return atomic_load(&failures) == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
