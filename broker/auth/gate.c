@@ -115,7 +115,7 @@ static void count_failure(struct gate *g, const struct gate_request *r)
 bool gate_ask(struct gate *g, struct gate_request *r, enum gate_verdict *verdict)
 {
     pthread_mutex_lock(&g->lock);
-    const bool busy = g->stopping || g->waiting >= GATE_WAITING_MAX;
+    const bool busy = g->stopping || g->waiting >= g->conf.threads * GATE_WAITING_PER_THREAD;
     const bool taken = !busy && is_allowed(g, r);
     if (taken) {
         r->next = NULL;

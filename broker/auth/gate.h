@@ -3,7 +3,7 @@
  * gate: are user name and password right? Asked by shards, answered by threads of its own, as a
  * hash takes some 50 ms of a processor by design.
  *
- *   shard ── gate_ask() ─▶ waiting, at most GATE_WAITING_MAX ─▶ a thread ── answer() ─▶ shard
+ *   shard ── gate_ask() ─▶ waiting, not too many ─▶ a thread ── answer() ─▶ shard
  *
  * Any thread may ask; what is asked is short, under a lock that is never held while a hash is
  * computed. At the bound, and where an address or a user has been wrong too often, the verdict
@@ -23,8 +23,9 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-/* With two threads and 50 ms each: about three seconds, which connect_timeout_s has room for. */
-#define GATE_WAITING_MAX 128u
+/* Of each thread, with 50 ms each: two and a half seconds. A client that waits for less than it takes
+ * goes, and comes again: with more, all would be judged when they have gone. */
+#define GATE_WAITING_PER_THREAD 50u
 
 struct gate;
 struct password_file;

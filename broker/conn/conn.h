@@ -76,7 +76,7 @@ struct conn {
     bool hello_waits; /* which one: it is our turn, not the client's */
     bool local;       /* by a Unix socket: it has no address */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
-    uint8_t waiting;          /* answers that other shards owe and that point here */
+    uint8_t waiting;          /* answers that other shards, or the gate, owe and that point here */
     uint8_t listener;
     uint8_t login;        /* enum login_state */
     uint8_t login_reason; /* enum mqtt_reason, when it is settled */
