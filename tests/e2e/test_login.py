@@ -251,7 +251,7 @@ def hangup_reads_it_at_once(b):
     expect(other, 0, username='dave', password='hal')
 
 
-@test(only='dunlin', each=[('missing', None), ('broken', 'nonsense\n')])
+@test(only='dunlin', each=[('missing', None), ('broken', 'nonsense')])
 def bad_file_at_the_start_is_an_end(b, kind, text):
     """Nobody is let in by mistake."""
     path = path_of(f'passwords-{kind}')

@@ -276,6 +276,8 @@ class Terminal:
 
     def _take(self):
         fcntl.ioctl(self.slave, termios.TIOCSCTTY, 0)
+        for number in signal.SIGINT, signal.SIGQUIT:
+            signal.signal(number, signal.SIG_DFL)  # a shell ignores them in the background
         os.dup2(self.slave, 1)
         os.dup2(self.slave, 2)
 
