@@ -23,8 +23,8 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-/* Of each thread, with 50 ms each: two and a half seconds. A client that waits for less than it takes
- * goes, and comes again: with more, all would be judged when they have gone. */
+/* Of each thread, with 50 ms each: two and a half seconds. A client that waits for less than it
+ * takes goes, and comes again: with more, all would be judged when they have gone. */
 #define GATE_WAITING_PER_THREAD 50u
 
 struct gate;
