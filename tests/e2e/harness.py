@@ -228,7 +228,8 @@ class Broker:
         try:
             with Client(self.address, raw.V311) as c:
                 c.send(raw.wire.connect(raw.V311, 'e2e-answers'))
-                c.expect(raw.CONNACK)  # it may want to know who is there
+                if c.expect(raw.CONNACK).reason == 0:  # else it wants to know who is there
+                    c.disconnect()
             return True
         except (ConnectionError, Unexpected):  # not yet; also closed by one that is starting
             return False

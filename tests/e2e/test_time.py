@@ -85,9 +85,9 @@ def keep_alive_0_is_none(b, version):
 @test(only='dunlin')
 def many_connections_each_at_its_own_time(b):
     """Two hundred deadlines of 1.5, 3 and 4.5 s, all kept (the timing wheel)."""
-    clients = [(b.connected(keep_alive=1 + i % 3), 1 + i % 3, time.monotonic()) for i in range(200)]
+    clients = [(time.monotonic(), b.connected(keep_alive=1 + i % 3), 1 + i % 3) for i in range(200)]
     for keep_alive in (1, 2, 3):
-        for c, its, began in clients:
+        for began, c, its in clients:
             if its == keep_alive:
                 c.expect_disconnect(0x8D)
                 silent = time.monotonic() - began

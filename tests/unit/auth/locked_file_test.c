@@ -288,7 +288,7 @@ Test(locked_file, one_at_a_time)
         }
         for (unsigned round = 0; round < ROUNDS; round++) {
             struct locked_file f;
-            char *text, count[16];
+            char *text, count[32];
             size_t len;
             int sys_errno;
             if (locked_file_open(&f, "p", LOCKED_FILE_OLD, &sys_errno) != LOCKED_FILE_OK ||
