@@ -142,26 +142,6 @@ def what_follows_connect_is_heard_after_it(b):
 
 
 @test(only='dunlin')
-def nothing_more_is_read_while_it_is_asked(b):
-    """What a stranger sends behind CONNECT stays with the kernel: it fills the socket."""
-    other, _ = house(b, auth__failures_per_minute=0, limits__connect_timeout_s=60)
-    before = other.status('VmRSS')
-    waiting = [other.client(V311) for _ in range(40)]
-    for i, c in enumerate(waiting):
-        c.send(wire.connect(V311, f'waits-{i}', username='alice', password=f'guess {i}'))
-    last = waiting[-1].sock
-    last.setblocking(False)
-    sent = 0
-    try:
-        while sent < 64 << 20:
-            sent += last.send(bytes(1 << 20))
-    except (BlockingIOError, ConnectionError):
-        pass
-    equal(sent < 32 << 20, True, f'{sent} bytes were taken')
-    equal(other.status('VmRSS') - before < 100 << 10, True, 'memory')
-
-
-@test(only='dunlin')
 def refused_before_a_password_is_looked_at(b):
     """What is wrong with a CONNECT anyway costs nobody a hash; and it says nothing about users."""
     other, _ = house(b)
