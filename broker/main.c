@@ -124,9 +124,7 @@ static void reload(struct broker *b)
     b->config = fresh;
     atomic_store_explicit(&b->node->config, fresh, memory_order_release);
     after_quiescent(b->node->quiescence, b->node->shard_count, free_config, former);
-    for (unsigned i = 0; i < b->node->shard_count; i++) {
-        io_wake_external(b->node->shards[i]->io);
-    }
+    node_wake_shards(b->node);
     certificates_refresh(&b->certificates, b->node, true);
     users_refresh(&b->users, b->node, true);
     log_event(LOG_INFO, "reloaded");
@@ -239,9 +237,7 @@ static bool start(struct broker *b)
 static void end_shards(struct broker *b)
 {
     atomic_store_explicit(&b->node->ending, true, memory_order_release);
-    for (unsigned i = 0; i < b->node->shard_count; i++) {
-        io_wake_external(b->node->shards[i]->io);
-    }
+    node_wake_shards(b->node);
 }
 
 /* Main is a thread of the reclamation too: it has nothing to read, and passes when it is awake. */
@@ -303,7 +299,7 @@ static void block_signals(sigset_t *signals)
 
 static void end(struct broker *b)
 {
-    users_stop(&b->users, b->node);
+    users_stop(b->node);
     if (b->started > 0) {
         if (b->started < b->node->shard_count) { /* not all came up: none waits for the others */
             atomic_store_explicit(&b->node->running, 0, memory_order_release);

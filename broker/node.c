@@ -116,6 +116,13 @@ out:
     return err;
 }
 
+void node_wake_shards(struct node *node)
+{
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        io_wake_external(node->shards[i]->io);
+    }
+}
+
 /* ---- the end */
 
 static void end_sessions(struct shard *s)

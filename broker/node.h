@@ -70,6 +70,9 @@ NODISCARD enum io_err node_create(struct node **out, const struct node_conf *con
 /* No shard runs any more. Sessions, messages, everything goes. NULL is fine. */
 void node_destroy(struct node *node);
 
+/* After a change that they are to see: each looks in its next turn, which comes at once. */
+void node_wake_shards(struct node *node);
+
 /* The shard that a client identifier's session lives on. */
 static inline unsigned node_shard_of(const struct node *node, uint64_t client_hash)
 {

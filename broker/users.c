@@ -9,7 +9,6 @@
 #include "broker/config/config_error.h"
 #include "broker/config/usable.h"
 #include "broker/conn/login.h"
-#include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/shard/quiescence.h"
@@ -96,9 +95,7 @@ static void put_in_force(struct node *node, struct password_file *fresh)
         atomic_exchange_explicit(&node->users, fresh, memory_order_acq_rel);
     atomic_fetch_add_explicit(&node->users_generation, 1, memory_order_release);
     after_quiescent(node->quiescence, node->shard_count, release, former);
-    for (unsigned i = 0; i < node->shard_count; i++) {
-        io_wake_external(node->shards[i]->io);
-    }
+    node_wake_shards(node);
 }
 
 void users_refresh(struct users *u, struct node *node, bool all)
@@ -117,9 +114,8 @@ void users_refresh(struct users *u, struct node *node, bool all)
     }
 }
 
-void users_stop(struct users *u, struct node *node)
+void users_stop(struct node *node)
 {
-    (void)u;
     if (node != NULL && node->gate != NULL) {
         gate_stop(node->gate);
     }

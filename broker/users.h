@@ -24,8 +24,8 @@ struct users {
  */
 NODISCARD bool users_open(struct users *u, struct node *node, const char *file);
 
-/* While the shards still run: none of them waits for a verdict afterwards. Fine with zeros. */
-void users_stop(struct users *u, struct node *node);
+/* While the shards still run: none of them waits for a verdict afterwards. NULL is fine. */
+void users_stop(struct node *node);
 void users_close(struct users *u, struct node *node); /* no shard runs any more */
 
 /* Is there a file to look after? */

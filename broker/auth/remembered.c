@@ -39,6 +39,7 @@ bool remembered_prove(const struct remembered *r, struct remembered_proof *proof
                     add(&h, user.at, user.len) && add(&h, password.at, password.len) &&
                     add(&h, line, line_len) && wc_HmacFinal(&h, (uint8_t *)proof->words) == 0;
     wc_HmacFree(&h);
+    explicit_bzero(&h, sizeof h);
     explicit_bzero(line, sizeof line);
     return ok;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/conn/login.h"
 
-#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -43,14 +42,14 @@ static void settle(struct conn *c, enum mqtt_reason reason)
 }
 
 /* The password was right for the line that the user has now. */
-static void let_in(struct conn *c, struct bytes name, const struct password_hash *hash)
+static void let_in(struct conn *c, struct bytes name, uint64_t fingerprint)
 {
     struct login_user *const user = malloc(sizeof *user + name.len);
     if (user == NULL) {
         settle(c, MQTT_REASON_SERVER_BUSY);
         return;
     }
-    user->fingerprint = fingerprint_of(c->shard, hash);
+    user->fingerprint = fingerprint;
     user->len = (uint16_t)name.len; /* of a file: 256 at most */
     if (name.len > 0) {
         memcpy(user->name, name.at, name.len);
@@ -98,7 +97,7 @@ static void take_up(struct conn *c, const struct gate_request *r)
         settle(c, refuse(s, GATE_WRONG)); /* the file is another since it was asked */
     } else {
         remembered_add(gate_remembered(s->node->gate), &r->proof);
-        let_in(c, gate_request_user(r), hash);
+        let_in(c, gate_request_user(r), r->fingerprint);
     }
     input_unblock(c, BLOCKED_LOGIN);
 }
@@ -170,7 +169,7 @@ static void ask(struct conn *c, struct bytes name, struct bytes password)
         hash != NULL && remembered_prove(remembered, &proof, name, password, hash);
     if (provable && remembered_has(remembered, &proof)) {
         shard_count(s, METRIC_logins_remembered);
-        let_in(c, name, hash);
+        let_in(c, name, fingerprint_of(s, hash));
         return;
     }
     struct gate_request *const r = gate_request_create(name, password);
