@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who is measured: the relay, Debian's Mosquitto, and Dunlin with one shard and with two."""
+import contextlib
 import os
 import resource
 import socket
@@ -42,10 +43,13 @@ def raise_descriptor_limit():
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def free_port():
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+def free_ports(count):
+    """As many different ones: each is held until all are found."""
+    with contextlib.ExitStack() as held:
+        sockets = [held.enter_context(socket.socket()) for _ in range(count)]
+        for s in sockets:
+            s.bind(('127.0.0.1', 0))
+        return [s.getsockname()[1] for s in sockets]
 
 
 def certificate_in(folder):
@@ -60,12 +64,17 @@ def certificate_in(folder):
     return certificate, key
 
 
+class DoesNotStart(Exception):
+    pass
+
+
 class Contestant:
     """A fresh process that listens on a free port for each scheme; ended by leaving the `with`."""
 
     def __init__(self, name, binaries, folder):
         self.name = name
-        self.ports = {scheme: free_port() for scheme in (SCHEMES if name != RELAY else ('tcp',))}
+        schemes = SCHEMES if name != RELAY else ('tcp',)
+        self.ports = dict(zip(schemes, free_ports(len(schemes))))
         self.log = os.path.join(folder, 'contestant.log')
         self.command = self._command(binaries, folder)
 
@@ -101,7 +110,7 @@ class Contestant:
             if self.process.poll() is not None or time.monotonic() > end:
                 self.__exit__()
                 with open(self.log, encoding='utf-8', errors='replace') as f:
-                    raise RuntimeError(f'{self.name} does not start:\n{f.read()[-2000:]}')
+                    raise DoesNotStart(f'{self.name} does not start:\n{f.read()[-2000:]}')
             time.sleep(0.02)
         return self
 
