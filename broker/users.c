@@ -8,7 +8,7 @@
 #include "broker/auth/password_file.h"
 #include "broker/config/config_error.h"
 #include "broker/config/usable.h"
-#include "broker/conn/login.h"
+#include "broker/login/login.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/shard/quiescence.h"
@@ -23,7 +23,7 @@ static unsigned gate_threads(void)
 
 static void answer(void *node, struct gate_request *r)
 {
-    login_answer(((struct node *)node)->shards[r->shard], r);
+    login_answer(((struct node *)node)->shards[r->inquiry.shard], &r->inquiry);
 }
 
 static void release(void *file)

@@ -34,12 +34,18 @@ struct gate {
 
 /* ---- requests */
 
+static void destroy(struct inquiry *q)
+{
+    gate_request_destroy((struct gate_request *)q);
+}
+
 struct gate_request *gate_request_create(struct bytes user, struct bytes password)
 {
     struct gate_request *const r = calloc(1, sizeof *r + user.len + password.len);
     if (r == NULL) {
         return NULL;
     }
+    r->inquiry.destroy = destroy;
     r->user_len = user.len;
     r->password_len = password.len;
     if (user.len > 0) {
@@ -118,11 +124,11 @@ bool gate_ask(struct gate *g, struct gate_request *r, enum gate_verdict *verdict
     const bool busy = g->stopping || g->waiting >= g->conf.threads * GATE_WAITING_PER_THREAD;
     const bool taken = !busy && is_allowed(g, r);
     if (taken) {
-        r->next = NULL;
+        r->inquiry.next = NULL;
         if (g->last == NULL) {
             g->first = r;
         } else {
-            g->last->next = r;
+            g->last->inquiry.next = &r->inquiry;
         }
         g->last = r;
         g->waiting++;
@@ -148,8 +154,8 @@ static struct gate_request *next_request(struct gate *g)
     }
     struct gate_request *const r = g->first;
     if (r != NULL) {
-        g->first = r->next;
-        g->last = r->next == NULL ? NULL : g->last;
+        g->first = (struct gate_request *)r->inquiry.next;
+        g->last = g->first == NULL ? NULL : g->last;
         g->waiting--;
         r->verdict = g->stopping ? GATE_BUSY : GATE_RIGHT;
     }

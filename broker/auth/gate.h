@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/auth/inquiry.h"
 #include "broker/auth/remembered.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
@@ -39,9 +40,7 @@ enum gate_verdict {
 };
 
 struct gate_request {
-    struct gate_request *next;
-    void *client; /* the asker's */
-    unsigned shard;
+    struct inquiry inquiry;       /* `destroy` is the gate's */
     struct in6_addr address;      /* zeros: none, then it is not counted */
     uint32_t failures_per_minute; /* of the address, and of the user; 0: any number */
     struct remembered_proof proof;

@@ -8,6 +8,7 @@
 
 #include <cyaml/cyaml.h>
 
+#include "broker/config/auth_methods.h"
 #include "broker/config/document.h"
 #include "broker/config/environment.h"
 #include "broker/config/file_text.h"
@@ -178,6 +179,16 @@ static void check_mqtt(const struct config *c, struct config_error *error)
     }
 }
 
+static void check_auth(const struct config *c, struct config_error *error)
+{
+    struct auth_methods methods;
+    const char *const wrong = auth_methods_parse(&methods, c->auth.methods);
+    if (wrong != NULL) {
+        config_error_add(error, "%s: auth.methods: '%.64s' %s; there are: " AUTH_METHODS_ALL,
+                         settings_origin(c->settings, "auth.methods"), c->auth.methods, wrong);
+    }
+}
+
 /* ---- the whole */
 
 static void read_sources(struct settings *s, const struct config_sources *sources,
@@ -223,6 +234,7 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     listeners_check(c, &found);
     check_limits(c, &found);
     check_mqtt(c, &found);
+    check_auth(c, &found);
     if (found.count > 0) {
         err = CONFIG_INVALID;
         goto out;

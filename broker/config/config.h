@@ -59,6 +59,12 @@ enum config_proxy_protocol {
     CONFIG_PROXY_REQUIRED,
 };
 
+/* The ways to find out who a client is (broker/login). */
+enum config_auth_method {
+    CONFIG_AUTH_PASSWORD,
+    CONFIG_AUTH_METHODS /* so many */
+};
+
 struct config_listener {
     char *url;         /* listen_url_parse() takes it: config_load() has tried */
     char *unix_mode;   /* octal digits; "": as the umask has it */
@@ -120,6 +126,7 @@ struct config_shared_subscriptions {
 };
 
 struct config_auth {
+    char *methods;                /* auth_methods_parse() takes it */
     char *password_file;          /* "": none */
     uint32_t failures_per_minute; /* 0: any number */
 };

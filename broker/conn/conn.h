@@ -47,7 +47,7 @@ enum conn_blocked {
     BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
     BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
     BLOCKED_MOVE = 32,     /* it is to move, and its handshake's end is not sent yet */
-    BLOCKED_LOGIN = 64,    /* its password is being judged */
+    BLOCKED_LOGIN = 64,    /* it is being found out who it is */
 };
 
 struct conn_link {
@@ -79,6 +79,7 @@ struct conn {
     uint8_t waiting;          /* answers that other shards, or the gate, owe and that point here */
     uint8_t listener;
     uint8_t login;        /* enum login_state */
+    uint8_t login_at;     /* the method of auth.methods to be asked next */
     uint8_t login_reason; /* enum mqtt_reason, when it is settled */
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
@@ -93,7 +94,7 @@ struct conn {
     uint32_t packet_bytes_max;    /* the client's */
     struct in6_addr address;      /* IPv4 mapped */
 
-    struct login_user *user;     /* who it is, if its password was asked for; NULL: nobody */
+    struct login_user *user;     /* who it is; NULL: nobody that we know */
     struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
     size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */
 

@@ -9,9 +9,9 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
-#include "broker/conn/login.h"
 #include "broker/conn/wire.h"
 #include "broker/log/log.h"
+#include "broker/login/login.h"
 #include "broker/session/replay.h"
 #include "broker/shard/shard.h"
 

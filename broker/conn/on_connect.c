@@ -11,6 +11,7 @@
 #include "broker/conn/life.h"
 #include "broker/conn/publishable.h"
 #include "broker/log/log.h"
+#include "broker/login/login.h"
 #include "broker/message.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
@@ -335,6 +336,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         c->blocked |= BLOCKED_RETAIN;
     }
     atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);
+    login_begin(c);
     log_connected(c, client_id, resumed);
 
     c->last_packet_ms = s->now_ms;

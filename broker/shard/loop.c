@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/login/login.h"
 #include "broker/shard/loop.h"
 
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
-#include "broker/conn/login.h"
 #include "broker/conn/wire.h"
 #include "broker/io/io.h"
 #include "broker/message.h"

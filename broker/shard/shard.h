@@ -24,7 +24,7 @@
 #include "broker/transport/transport.h"
 
 struct conn;
-struct gate_request;
+struct inquiry;
 struct io;
 struct match_cache;
 struct message;
@@ -112,7 +112,7 @@ struct shard {
     struct image image;                /* of the message that is being delivered to many */
     const struct password_file *users; /* as of this turn; NULL: none are asked for */
     uint64_t users_generation; /* node->users_generation that connections were held against */
-    _Atomic(struct gate_request *) verdicts; /* the last one first; put there by the gate */
+    _Atomic(struct inquiry *) answers; /* the last one first; put there by login_answer() */
 
     struct post post; /* mail to and from the other shards */
 

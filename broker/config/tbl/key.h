@@ -86,6 +86,10 @@ ALONE(allow_anonymous, BOOL, "false", "", AT_START,
     "certificates they always may.")
 
 GROUP(auth)
+KEY(auth, methods, TEXT(255), "password", "", LIVE,
+    "The ways to find out who a client is, in the order in which they are asked, separated by commas: password "
+    "(auth.password_file). Each says yes, no, or leaves it to the next; one that is not configured is passed over. "
+    "A client that gives a user name or password and that none says yes to is refused.")
 KEY(auth, password_file, TEXT(4095), "", "", AT_START,
     "File of users and hashes of their passwords, made by dunlin passwd, or Mosquitto's. Clients that give a user name or "
     "password are let in if they are right. Read again when it changes, and at a reload: who is not in it any more, or "

@@ -39,7 +39,7 @@ static uint64_t clock_ms(void)
 
 static void answer(void *context, struct gate_request *r)
 {
-    const bool right = r->client != NULL;
+    const bool right = r->inquiry.client != NULL;
     CHECK(context == verdicts);
     CHECK(r->password_len == 0); /* it is wiped */
     CHECK(r->verdict == (right ? GATE_RIGHT : GATE_WRONG) || r->verdict == GATE_BUSY);
@@ -54,7 +54,7 @@ static void ask(struct gate *gate, unsigned i)
         bytes_text("alice"), bytes_text(right ? "correct horse" : "correct hors"));
     enum gate_verdict verdict;
     CHECK(r != NULL);
-    r->client = right ? &verdicts : NULL;
+    r->inquiry.client = right ? &verdicts : NULL;
     if (!gate_ask(gate, r, &verdict)) {
         CHECK(verdict == GATE_BUSY);
         atomic_fetch_add(&verdicts[verdict], 1);

@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include "broker/config/auth_methods.h"
 #include "tests/unit/config/sources.h"
 
 TestSuite(config_mistakes, .init = sources_enter, .fini = sources_leave);
@@ -117,6 +118,14 @@ Test(config_mistakes, in_the_file)
         {"mqtt: {response_information: a/+}\n", "dunlin.yaml:1: mqtt.response_information: 'a/+' "
                                                 "has a wildcard; topics that are published "
                                                 "to have none\n"},
+        {"auth: {methods: ''}\n",
+         "dunlin.yaml:1: auth.methods: '' names no method; there are: " AUTH_METHODS_ALL "\n"},
+        {"auth: {methods: 'password, pasword'}\n",
+         "dunlin.yaml:1: auth.methods: 'password, pasword' has a word that is no method; there "
+         "are: " AUTH_METHODS_ALL "\n"},
+        {"auth: {methods: 'password,password'}\n",
+         "dunlin.yaml:1: auth.methods: 'password,password' names a method twice; there "
+         "are: " AUTH_METHODS_ALL "\n"},
         {"listeners:\n- url: tcp://*:1\n- url: tcp://0.0.0.0:1\n- url: tcp://*:0\n- url: "
          "tcp://*:0\n",
          "dunlin.yaml:3: listeners.1.url: listeners.0 (dunlin.yaml:2) has the same address; remove "

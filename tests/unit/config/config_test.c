@@ -61,7 +61,7 @@ static const char *other_value(const struct schema_key *key, char text[64])
     case SCHEMA_BOOL:
         return strcmp(key->by_default, "true") == 0 ? "false" : "true";
     case SCHEMA_TEXT:
-        return "say \"ah\" \\ \xc3\xa9";
+        return strcmp(key->path, "auth.methods") == 0 ? "password," : "say \"ah\" \\ \xc3\xa9";
     case SCHEMA_URL:
         return "tcp://127.0.0.2:2883";
     case SCHEMA_CHOICE:

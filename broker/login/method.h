@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * method: one way to find out who a client is; what the chain (login.c) asks of it, and what it may
+ * ask of the chain.
+ *
+ * A method answers at once, or returns LOGIN_WAIT and sends an inquiry whose answered() calls
+ * login_go_on(). All of it on the shard of the connection.
+ */
+#pragma once
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/login/login.h"
+#include "proto/bytes.h"
+#include "proto/mqtt.h"
+
+struct conn;
+struct inquiry;
+
+enum login_step {
+    LOGIN_YES,  /* login_yes() was called */
+    LOGIN_NO,   /* login_no() was called; no further method is asked */
+    LOGIN_NEXT, /* not for me to say: the user is none of mine, or it is not in use */
+    LOGIN_WAIT, /* an inquiry is under way */
+};
+
+struct login_method {
+    /* Is it in use, as things are configured? Where none is, everybody comes in. */
+    bool (*is_in_use)(const struct conn *c);
+    enum login_step (*ask)(struct conn *c, const struct mqtt_connect *m);
+    /* Would it still say yes to a connected client that it let in? NULL: what it knows does not
+     * change. Called when node->users_generation has. */
+    bool (*is_still)(const struct conn *c, const struct login_user *user);
+};
+
+extern const struct login_method login_by_password;
+
+struct login_facts {
+    struct bytes name;
+    uint64_t ends_ms; /* UINT64_MAX: never */
+    uint64_t fingerprint;
+    struct acl *acl; /* goes over, whatever the outcome; NULL: none */
+    uint8_t method;  /* enum config_auth_method */
+};
+
+/* The client is that user: LOGIN_YES; or, without memory, LOGIN_NO. Counts. */
+enum login_step login_yes(struct conn *c, const struct login_facts *facts);
+
+/* It is refused with that reason: LOGIN_NO. Counts. */
+enum login_step login_no(struct conn *c, enum mqtt_reason reason);
+
+/* Fills in whose inquiry it is: before it is handed over. */
+void login_inquire(struct conn *c, struct inquiry *q);
+
+/* It has been handed over: CONNECT waits. LOGIN_WAIT. */
+enum login_step login_wait(struct conn *c);
+
+/* Does `auth.methods` name another one that is in use, after the one that is being asked? */
+bool login_has_next(const struct conn *c);
+
+/* The client's address, or zeros: it came by a Unix socket. For whoever counts by it. */
+struct in6_addr login_address(const struct conn *c);
+
+/* From answered(): is the client still there? If not, no step is to be taken. */
+bool login_is_awaited(const struct conn *c);
+
+/* From answered(): the step that comes of it; on LOGIN_NEXT the next method will be asked. */
+void login_go_on(struct conn *c, enum login_step step);
