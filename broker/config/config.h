@@ -76,8 +76,9 @@ struct config_listener {
     enum config_tls_version tls_min;
     char *ciphers; /* "": ours */
     enum config_proxy_protocol proxy_protocol;
-    char *proxy_from; /* address ranges, address_ranges_parse() takes them; "": nobody */
-    char *origins;    /* of WebSocket, separated by commas; "": any */
+    char *proxy_from;         /* address ranges, address_ranges_parse() takes them; "": nobody */
+    char *origins;            /* of WebSocket, separated by commas; "": any */
+    uint32_t connections_max; /* 0: as many as limits.connections_max */
 };
 
 struct config_tls {

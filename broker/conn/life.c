@@ -18,6 +18,7 @@
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/listener.h"
 #include "broker/transport/transport.h"
 
 #define LINGER_MS 1000u
@@ -94,17 +95,27 @@ void conn_await_connect(struct conn *c)
     wheel_set(c->shard->wheel, &c->timer, c->shard->now_ms + s * 1000);
 }
 
+/* One connection more, or less. Returns how many there were. */
+static int64_t count_connection(const struct shard *s, unsigned listener, int64_t more)
+{
+    struct listener *const l = &s->node->listeners[listener];
+    atomic_fetch_add_explicit(&l->connections, more, memory_order_relaxed);
+    return atomic_fetch_add_explicit(&s->node->connections, more, memory_order_relaxed);
+}
+
 static void accepted(void *context, unsigned listener, int fd)
 {
     struct shard *s = context;
     shard_enter(s);
     shard_count(s, METRIC_connections_accepted);
 
-    const int64_t held = atomic_fetch_add_explicit(&s->node->connections, 1, memory_order_relaxed);
+    const int64_t held = count_connection(s, listener, 1);
     const int64_t most = (int64_t)s->config->limits.connections_max + REFUSED_AT_A_TIME;
-    struct conn *c = s->ending || held >= most ? NULL : conn_create(s, listener, fd);
+    const bool over =
+        held >= most || listener_is_over(&s->node->listeners[listener], REFUSED_AT_A_TIME);
+    struct conn *c = s->ending || over ? NULL : conn_create(s, listener, fd);
     if (c == NULL) {
-        atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
+        count_connection(s, listener, -1);
         shard_count(s, METRIC_connections_refused);
         log_event(LOG_WARNING, "connection_refused", LOG_TEXT("reason", "connections_max"),
                   LOG_NUMBER("connections", held));
@@ -193,7 +204,7 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
     struct arrival *a = ((const struct post_connection *)(const void *)record)->arrival;
     struct conn *c = s->ending ? NULL : conn_create(s, a->listener, a->fd);
     if (c == NULL) {
-        atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
+        count_connection(s, a->listener, -1);
         shard_count(s, METRIC_connections_closed);
         close(a->fd);
         transport_destroy(a->transport);
@@ -292,7 +303,7 @@ static void closed(void *context, struct io_socket *socket)
     struct shard *s = context;
     struct conn *c = conn_of(socket);
     shard_enter(s);
-    atomic_fetch_sub_explicit(&s->node->connections, 1, memory_order_relaxed);
+    count_connection(s, c->listener, -1);
     shard_count(s, METRIC_connections_closed);
     if (c->waiting == 0) {
         conn_free(c);

@@ -16,6 +16,7 @@
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/listener.h"
 
 #define ASSIGNED_ID_LEN                                                                            \
     23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
@@ -81,7 +82,8 @@ static enum mqtt_reason check(const struct conn *c, const struct mqtt_connect *m
         return MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID; /* 3.1.1: [MQTT-3.1.3-8] */
     }
     if (atomic_load_explicit(&node->clients, memory_order_relaxed) >=
-        (int64_t)s->config->limits.connections_max) {
+            (int64_t)s->config->limits.connections_max ||
+        listener_is_over(&node->listeners[c->listener], 0)) {
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     return check_will(s, m);

@@ -11,9 +11,9 @@ EXPIRY = {'session_expiry_interval': 300}
 SECONDS = 14
 
 
-def refused_at_the_door(other):
+def refused_at_the_door(other, at=None):
     """A CONNACK that says so, or the end."""
-    c = other.client()
+    c = other.client(at=at)
     try:
         c.send(wire.connect(V5, ''))
     except ConnectionError:
@@ -24,9 +24,9 @@ def refused_at_the_door(other):
         c.expect_end()
 
 
-def connects(other):
+def connects(other, at=None):
     """A client that was accepted, or None."""
-    c = other.client()
+    c = other.client(at=at)
     try:
         c.connect('')
         return c
@@ -52,6 +52,17 @@ def connections(b):
         c.ping()
     clients[0].disconnect()
     wait_until(lambda: connects(other))
+
+
+@test(only='dunlin')
+def connections_of_one_listener(b):
+    other = b.another(listeners={'few': {'url': 'tcp://{}', 'connections_max': 2}})
+    first, second = (wait_until(lambda: connects(other, 'few')) for _ in range(2))
+    refused_at_the_door(other, 'few')
+    other.client().connect('')  # by the other listener
+    first.ping()
+    second.disconnect()
+    wait_until(lambda: connects(other, 'few'))
 
 
 @test(only='dunlin')

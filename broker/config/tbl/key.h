@@ -77,6 +77,9 @@ ITEM(listeners, struct config_listener, proxy_from, TEXT(1024), "", "", AT_START
 ITEM(listeners, struct config_listener, origins, TEXT(1024), "", "", AT_START,
     "Of ws:// and wss://: the origins whose pages may connect, as in https://example.org, separated by commas. "
     "Others are refused (403); a client that is no browser names none, and may. Empty: any.")
+ITEM(listeners, struct config_listener, connections_max, UINT(0, 10000000), "0", "connections", AT_START,
+    "Connections by this listener at a time; who comes above it is refused (0x97), as above limits.connections_max, which "
+    "counts those of all listeners. 0: that alone.")
 END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 
 ALONE(allow_anonymous, BOOL, "false", "", AT_START,
