@@ -17,7 +17,6 @@
 #include "broker/transport/tls_context.h"
 
 #define PATH_BYTES 4096u
-#define DAY_S      86400
 
 /* ---- have files changed? */
 
@@ -88,6 +87,20 @@ static bool load_one(const struct certificates *c, struct node *node, struct lis
     return true;
 }
 
+static void note_end(struct node *node)
+{
+    int64_t first_s = INT64_MAX;
+    for (unsigned i = 0; i < node->listener_count; i++) {
+        const struct tls_context *const context =
+            atomic_load_explicit(&node->listeners[i].tls_context, memory_order_relaxed);
+        if (context != NULL && tls_context_ends_s(context) < first_s) {
+            first_s = tls_context_ends_s(context);
+        }
+    }
+    atomic_store_explicit(&node->certificates_end_s, first_s == INT64_MAX ? 0 : first_s,
+                          memory_order_relaxed);
+}
+
 /* ---- the whole */
 
 bool certificates_are_needed(const struct certificates *c)
@@ -142,6 +155,7 @@ bool certificates_open(struct certificates *c, struct node *node, const char *ti
             ok = load_one(c, node, l) && ok;
         }
     }
+    note_end(node);
     return ok;
 }
 
@@ -172,20 +186,13 @@ void certificates_refresh(struct certificates *c, struct node *node, bool all)
         }
         c->watched[i].loaded = stamp;
         (void)load_one(c, node, l); /* told as well */
+        note_end(node);
     }
 }
 
-bool certificates_days_left(const struct node *node, int64_t *days)
+bool certificates_time_left(const struct node *node, int64_t *seconds)
 {
-    int64_t first_s = INT64_MAX;
-    for (unsigned i = 0; i < node->listener_count; i++) {
-        const struct tls_context *const context =
-            atomic_load_explicit(&node->listeners[i].tls_context, memory_order_relaxed);
-        if (context != NULL && tls_context_ends_s(context) < first_s) {
-            first_s = tls_context_ends_s(context);
-        }
-    }
-    const int64_t left_s = first_s - time(NULL);
-    *days = left_s / DAY_S - (left_s < 0);
-    return first_s != INT64_MAX;
+    const int64_t end_s = atomic_load_explicit(&node->certificates_end_s, memory_order_relaxed);
+    *seconds = end_s - time(NULL);
+    return end_s != 0;
 }

@@ -2,14 +2,12 @@
 #include "broker/counters.h"
 
 #include "broker/certificates.h"
-#include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
-#include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/shard/shard.h"
 
-static uint64_t sum(const struct node *node, enum metric metric)
+uint64_t counters_sum(const struct node *node, enum metric metric)
 {
     uint64_t total = 0;
     for (unsigned i = 0; i < node->shard_count; i++) {
@@ -18,7 +16,7 @@ static uint64_t sum(const struct node *node, enum metric metric)
     return total;
 }
 
-static uint64_t sum_io(const struct node *node, enum io_counter counter)
+uint64_t counters_io(const struct node *node, enum io_counter counter)
 {
     uint64_t total = 0;
     for (unsigned i = 0; i < node->shard_count; i++) {
@@ -31,43 +29,18 @@ static uint64_t sum_io(const struct node *node, enum io_counter counter)
 #define LINE(what, number)                                                                         \
     log_event(LOG_INFO, "counter", LOG_TEXT("name", what), LOG_NUMBER("value", number))
 
-static void log_gauges(const struct node *node)
-{
-    LINE("connections", atomic_load_explicit(&node->connections, memory_order_relaxed));
-    LINE("clients", atomic_load_explicit(&node->clients, memory_order_relaxed));
-    LINE("sessions", atomic_load_explicit(&node->sessions, memory_order_relaxed));
-    LINE("handshakes", atomic_load_explicit(&node->handshakes, memory_order_relaxed));
-    int64_t days;
-    if (certificates_days_left(node, &days)) {
-        LINE("certificate_days_left", days);
-    }
-    LINE("retained", atomic_load_explicit(&node->retained, memory_order_relaxed));
-    LINE("filters", index_filter_count(node->index));
-    LINE("index_bytes", index_bytes(node->index));
-    LINE("message_memory_bytes", message_memory());
-}
-
-static void log_io(const struct node *node)
-{
-    LINE("io_turns", sum_io(node, IO_TURNS));
-    LINE("io_submission_full", sum_io(node, IO_SUBMISSION_FULL));
-    LINE("io_completion_overflow", sum_io(node, IO_COMPLETION_OVERFLOW));
-    LINE("io_no_buffer", sum_io(node, IO_NO_BUFFER));
-    LINE("io_partial_send", sum_io(node, IO_PARTIAL_SEND));
-    LINE("io_accept_failed", sum_io(node, IO_ACCEPT_FAILED));
-    LINE("io_wake_ups", sum_io(node, IO_WAKE_UPS));
-}
-
 void counters_log(const struct node *node)
 {
-#define COUNTER(name, what) LINE(#name, sum(node, METRIC_##name));
-#define DROP(name, what)    LINE("drop_" #name, sum(node, METRIC_drop_##name));
-#include "broker/tbl/metric.h"
-    log_gauges(node);
-    log_io(node);
     struct log_counts lines;
     log_counts(&lines);
-    LINE("log_lines", lines.written);
-    LINE("log_lines_dropped", lines.dropped);
-    LINE("log_lines_suppressed", lines.suppressed);
+#define COUNTER(name, what) LINE(#name, counters_sum(node, METRIC_##name));
+#define DROP(name, what)    LINE("drop_" #name, counters_sum(node, METRIC_drop_##name));
+#include "broker/tbl/metric.h"
+    int64_t left_s;
+    if (certificates_time_left(node, &left_s)) {
+        LINE("certificate_seconds_left", left_s);
+    }
+#define GAUGE(name, value, what) LINE(#name, value);
+#define TOTAL(name, value, what) LINE(#name, value);
+#include "broker/tbl/gauge.h"
 }

@@ -1,7 +1,30 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* counters: every figure of the node as log lines (msg=counter name=… value=…), for SIGUSR1. */
+/*
+ * counters: every figure of the node, added up over its shards: as log lines (msg=counter name=…
+ * value=…) for SIGUSR1, and one by one for the metrics endpoint. The figures are in tbl/metric.h and
+ * tbl/gauge.h.
+ *
+ * Any thread; shards are not held up, and figures that belong together may be some microseconds
+ * apart.
+ */
 #pragma once
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#include "broker/io/io.h"
+#include "broker/metrics.h"
 
 struct node;
 
-void counters_log(const struct node *node); /* any thread */
+void counters_log(const struct node *node);
+
+uint64_t counters_sum(const struct node *node, enum metric metric);
+uint64_t counters_io(const struct node *node, enum io_counter counter);
+
+/* Never below 0: what two threads count up and down may look so for a moment. */
+static inline uint64_t counters_now(const _Atomic int64_t *gauge)
+{
+    const int64_t value = atomic_load_explicit(gauge, memory_order_relaxed);
+    return value < 0 ? 0 : (uint64_t)value;
+}

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/admin/admin.h"
 #include "broker/auth/passwd_command.h"
 #include "broker/certificates.h"
 #include "broker/config/config.h"
@@ -56,6 +57,7 @@ struct broker {
     struct listen_sockets sockets;
     struct certificates certificates;
     struct users users;
+    struct admin admin;
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -223,7 +225,8 @@ static bool start(struct broker *b)
     }
     if (!listen_open(&b->sockets, b->node, b->config) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
-        !users_open(&b->users, b->node, b->config->auth.password_file) || !start_shards(b)) {
+        !users_open(&b->users, b->node, b->config->auth.password_file) || !start_shards(b) ||
+        !admin_start(&b->admin, b->node, b->config->admin.listen)) {
         return false;
     }
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
@@ -315,6 +318,7 @@ static void end(struct broker *b)
     for (unsigned i = 0; i < b->started; i++) {
         pthread_join(b->threads[i], NULL);
     }
+    admin_stop(&b->admin); /* until here it says that we are ending */
     users_close(&b->users, b->node);
     node_destroy(b->node);
     listen_close(&b->sockets);

@@ -12,6 +12,7 @@
 #include "broker/config/document.h"
 #include "broker/config/environment.h"
 #include "broker/config/file_text.h"
+#include "broker/config/listen_url.h"
 #include "broker/config/listeners.h"
 #include "broker/config/options.h"
 #include "broker/config/schema.h"
@@ -179,6 +180,17 @@ static void check_mqtt(const struct config *c, struct config_error *error)
     }
 }
 
+static void check_admin(const struct config *c, struct config_error *error)
+{
+    struct listen_url where;
+    const char *const wrong =
+        c->admin.listen[0] == '\0' ? NULL : listen_address_parse(&where, c->admin.listen);
+    if (wrong != NULL) {
+        config_error_add(error, "%s: admin.listen: '%.64s' %s",
+                         settings_origin(c->settings, "admin.listen"), c->admin.listen, wrong);
+    }
+}
+
 static void check_auth(const struct config *c, struct config_error *error)
 {
     struct auth_methods methods;
@@ -235,6 +247,7 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     check_limits(c, &found);
     check_mqtt(c, &found);
     check_auth(c, &found);
+    check_admin(c, &found);
     if (found.count > 0) {
         err = CONFIG_INVALID;
         goto out;

@@ -89,6 +89,10 @@ struct config_node {
     uint32_t shards; /* 0: usable_processors(); <= 64 */
 };
 
+struct config_admin {
+    char *listen; /* listen_address_parse() takes it; "": nowhere */
+};
+
 struct config_data {
     char *dir; /* "": nothing is written to disk */
 };
@@ -145,6 +149,7 @@ struct config {
     bool allow_anonymous;
     struct config_auth auth;
     struct config_tls tls;
+    struct config_admin admin;
     struct config_data data;
     struct config_log log;
     struct config_limits limits;

@@ -37,3 +37,6 @@ struct listen_url {
 
 /* NULL: *out is written. Otherwise what is wrong and what would be right; a constant text. */
 NODISCARD const char *listen_url_parse(struct listen_url *out, const char *url);
+
+/* Of HOST:PORT alone, for what is no listener of clients. */
+NODISCARD const char *listen_address_parse(struct listen_url *out, const char *address);

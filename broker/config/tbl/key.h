@@ -111,6 +111,12 @@ KEY(tls, ticket_keys, TEXT(4095), "", "", AT_START,
     "Read again when it changes. Empty: a random key, until the process ends.")
 END(tls)
 
+GROUP(admin)
+KEY(admin, listen, TEXT(255), "", "", AT_START,
+    "HOST:PORT for HTTP requests of the operator's machines: /metrics (Prometheus), /livez, /readyz. HOST as in a listener's "
+    "URL. They tell figures only: no client, no topic. Nobody is asked for a password. Empty: nowhere.")
+END(admin)
+
 GROUP(data)
 KEY(data, dir, TEXT(4095), "", "", AT_START,
     "Directory of this node, used by one process at a time: its lock, and its identity (node.id). "

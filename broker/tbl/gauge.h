@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Everything that is as it is now, and what the kernel's interface and the log have counted. Included
+ * with GAUGE() and TOTAL() defined, where `node` is a const struct node, and `lines` a struct
+ * log_counts of now. */
+/* clang-format off */
+/*    name                   value                                what */
+GAUGE(shards,                node->shard_count,                   "threads that own connections and sessions")
+GAUGE(connections,           counters_now(&node->connections),    "connections accepted and not yet closed")
+GAUGE(handshakes,            counters_now(&node->handshakes),     "connections at their PROXY, TLS or WebSocket handshake")
+GAUGE(clients,               counters_now(&node->clients),        "clients connected")
+GAUGE(sessions,              counters_now(&node->sessions),       "sessions, connected or not")
+GAUGE(retained,              counters_now(&node->retained),       "retained messages")
+GAUGE(filters,               index_filter_count(node->index),     "topic filters that somebody is subscribed to")
+GAUGE(index_bytes,           index_bytes(node->index),            "memory of the subscription index")
+GAUGE(message_memory_bytes,  message_memory(),                    "memory of messages, wherever they are")
+
+TOTAL(io_turns,              counters_io(node, IO_TURNS),               "waits for the kernel that came back")
+TOTAL(io_submission_full,    counters_io(node, IO_SUBMISSION_FULL),     "times that the submission queue was full")
+TOTAL(io_completion_overflow, counters_io(node, IO_COMPLETION_OVERFLOW), "turns that began with the kernel holding completions back")
+TOTAL(io_no_buffer,          counters_io(node, IO_NO_BUFFER),           "receives that ended for want of a buffer, and were started again")
+TOTAL(io_partial_send,       counters_io(node, IO_PARTIAL_SEND),        "sends that the kernel did in part, and were continued")
+TOTAL(io_accept_failed,      counters_io(node, IO_ACCEPT_FAILED),       "connections that could not be accepted")
+TOTAL(io_wake_ups,           counters_io(node, IO_WAKE_UPS),            "wake-ups sent to other shards")
+TOTAL(log_lines,             lines.written,                             "lines of the log")
+TOTAL(log_lines_dropped,     lines.dropped,                             "lines of the log lost because it could not be written fast enough")
+TOTAL(log_lines_suppressed,  lines.suppressed,                          "lines of the log left out because their place had many")
+#undef GAUGE
+#undef TOTAL
+/* clang-format on */
