@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * counters: every figure of the node, added up over its shards: as log lines (msg=counter name=…
- * value=…) for SIGUSR1, and one by one for the metrics endpoint. The figures are in tbl/metric.h and
- * tbl/gauge.h.
+ * value=…) for SIGUSR1, and one by one for the metrics endpoint. The figures are in tbl/metric.h
+ * and tbl/gauge.h.
  *
  * Any thread; shards are not held up, and figures that belong together may be some microseconds
  * apart.

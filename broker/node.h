@@ -39,7 +39,7 @@ struct node {
     _Atomic(struct password_file *) users; /* NULL: nobody is asked for a password */
     _Atomic uint64_t users_generation;     /* counts the above, after it */
     _Atomic bool ending;                   /* shards say goodbye to their clients and stop */
-    _Atomic int64_t certificates_end_s;    /* of the first one to end, Unix time; 0: there is none */
+    _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
     _Atomic unsigned running; /* shards that still have connections; each counts itself out */
 

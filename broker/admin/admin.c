@@ -108,6 +108,7 @@ static const struct resource *find(const char *path)
 
 /* MHD_AccessHandlerCallback. Called for the headers, and again for what is behind them, which
  * nobody here wants: answered at once, the connection ends with the answer. */
+/* NOLINTBEGIN(readability-non-const-parameter): the library has it so */
 static enum MHD_Result on_request(void *node, struct MHD_Connection *c, const char *path,
                                   const char *method, const char *http_version, const char *upload,
                                   size_t *upload_len, void **request)
@@ -122,6 +123,7 @@ static enum MHD_Result on_request(void *node, struct MHD_Connection *c, const ch
     }
     return resource->get(c, node);
 }
+/* NOLINTEND(readability-non-const-parameter) */
 
 /* ---- beginning and end */
 

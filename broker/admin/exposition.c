@@ -43,8 +43,8 @@ static void gauge(const struct page *p, const char *name, const char *help, doub
 
 static void write_build(const struct page *p)
 {
-    family(p, "dunlin_build", "gauge", "version of the broker; always 1");
-    fprintf(p->out, "dunlin_build{version=\"%s\"} 1\n", DUNLIN_VERSION);
+    family(p, "dunlin_build_info", "gauge", "version of the broker; always 1");
+    fprintf(p->out, "dunlin_build_info{version=\"%s\"} 1\n", DUNLIN_VERSION);
 }
 
 static void write_counters(const struct page *p, const struct node *node)

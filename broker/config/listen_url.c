@@ -162,7 +162,8 @@ const char *listen_address_parse(struct listen_url *out, const char *address)
 {
     struct listen_url u = {.port = 0};
     if (parse_network(&u, address) != NULL) {
-        return "is not HOST:PORT, where HOST is an IPv4 address, [an IPv6 address], localhost, or *";
+        return "is not HOST:PORT, where HOST is an IPv4 address, [an IPv6 address], localhost, or "
+               "*";
     }
     *out = u;
     return NULL;

@@ -198,14 +198,15 @@ enum schema_node schema_node_of(const char *path)
     return SCHEMA_UNKNOWN;
 }
 
-/* Its last part, when the groups before it were left out or are others. */
+/* Its last part, when the groups before it were left out or are others; rather not one of a list,
+ * of which one would have named an entry. */
 static unsigned last_part_resemblance(const char *wrong, const char *right)
 {
     const char *const wrong_dot = strrchr(wrong, '.'), *const right_dot = strrchr(right, '.');
     const char *const a = wrong_dot == NULL ? wrong : wrong_dot + 1;
     const char *const b = right_dot == NULL ? right : right_dot + 1;
     const unsigned d = resemblance(a, strlen(a), b, strlen(b));
-    return d == RESEMBLANCE_NONE ? d : d + 2;
+    return d == RESEMBLANCE_NONE ? d : d + (strchr(right, '*') == NULL ? 2 : 3);
 }
 
 /* The path with the number for the star. */

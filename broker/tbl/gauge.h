@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Everything that is as it is now, and what the kernel's interface and the log have counted. Included
- * with GAUGE() and TOTAL() defined, where `node` is a const struct node, and `lines` a struct
- * log_counts of now. */
+/* Everything that is as it is now, and what the kernel's interface and the log have counted.
+ * Included with GAUGE() and TOTAL() defined, where `node` is a const struct node, and `lines` a
+ * struct log_counts of now. */
 /* clang-format off */
 /*    name                   value                                what */
 GAUGE(shards,                node->shard_count,                   "threads that own connections and sessions")

@@ -118,9 +118,9 @@ Test(config_mistakes, in_the_file)
         {"mqtt: {response_information: a/+}\n", "dunlin.yaml:1: mqtt.response_information: 'a/+' "
                                                 "has a wildcard; topics that are published "
                                                 "to have none\n"},
-        {"admin: {listen: '127.0.0.1'}\n",
-         "dunlin.yaml:1: admin.listen: '127.0.0.1' is not HOST:PORT, where HOST is an IPv4 address, "
-         "[an IPv6 address], localhost, or *\n"},
+        {"admin: {listen: '127.0.0.1'}\n", "dunlin.yaml:1: admin.listen: '127.0.0.1' is not "
+                                           "HOST:PORT, where HOST is an IPv4 address, "
+                                           "[an IPv6 address], localhost, or *\n"},
         {"auth: {methods: ''}\n",
          "dunlin.yaml:1: auth.methods: '' names no method; there are: " AUTH_METHODS_ALL "\n"},
         {"auth: {methods: 'password, pasword'}\n",

@@ -380,7 +380,7 @@ Test(config, dump_shows_origins)
     static const char *const lines[] = {
         "node:\n  shards: 0  # default\n",
         "listeners:\n  - url: \"tcp://[::1]:1\"  # --listen\n    unix_mode: \"\"  # default\n",
-        "    origins: \"\"  # default\n  - url: \"tcp://*:2\"  # --listen\n    unix_mode",
+        "    connections_max: 0  # default\n  - url: \"tcp://*:2\"  # --listen\n    unix_mode",
         "allow_anonymous: false  # default\n",
         "  topic_levels_max: 7  # dunlin.yaml:2\n",
         "  sessions_max: 9  # env DUNLIN_LIMITS__SESSIONS_MAX\n",
