@@ -29,6 +29,7 @@
 #include "broker/listen.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/permissions.h"
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
@@ -58,6 +59,7 @@ struct broker {
     struct certificates certificates;
     struct users users;
     struct admin admin;
+    struct permissions permissions;
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -129,6 +131,7 @@ static void reload(struct broker *b)
     node_wake_shards(b->node);
     certificates_refresh(&b->certificates, b->node, true);
     users_refresh(&b->users, b->node, true);
+    permissions_refresh(&b->permissions, b->node, true);
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -225,7 +228,8 @@ static bool start(struct broker *b)
     }
     if (!listen_open(&b->sockets, b->node, b->config) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
-        !users_open(&b->users, b->node, b->config->auth.password_file) || !start_shards(b) ||
+        !users_open(&b->users, b->node, b->config->auth.password_file) ||
+        !permissions_open(&b->permissions, b->node, b->config->acl.file) || !start_shards(b) ||
         !admin_start(&b->admin, b->node, b->config->admin.listen)) {
         return false;
     }
@@ -256,7 +260,8 @@ static void pass(struct broker *b)
 static int wait_for_signal(const struct broker *b, const sigset_t *signals)
 {
     const struct timespec poll = {.tv_sec = CERTIFICATES_POLL_MS / 1000};
-    const bool forever = !certificates_are_needed(&b->certificates) && !users_are_needed(&b->users);
+    const bool forever = !certificates_are_needed(&b->certificates) &&
+                         !users_are_needed(&b->users) && !permissions_are_needed(&b->permissions);
     int signal_number;
     do {
         signal_number = forever ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &poll);
@@ -272,6 +277,7 @@ static void serve_signals(struct broker *b, const sigset_t *signals)
         case -1:
             certificates_refresh(&b->certificates, b->node, false);
             users_refresh(&b->users, b->node, false);
+            permissions_refresh(&b->permissions, b->node, false);
             break;
         case SIGHUP:
             reload(b);
@@ -320,6 +326,7 @@ static void end(struct broker *b)
     }
     admin_stop(&b->admin); /* until here it says that we are ending */
     users_close(&b->users, b->node);
+    permissions_close(&b->permissions, b->node);
     node_destroy(b->node);
     listen_close(&b->sockets);
     certificates_close(&b->certificates);

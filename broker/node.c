@@ -166,6 +166,7 @@ static void shard_destroy(struct shard *s)
     match_fini(&s->match);
     transport_scratch_fini(&s->scratch);
     deliver_fini(s);
+    acl_picked_fini(&s->acl_picked);
     table_fini(&s->sessions);
     table_fini(&s->filters);
     table_fini(&s->subscriptions);

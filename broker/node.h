@@ -18,6 +18,7 @@
 #define PARTITIONS                                                                                 \
     64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
 
+struct acl_file;
 struct config;
 struct gate;
 struct listener;
@@ -38,6 +39,8 @@ struct node {
     _Atomic(const struct config *) config;
     _Atomic(struct password_file *) users; /* NULL: nobody is asked for a password */
     _Atomic uint64_t users_generation;     /* counts the above, after it */
+    _Atomic(struct acl_file *) acl;        /* NULL: what clients may do is not limited */
+    _Atomic uint64_t acl_generation;       /* counts the above, after it; 0: there was none */
     _Atomic bool ending;                   /* shards say goodbye to their clients and stop */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
@@ -54,6 +57,7 @@ struct node {
     _Alignas(64) _Atomic int64_t clients;     /* CONNECT accepted */
     _Alignas(64) _Atomic int64_t sessions;
     _Alignas(64) _Atomic int64_t retained;
+    _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
 };
 
 struct node_conf {

@@ -17,6 +17,7 @@ struct micro {
 };
 
 /* Tables, each ended by a row without a name. */
+extern const struct micro micro_acl[];
 extern const struct micro micro_codec[];
 extern const struct micro micro_index[];
 extern const struct micro micro_shard[];

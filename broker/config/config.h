@@ -136,6 +136,10 @@ struct config_auth {
     uint32_t failures_per_minute; /* 0: any number */
 };
 
+struct config_acl {
+    char *file; /* "": none */
+};
+
 struct config_mqtt {
     char *response_information; /* "": none is given */
 };
@@ -148,6 +152,7 @@ struct config {
     uint32_t listeners_count;          /* 1..CONFIG_LISTENERS_MAX */
     bool allow_anonymous;
     struct config_auth auth;
+    struct config_acl acl;
     struct config_tls tls;
     struct config_admin admin;
     struct config_data data;

@@ -29,6 +29,7 @@
 #include "broker/shard/wheel.h"
 #include "proto/mqtt.h"
 
+struct acl_view;
 struct alias_in;
 struct alias_out;
 struct delivery;
@@ -53,6 +54,13 @@ enum conn_blocked {
 struct conn_link {
     struct conn *next, *prev;
     bool in;
+};
+
+/* What access.c knows of a client. */
+struct access {
+    struct acl_view *view;            /* NULL: to be made */
+    bool is_named;                    /* these are set: */
+    uint8_t unusable, unusable_first; /* as in struct acl_names */
 };
 
 struct conn {
@@ -95,6 +103,7 @@ struct conn {
     struct in6_addr address;      /* IPv4 mapped */
 
     struct login_user *user;     /* who it is; NULL: nobody that we know */
+    struct access access;        /* and what it may do */
     struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
     size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */
 

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "broker/config/config.h"
+#include "broker/conn/access.h"
 #include "broker/conn/alias.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
@@ -164,6 +165,7 @@ static void conn_free(struct conn *c)
     wire_close(c);
     alias_fini(c);
     input_forget(c);
+    access_forget(c);
     login_forget(c);
     free(c);
 }
@@ -243,6 +245,18 @@ static void log_end(const struct conn *c, uint8_t reason)
     }
 }
 
+/* As of now, and not of CONNECT: that may be long ago. */
+static bool may_publish_will(struct conn *c)
+{
+    const struct will *const will = c->session->will;
+    if (will == NULL || access_may_publish(c, bytes_of(NULL, 0), message_topic(will->message),
+                                           will->message->qos, will->message->retain)) {
+        return true;
+    }
+    shard_count(c->shard, METRIC_drop_not_allowed);
+    return false;
+}
+
 static void leave_session(struct conn *c, uint8_t reason, enum session_will will)
 {
     struct session *session = c->session;
@@ -250,6 +264,9 @@ static void leave_session(struct conn *c, uint8_t reason, enum session_will will
         return;
     }
     log_end(c, reason);
+    if (will == SESSION_WILL_PUBLISH && !may_publish_will(c)) {
+        will = SESSION_WILL_FORGET;
+    }
     c->session = NULL;
     atomic_fetch_sub_explicit(&c->shard->node->clients, 1, memory_order_relaxed);
     session_detach(session, will);

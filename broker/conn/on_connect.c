@@ -6,6 +6,7 @@
 #include <xxhash.h>
 
 #include "broker/config/config.h"
+#include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
@@ -63,6 +64,15 @@ static enum mqtt_reason check_will(const struct shard *s, const struct mqtt_conn
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     return publishable_topic(s, m->will.topic);
+}
+
+static enum mqtt_reason may_publish_will(struct conn *c, const struct mqtt_connect *m,
+                                         struct bytes client_id)
+{
+    return !m->has_will ||
+                   access_may_publish(c, client_id, m->will.topic, m->will.qos, m->will.retain)
+               ? MQTT_REASON_SUCCESS
+               : MQTT_REASON_NOT_AUTHORIZED;
 }
 
 static enum mqtt_reason check(const struct conn *c, const struct mqtt_connect *m)
@@ -320,6 +330,9 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     if (reason == MQTT_REASON_SUCCESS) {
         assigned = client_id.len == 0;
         client_id = assigned ? assign_id(s, text) : client_id;
+        reason = may_publish_will(c, m, client_id);
+    }
+    if (reason == MQTT_REASON_SUCCESS) {
         session = enter_session(s, client_id, m->clean_start, &resumed, &reason);
     }
     c->packet_bytes_max = packet_bytes_max(m);
@@ -332,6 +345,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     session->expiry_s = session_expiry(c, m);
     session_attach(session, c);
     c->session = session;
+    access_changed(c);
     c->received_before = (uint16_t)packet_ids_count(&session->received);
     c->phase = CONN_CONNECTED;
     if (session->retaining != NULL) { /* what an earlier connection sent comes first (P2) */

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/conn/access.h"
 #include "broker/conn/alias.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
@@ -184,6 +185,18 @@ static enum mqtt_reason resolve_topic(struct conn *c, const struct mqtt_publish 
     return alias_in_resolve(c, publish->properties.topic_alias, topic);
 }
 
+static enum mqtt_reason may_publish(struct conn *c, const struct mqtt_publish *publish,
+                                    struct bytes topic)
+{
+    const enum mqtt_reason reason = publishable_topic(c->shard, topic);
+    if (reason != MQTT_REASON_SUCCESS) {
+        return reason;
+    }
+    return access_may_publish(c, bytes_of(NULL, 0), topic, publish->qos, publish->retain)
+               ? MQTT_REASON_SUCCESS
+               : MQTT_REASON_NOT_AUTHORIZED;
+}
+
 enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_publish *publish = &packet->publish;
@@ -205,7 +218,7 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
                                 (uint32_t)c->server_receive_maximum + c->received_before) {
         return MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
     }
-    reason = publishable_topic(s, topic);
+    reason = may_publish(c, publish, topic);
     if (reason != MQTT_REASON_SUCCESS) {
         return refuse(c, publish, reason);
     }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "broker/config/config.h"
+#include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/input.h"
@@ -62,8 +63,9 @@ static struct subscribe_options options_of(const struct job *job, const struct m
 
 /* ---- each filter */
 
-/* Well-formed, and within the limits? */
-static enum mqtt_reason check_filter(const struct conn *c, struct bytes filter)
+/* Well-formed, within the limits, and allowed? A shared one is judged by the filter behind its
+ * group's name. */
+static enum mqtt_reason check_filter(struct conn *c, struct bytes filter, uint8_t qos)
 {
     struct bytes share_name, plain = filter;
     if (topic_is_share(filter) && !topic_share_parse(filter, &share_name, &plain)) {
@@ -73,7 +75,7 @@ static enum mqtt_reason check_filter(const struct conn *c, struct bytes filter)
         topic_levels(plain) > c->shard->config->limits.topic_levels_max) {
         return MQTT_REASON_TOPIC_FILTER_INVALID;
     }
-    return MQTT_REASON_SUCCESS;
+    return access_may_subscribe(c, plain, qos) ? MQTT_REASON_SUCCESS : MQTT_REASON_NOT_AUTHORIZED;
 }
 
 /* The limit that one more subscription would be over; NULL: none. */
@@ -98,7 +100,7 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     struct session *session = c->session;
     shard_count(s, METRIC_subscribe_received);
 
-    const enum mqtt_reason reason = check_filter(c, filter->filter);
+    const enum mqtt_reason reason = check_filter(c, filter->filter, filter->qos);
     if (reason != MQTT_REASON_SUCCESS) {
         return (uint8_t)reason;
     }

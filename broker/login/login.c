@@ -5,9 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/auth/acl.h"
 #include "broker/auth/inquiry.h"
 #include "broker/config/auth_methods.h"
 #include "broker/config/config.h"
+#include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
@@ -60,15 +62,32 @@ enum login_step login_no(struct conn *c, enum mqtt_reason reason)
     return LOGIN_NO;
 }
 
+/* Rules of a client's own count as memory of the shard's. */
+static bool hold_rules(struct conn *c, const struct acl *acl)
+{
+    return acl == NULL || access_hold(c->shard, acl->bytes);
+}
+
+static void destroy_rules(struct conn *c, struct acl *acl)
+{
+    if (acl != NULL) {
+        access_let_go(c->shard, acl->bytes);
+        acl_destroy(acl);
+    }
+}
+
 enum login_step login_yes(struct conn *c, const struct login_facts *facts)
 {
     struct login_user *const user = malloc(sizeof *user + facts->name.len);
-    if (user == NULL) {
+    if (user == NULL || !hold_rules(c, facts->acl)) {
+        free(user);
+        acl_destroy(facts->acl);
         return login_no(c, MQTT_REASON_SERVER_BUSY);
     }
     *user = (struct login_user){.conn = c,
                                 .ends_ms = facts->ends_ms,
                                 .fingerprint = facts->fingerprint,
+                                .acl = facts->acl,
                                 .method = facts->method,
                                 .len = (uint16_t)facts->name.len};
     timer_init(&user->end, on_end);
@@ -101,6 +120,7 @@ void login_forget(struct conn *c)
 {
     if (c->user != NULL) {
         wheel_cancel(c->shard->wheel, &c->user->end);
+        destroy_rules(c, c->user->acl);
         free(c->user);
         c->user = NULL;
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/image.h"
 #include "broker/message.h"
@@ -51,7 +52,10 @@ static void deliver_qos0(struct session *session, const struct delivery *d)
 /* Consumes `more`. */
 static void deliver_one(struct session *session, struct delivery *d)
 {
-    if (d->qos == 0) {
+    if (!access_sees(session, d->message)) {
+        shard_count(session->shard, METRIC_drop_hidden);
+        free(delivery_more(d));
+    } else if (d->qos == 0) {
         deliver_qos0(session, d);
         free(delivery_more(d));
     } else {
@@ -229,10 +233,13 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
     image_end(&s->image);
 }
 
-void deliver_to_member(const struct share_member *member, struct message *m, uint64_t group_id)
+bool deliver_to_member(const struct share_member *member, struct message *m, uint64_t group_id)
 {
     const struct subscription *sub = member->subscription;
     ASSERT_OWNED(sub->session->shard);
+    if (!access_sees(sub->session, m)) {
+        return false;
+    }
 
     struct delivery d = {
         .message = m,
@@ -243,6 +250,7 @@ void deliver_to_member(const struct share_member *member, struct message *m, uin
         .identifier = sub->options.identifier,
     };
     deliver_one(sub->session, &d);
+    return true;
 }
 
 void deliver_fini(struct shard *s)

@@ -12,8 +12,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "proto/nodiscard.h"
 
 struct message;
 struct shard;
@@ -23,8 +26,9 @@ struct share_member;
 void deliver_to_filters(struct shard *s, struct message *message, const uint64_t *filter_ids,
                         size_t count);
 
-/* To one member of the shared subscription `group_id`, who is of this shard and has not left. */
-void deliver_to_member(const struct share_member *member, struct message *message,
-                       uint64_t group_id);
+/* To one member of the shared subscription `group_id`, who is of this shard and has not left.
+ * false: it may not see the message. */
+NODISCARD bool deliver_to_member(const struct share_member *member, struct message *message,
+                                 uint64_t group_id);
 
 void deliver_fini(struct shard *s); /* the scratch */

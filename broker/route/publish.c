@@ -27,6 +27,7 @@ struct post_deliver_shared {
     uint64_t group_id;
     uint64_t subscription_id; /* the member's */
     uint64_t publisher_hash;
+    unsigned hidden; /* as struct due has it */
 };
 
 struct post_retain {
@@ -92,38 +93,63 @@ _Static_assert((int)SHARE_STICKY == (int)CONFIG_STICKY, "strategies");
 _Static_assert((int)SHARE_HASH_CLIENT == (int)CONFIG_HASH_CLIENT, "strategies");
 _Static_assert((int)SHARE_HASH_TOPIC == (int)CONFIG_HASH_TOPIC, "strategies");
 
-static void give_to_group(struct shard *s, const struct share_group *group, struct message *m,
-                          uint64_t publisher_hash, uint64_t except)
+/* Another member may see what is hidden from this one. So many are tried, as each costs a turn. */
+#define HIDDEN_MAX 4u
+
+static void look_for_another(struct shard *s, const struct due *due)
 {
+    if (due->hidden > HIDDEN_MAX) {
+        shard_count(s, METRIC_drop_hidden);
+        return;
+    }
+    shard_count(s, METRIC_shared_redispatched);
+    shard_due_again(s, message_take(due->message, 1), due->group_id, due->except,
+                    due->publisher_hash, due->hidden);
+}
+
+/* To the member, which is of this shard; NULL: it has left. */
+static void give_to_member(struct shard *s, const struct share_member *member,
+                           const struct due *due)
+{
+    struct due again = *due;
+    if (member != NULL && deliver_to_member(member, due->message, due->group_id)) {
+        return;
+    }
+    again.hidden += member != NULL;
+    look_for_another(s, &again);
+}
+
+static void give_to_group(struct shard *s, const struct share_group *group, struct due *due)
+{
+    struct message *const m = due->message;
     const enum share_strategy strategy =
         (enum share_strategy)s->config->shared_subscriptions.strategy;
     const struct share_choice how = {
         .strategy = strategy,
         .self = s->id,
-        .publisher_hash = publisher_hash,
+        .publisher_hash = due->publisher_hash,
         .topic_hash = m->topic_hash,
         .random = strategy == SHARE_RANDOM ? shard_random(s) : 0,
-        .except = except,
+        .except = due->except,
     };
     const struct share_member *member = share_pick(group, &how);
     if (member == NULL) {
-        shard_count(s, METRIC_drop_shared_no_member);
+        shard_count(s, due->hidden > 0 ? METRIC_drop_hidden : METRIC_drop_shared_no_member);
         return;
     }
-    const uint64_t group_id = share_group_id(group);
+    due->group_id = share_group_id(group);
+    due->except = member->subscription_id;
     if (member->shard == s->id) {
-        if (member->subscription != NULL) {
-            deliver_to_member(member, m, group_id);
-        } else { /* it has left, and the index's writer has yet to hear of it */
-            shard_due(s, message_take(m, 1), group_id, member->subscription_id, publisher_hash);
-        }
+        /* Or it has left, and the index's writer has yet to hear of it. */
+        give_to_member(s, member->subscription == NULL ? NULL : member, due);
         return;
     }
     struct post_deliver_shared *p = post_reserve(s, member->shard, POST_DELIVER_SHARED, sizeof *p);
     p->message = message_take(m, 1);
-    p->group_id = group_id;
-    p->subscription_id = member->subscription_id;
-    p->publisher_hash = publisher_hash;
+    p->group_id = due->group_id;
+    p->subscription_id = due->except;
+    p->publisher_hash = due->publisher_hash;
+    p->hidden = due->hidden;
     post_commit(s, member->shard);
 }
 
@@ -131,14 +157,13 @@ void publish_on_deliver_shared(struct shard *s, unsigned from, const struct post
 {
     (void)from;
     const struct post_deliver_shared *p = (const void *)record;
-    const struct share_member *member = local_member(s, p->subscription_id);
-    if (member != NULL) {
-        deliver_to_member(member, p->message, p->group_id);
-        message_put(p->message);
-    } else {
-        shard_count(s, METRIC_shared_redispatched);
-        shard_due(s, p->message, p->group_id, p->subscription_id, p->publisher_hash);
-    }
+    const struct due due = {.message = p->message,
+                            .group_id = p->group_id,
+                            .except = p->subscription_id,
+                            .publisher_hash = p->publisher_hash,
+                            .hidden = p->hidden};
+    give_to_member(s, local_member(s, p->subscription_id), &due);
+    message_put(due.message);
 }
 
 /* ---- all of them */
@@ -176,13 +201,14 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
         hand_over(s, (unsigned)__builtin_ctzll(shards), m);
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
-        give_to_group(s, s->match.groups[i], m, publisher_hash, 0);
+        struct due due = {.message = m, .publisher_hash = publisher_hash};
+        give_to_group(s, s->match.groups[i], &due);
     }
     return s->match.filter_count + s->match.group_count;
 }
 
 /* Again to the group that it was for, as the member chosen first is gone. */
-static void route_to_group(struct shard *s, const struct due *due)
+static void route_to_group(struct shard *s, struct due *due)
 {
     if (index_match(s->node->index, message_topic(due->message), &s->match) != INDEX_OK) {
         shard_count(s, METRIC_drop_no_memory);
@@ -190,7 +216,7 @@ static void route_to_group(struct shard *s, const struct due *due)
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
         if (share_group_id(s->match.groups[i]) == due->group_id) {
-            give_to_group(s, s->match.groups[i], due->message, due->publisher_hash, due->except);
+            give_to_group(s, s->match.groups[i], due);
             return;
         }
     }
@@ -286,7 +312,7 @@ static void on_due_retained(struct shard *s, struct retain_job *job, enum retain
     free(due);
 }
 
-static void route_due(struct shard *s, const struct due *due)
+static void route_due(struct shard *s, struct due *due)
 {
     if (due->group_id != 0) {
         route_to_group(s, due);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/message.h"
 #include "broker/route/index.h"
@@ -163,6 +164,13 @@ static void remember_last(struct batch *b, struct message *m)
 static bool deliver_one(struct session *session, struct replay *r)
 {
     struct message *m = r->batch->messages[r->batch->delivered];
+    if (!access_sees(session, m)) {
+        shard_count(session->shard, METRIC_drop_hidden);
+        remember_last(r->batch, m);
+        message_put(m);
+        r->batch->delivered++;
+        return true;
+    }
     struct delivery d = {
         .message = m,
         .identifier = r->options.identifier,

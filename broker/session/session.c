@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "broker/config/config.h"
+#include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
@@ -265,6 +266,20 @@ void session_deliver(struct session *session, const struct delivery *delivery)
     }
 }
 
+/* The client may not get the delivery at the queue's cursor, or not any longer; of a group, another
+ * member may, unless this one has been sent it before. */
+static void hide(struct session *session, const struct delivery *d)
+{
+    struct shard *s = session->shard;
+    if (d->of_group && d->state == DELIVERY_WAITING) {
+        shard_count(s, METRIC_shared_redispatched);
+        shard_due_again(s, message_take(d->message, 1), d->group_id, 0, 0, 1);
+    } else {
+        shard_count(s, METRIC_drop_hidden);
+    }
+    outqueue_skip(&session->out);
+}
+
 /* Sends the delivery at the queue's cursor; false: not now. */
 static bool send_next(struct session *session, struct delivery *d, uint16_t packet_id)
 {
@@ -273,6 +288,10 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
     if (d->state == DELIVERY_RELEASED) {
         conn_send_ack(c, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);
         outqueue_sent(&session->out);
+        return true;
+    }
+    if (!access_sees(session, d->message)) {
+        hide(session, d);
         return true;
     }
     const bool again = d->state == DELIVERY_SENT;

@@ -59,6 +59,7 @@ struct session {
      * here; NULL: there is none. The next connection waits for it, or would overtake it. */
     struct session **retaining;
     struct timer timer; /* the earlier of the will's and the session's time */
+    uint64_t acl_seen;  /* access.c's: is something that it subscribes to hidden from it? */
     uint64_t mark;      /* of the delivery being put together (route/deliver.c) */
     uint32_t mark_index;
     uint16_t client_id_len;

@@ -27,6 +27,9 @@ void shard_look(struct shard *s)
 {
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
     s->users = atomic_load_explicit(&s->node->users, memory_order_acquire);
+    /* In this order: what is found out by newer rules is found out again, never the reverse. */
+    s->acl_generation = atomic_load_explicit(&s->node->acl_generation, memory_order_acquire);
+    s->acl = atomic_load_explicit(&s->node->acl, memory_order_acquire);
 }
 
 static uint64_t rotated(uint64_t x, unsigned by)
@@ -52,6 +55,12 @@ uint64_t shard_random(struct shard *s)
 void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                uint64_t publisher_hash)
 {
+    shard_due_again(s, message, group_id, except, publisher_hash, 0);
+}
+
+void shard_due_again(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
+                     uint64_t publisher_hash, unsigned hidden)
+{
     struct due *due = malloc(sizeof *due);
     if (due == NULL) {
         shard_count(s, METRIC_drop_no_memory);
@@ -61,7 +70,8 @@ void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint
     *due = (struct due){.message = message,
                         .group_id = group_id,
                         .except = except,
-                        .publisher_hash = publisher_hash};
+                        .publisher_hash = publisher_hash,
+                        .hidden = hidden};
     if (s->due_last == NULL) {
         s->due_first = due;
     } else {

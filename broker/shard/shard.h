@@ -14,6 +14,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/auth/acl_file.h"
 #include "broker/config/config.h"
 #include "broker/image.h"
 #include "broker/metrics.h"
@@ -43,6 +44,7 @@ struct due {
     struct message *message; /* a reference */
     uint64_t group_id;       /* to a member of this group only; 0: to all that match */
     uint64_t except;         /* not to this subscription_id */
+    unsigned hidden;         /* from so many members of the group, as they may not see it */
     uint64_t publisher_hash;
 };
 
@@ -111,7 +113,11 @@ struct shard {
     struct transport_scratch scratch;  /* of what a transport has decoded */
     struct image image;                /* of the message that is being delivered to many */
     const struct password_file *users; /* as of this turn; NULL: none are asked for */
-    uint64_t users_generation; /* node->users_generation that connections were held against */
+    uint64_t users_generation;    /* node->users_generation that connections were held against */
+    struct acl_file *acl;         /* as of this turn; NULL: there is none */
+    uint64_t acl_generation;      /* of it, or of one before */
+    uint64_t acl_bytes;           /* of views and clients' own rules; <= memory_share */
+    struct acl_picked acl_picked; /* scratch (conn/access.c) */
     _Atomic(struct inquiry *) answers; /* the last one first; put there by login_answer() */
 
     struct post post; /* mail to and from the other shards */
@@ -126,8 +132,8 @@ extern _Thread_local struct shard *shard_self; /* of the running thread */
 /* To be called first in whatever the kernel or another thread sets off. */
 void shard_enter(struct shard *s);
 
-/* Takes up what main may have replaced: config, users. What they were may be gone whenever the
- * shard has passed a quiescent point. */
+/* Takes up what main may have replaced: config, users, rules. What they were may be gone whenever
+ * the shard has passed a quiescent point. */
 void shard_look(struct shard *s);
 
 /* Accepts on the socket from now on, as that listener, which is the next one; before the shard
@@ -152,6 +158,10 @@ static inline void shard_count(struct shard *s, enum metric metric)
  * reference. */
 void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                uint64_t publisher_hash);
+
+/* The same, of a message that was hidden from so many of the group's members. */
+void shard_due_again(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
+                     uint64_t publisher_hash, unsigned hidden);
 
 /* Is there so much mail waiting that publishers have to wait? */
 static inline bool shard_congested(const struct shard *s)

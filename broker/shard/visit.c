@@ -24,12 +24,14 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_DELIVER_SHARED] = publish_on_deliver_shared,
 };
 
-/* What the owner does once a turn, as far as a delivery depends on it. The configuration is one
- * that the visitor may use until its own turn ends. */
+/* What the owner does once a turn, as far as a delivery depends on it. The configuration and the
+ * rules are those that the visitor may use until its own turn ends. */
 static void look_around(const struct shard *s, struct shard *to)
 {
     to->now_ms = s->now_ms;
     to->config = s->config;
+    to->acl_generation = s->acl_generation;
+    to->acl = s->acl;
     to->memory_full = s->memory_full;
     to->memory_share = s->memory_share;
 }

@@ -13,6 +13,7 @@ GAUGE(retained,              counters_now(&node->retained),       "retained mess
 GAUGE(filters,               index_filter_count(node->index),     "topic filters that somebody is subscribed to")
 GAUGE(index_bytes,           index_bytes(node->index),            "memory of the subscription index")
 GAUGE(message_memory_bytes,  message_memory(),                    "memory of messages, wherever they are")
+GAUGE(acl_bytes,             counters_now(&node->acl_bytes),      "memory of the lists of rules that concern each client, and of clients' own rules")
 
 TOTAL(io_turns,              counters_io(node, IO_TURNS),               "waits for the kernel that came back")
 TOTAL(io_submission_full,    counters_io(node, IO_SUBMISSION_FULL),     "times that the submission queue was full")

@@ -74,7 +74,8 @@ DROP(shared_refused,                     "a shared subscription's member answere
 DROP(shared_no_member,                   "a shared subscription's last member went before delivery")
 DROP(message_memory,                     "QoS 0 from a publisher: message_memory_max was reached")
 DROP(refused,                            "QoS 1, 2 from a publisher: refused with a reason code or by closing")
-DROP(not_allowed,                        "QoS 0 from a publisher, or any before 5.0, to a topic that clients may not publish to")
+DROP(not_allowed,                        "QoS 0 from a publisher, any before 5.0, or a will, to a topic that the client may not publish to")
+DROP(hidden,                             "the subscriber may not get messages of that topic (any longer)")
 DROP(no_memory,                          "the system had no memory for the delivery")
 DROP(will_shutdown,                      "wills that were due when the broker was ending")
 #undef COUNTER

@@ -104,6 +104,14 @@ KEY(auth, failures_per_minute, UINT(0, 1000000), "20", "passwords", LIVE,
     "is. 0: any number.")
 END(auth)
 
+GROUP(acl)
+KEY(acl, file, TEXT(4095), "", "", AT_START,
+    "File of rules: who may publish, and subscribe to what (docs/authorization.md). What no rule is about is denied, unless "
+    "the file says otherwise. Read again when it changes, and at a reload; the rules are in force at once, also for clients "
+    "that are connected, and for messages that wait for them. A file with a mistake leaves the former in force. Empty: "
+    "clients may publish and subscribe to everything but $SYS/…, unless they have rules of their own.")
+END(acl)
+
 GROUP(tls)
 KEY(tls, ticket_keys, TEXT(4095), "", "", AT_START,
     "File with 1 to 4 keys, one a line, each 64 hexadecimal digits or more, that the tickets of TLS resumption are sealed "
