@@ -6,7 +6,8 @@
  * Owner: a `struct acl` is whose it was made for: a client's own rules, which its token or a server
  * brought (acl_json.h; login_user.acl). It never changes. Memory: one block, acl_bytes().
  * A `struct acl_list` borrows rules from anywhere; made on the stack.
- * Cost: two nanoseconds for a rule that is about something else altogether (bench_parts).
+ * Cost: one or two nanoseconds for a rule that is about something else altogether (bench_parts
+ * acl).
  */
 #pragma once
 

@@ -11,7 +11,7 @@
  * subscriptions may be hidden from it is found out once for each file (session->acl_seen), so that
  * a delivery to who sees everything costs a comparison.
  *
- * Owner: the connection's shard. Memory: 24 bytes and 4 for each rule of a view, counted in
+ * Owner: the connection's shard. Memory: 16 bytes and 4 for each rule of a view, counted in
  * shard->acl_bytes; at the bound (memory_share) no view is kept, and the rules are looked up for
  * each question. Without memory for that, nothing is allowed.
  */

@@ -223,6 +223,21 @@ def hidden_topics_are_kept_from_wider_filters(b, qos):
 
 
 @test(only='dunlin')
+def wider_filter_hides_what_it_has_to_also_later(b):
+    """A session that saw all it subscribed to, and has been sent something, subscribes to more."""
+    other, _ = house(b, 'allow publish #\ndeny subscribe home/lock\nallow subscribe home/#\n')
+    p, c = other.connected(), other.connected()
+    c.subscribe('home/light')
+    p.publish('home/light', b'1', qos=1)
+    c.expect_message('home/light', b'1')
+    c.subscribe('home/#')
+    for topic in 'home/lock', 'home/light':
+        p.publish(topic, b'2', qos=1)
+    c.expect_message('home/light', b'2')
+    c.expect_nothing()
+
+
+@test(only='dunlin')
 def shared_message_goes_to_a_member_who_may_see_it(b):
     other, _ = house(b, 'allow publish #\ndeny client=blind subscribe s/1\nallow subscribe s/#\n')
     blind, sees, p = other.connected('blind'), other.connected('sees'), other.connected()
@@ -307,9 +322,12 @@ def session_is_judged_by_who_has_it(b):
     """What one user's connection was granted is not the next one's."""
     other, _ = house(b, 'allow user=alice all #\nallow publish #\n', users=('alice', 'bob'))
     how = {'clean_start': False, 'props': {'session_expiry_interval': 300}}
-    user(other, 'alice', 'shared-id', **how).subscribe('secret')
+    c, p = user(other, 'alice', 'shared-id', **how), other.connected()
+    c.subscribe('secret')
+    p.publish('secret', b'for alice', qos=1)
+    c.expect_message('secret', b'for alice')
     c = user(other, 'bob', 'shared-id', **how)
-    other.connected().publish('secret', b'x', qos=1)
+    p.publish('secret', b'x', qos=1)
     c.expect_nothing()
     other.wait_counter('drop_hidden', 1)
 
@@ -384,3 +402,73 @@ def mosquitto_clients_are_judged(b, version):
     refusal = other.run('mosquitto_sub', *common, '-u', 'alice', '-t', 'm/#', '-C', '1')
     said, _ = refusal.communicate(timeout=10 * Launch.slow)
     equal('denied' in said, True, said)
+
+
+@test(only='dunlin', each=[(1,), (90000,)])
+def views_that_find_no_room_are_not_kept(b, rules):
+    """The rules count all the same."""
+    lines = ''.join(f'deny publish no/{i}\n' for i in range(rules))
+    other, _ = house(b, f'{lines}deny client=other all #\nallow publish yes\n',
+                     limits__message_memory_max='2 MiB', limits__packet_bytes_max='100000')
+    clients = [other.connected(f'room-{i}') for i in range(4)]
+    for c in clients:
+        c.publish('yes', b'', qos=1)
+        c.publish(f'no/{rules - 1}', b'', qos=1, expect=(NO,))
+    held = other.counters('acl_bytes')['acl_bytes']
+    equal(held, 0 if rules > 1 else 4 * (16 + 2 * 4), held)
+
+
+# ---- Coming from Mosquitto
+
+THEIRS = '''# theirs
+topic read public/#
+topic deny public/secret
+user alice
+topic home/#
+topic write say "hello"
+topic deny home/lock
+user bob the builder
+topic read home/+
+pattern write from/%c/#
+pattern readwrite of/%u
+pattern readwrite ${x}
+topic nonsense a b
+'''
+
+
+def converted(text, *expected):
+    tool = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'tools', 'mosquitto-acl')
+    run = subprocess.run([tool], input=text, capture_output=True, text=True, check=False, timeout=10 * Launch.slow)
+    told = [line for line in run.stderr.splitlines() if line.startswith('stdin:')]
+    equal(told, list(expected))
+    equal(run.returncode, 1 if expected else 0)
+    return run.stdout
+
+
+@test(only='dunlin')
+def mosquittos_rules_are_converted(b):
+    text = converted(THEIRS, 'stdin:12: left out: the topic has ${ in it, which would be a name',
+                     "stdin:13: left out: 'nonsense' is not one of read, write, readwrite, deny")
+    equal(text.splitlines(), [
+        'deny  anonymous all public/secret', 'allow anonymous subscribe public/#', '',
+        'deny  user=alice all home/lock', 'allow user=alice all home/#', 'allow user=alice publish "say \\"hello\\""', '',
+        'allow user="bob the builder" subscribe home/+', '',
+        'allow publish from/${clientid}/#', 'allow all of/${username}', '',
+        'default deny'])
+    other, _ = house(b, text, users=('alice', 'bob the builder'))
+    alice, bob, nobody = (user(other, 'alice', 'a'), user(other, 'bob the builder', 'b'), other.connected('n'))
+    for c, topic, code in ((alice, 'home/x', 0), (alice, 'home/lock', NO), (alice, 'say "hello"', 0), (alice, 'of/alice', 0),
+                           (bob, 'home/x', NO), (bob, 'from/b/x', 0), (bob, 'of/alice', NO), (nobody, 'from/n', 0), (nobody, 'of/', NO)):
+        c.publish(topic, b'', qos=1, expect=(NO,) if code else (0, 0x10))
+    nobody.subscribe('public/#', 'public/secret', 'home/x', expect=(0, NO, NO))
+    bob.subscribe('home/+', 'home/lock', expect=(0, 0))
+
+
+@test(only='dunlin', each=[(line,) for line in ('topic a#', 'topic read $share/g/a', 'user', 'usr x', 'topic', 'topic read +x',
+                                                'pattern read %c+/#')])
+def what_cannot_be_converted_is_told(b, line):
+    run = subprocess.run([os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'tools', 'mosquitto-acl')],
+                         input=f'{line}\n', capture_output=True, text=True, check=False, timeout=10 * Launch.slow)
+    equal(run.returncode, 1, run)
+    equal(run.stdout, 'default deny\n')
+    equal(run.stderr.startswith('stdin:1: left out: '), True, run.stderr)
