@@ -20,12 +20,14 @@
 
 #include "broker/admin/admin.h"
 #include "broker/auth/passwd_command.h"
+#include "broker/bans.h"
 #include "broker/certificates.h"
 #include "broker/config/config.h"
 #include "broker/config/options.h"
 #include "broker/config/usable.h"
 #include "broker/counters.h"
 #include "broker/data_dir.h"
+#include "broker/guard/ban_command.h"
 #include "broker/listen.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
@@ -60,6 +62,7 @@ struct broker {
     struct users users;
     struct admin admin;
     struct permissions permissions;
+    struct bans bans;
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -132,6 +135,7 @@ static void reload(struct broker *b)
     certificates_refresh(&b->certificates, b->node, true);
     users_refresh(&b->users, b->node, true);
     permissions_refresh(&b->permissions, b->node, true);
+    bans_refresh(&b->bans, b->node, true);
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -229,7 +233,8 @@ static bool start(struct broker *b)
     if (!listen_open(&b->sockets, b->node, b->config) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
-        !permissions_open(&b->permissions, b->node, b->config->acl.file) || !start_shards(b) ||
+        !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
+        !bans_open(&b->bans, b->node, b->config->auth.ban_file) || !start_shards(b) ||
         !admin_start(&b->admin, b->node, b->config->admin.listen)) {
         return false;
     }
@@ -261,7 +266,8 @@ static int wait_for_signal(const struct broker *b, const sigset_t *signals)
 {
     const struct timespec poll = {.tv_sec = CERTIFICATES_POLL_MS / 1000};
     const bool forever = !certificates_are_needed(&b->certificates) &&
-                         !users_are_needed(&b->users) && !permissions_are_needed(&b->permissions);
+                         !users_are_needed(&b->users) && !permissions_are_needed(&b->permissions) &&
+                         !bans_are_needed(&b->bans);
     int signal_number;
     do {
         signal_number = forever ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &poll);
@@ -278,6 +284,7 @@ static void serve_signals(struct broker *b, const sigset_t *signals)
             certificates_refresh(&b->certificates, b->node, false);
             users_refresh(&b->users, b->node, false);
             permissions_refresh(&b->permissions, b->node, false);
+            bans_refresh(&b->bans, b->node, false);
             break;
         case SIGHUP:
             reload(b);
@@ -327,6 +334,7 @@ static void end(struct broker *b)
     admin_stop(&b->admin); /* until here it says that we are ending */
     users_close(&b->users, b->node);
     permissions_close(&b->permissions, b->node);
+    bans_close(&b->bans, b->node);
     node_destroy(b->node);
     listen_close(&b->sockets);
     certificates_close(&b->certificates);
@@ -388,6 +396,9 @@ int main(int argc, char **argv)
 {
     if (argc > 1 && strcmp(argv[1], "passwd") == 0) {
         return passwd_command(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "ban") == 0) {
+        return ban_command(argc - 1, argv + 1);
     }
     struct broker b = {.data_dir = {.lock_fd = -1}};
     struct config_error error = {0};

@@ -7,6 +7,8 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/life.h"
+#include "broker/guard/address_rate.h"
+#include "broker/guard/pace.h"
 #include "broker/message.h"
 #include "broker/route/deliver.h"
 #include "broker/route/match_cache.h"
@@ -54,6 +56,7 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     s->retained = retained_create();
     s->match_cache = match_cache_create();
     match_init(&s->match);
+    pace_init(s);
     if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
         return IO_FAILED;
     }
@@ -81,6 +84,10 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
     node->clock_ms = conf->clock_ms;
     node->listeners = calloc(CONFIG_LISTENERS_MAX, sizeof *node->listeners);
     if (node->listeners == NULL) {
+        goto out;
+    }
+    node->arrivals_by_address = address_rate_create(node->seed);
+    if (node->arrivals_by_address == NULL) {
         goto out;
     }
     atomic_init(&node->config, conf->config);
@@ -167,6 +174,7 @@ static void shard_destroy(struct shard *s)
     transport_scratch_fini(&s->scratch);
     deliver_fini(s);
     acl_picked_fini(&s->acl_picked);
+    free(s->flapping);
     table_fini(&s->sessions);
     table_fini(&s->filters);
     table_fini(&s->subscriptions);
@@ -199,6 +207,7 @@ void node_destroy(struct node *node)
         listener_fini(&node->listeners[i]);
     }
     free(node->listeners);
+    address_rate_destroy(node->arrivals_by_address);
     index_destroy(node->index);
     quiescence_destroy(node->quiescence);
     free(node);

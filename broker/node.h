@@ -19,6 +19,8 @@
     64u /* of the client identifiers; each belongs to one shard (design: a session's home) */
 
 struct acl_file;
+struct address_rate;
+struct ban_list;
 struct config;
 struct gate;
 struct listener;
@@ -33,6 +35,7 @@ struct node {
     uint64_t seed;                 /* of the tables that clients choose the keys of; random */
     struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
     uint64_t (*clock_ms)(void);    /* monotonic */
+    struct address_rate *arrivals_by_address;
     uint8_t partition_shard[PARTITIONS];
 
     /* Written by main (release), read by the shards once a turn (acquire). */
@@ -41,6 +44,8 @@ struct node {
     _Atomic uint64_t users_generation;     /* counts the above, after it */
     _Atomic(struct acl_file *) acl;        /* NULL: what clients may do is not limited */
     _Atomic uint64_t acl_generation;       /* counts the above, after it; 0: there was none */
+    _Atomic(struct ban_list *) bans;       /* NULL: nobody is banned */
+    _Atomic uint64_t bans_generation;      /* counts the above, after it */
     _Atomic bool ending;                   /* shards say goodbye to their clients and stop */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
@@ -56,6 +61,7 @@ struct node {
     _Alignas(64) _Atomic int64_t handshakes;  /* connections that are at one */
     _Alignas(64) _Atomic int64_t clients;     /* CONNECT accepted */
     _Alignas(64) _Atomic int64_t sessions;
+    _Alignas(64) _Atomic uint64_t arrivals; /* of connections; as in guard/rate.h */
     _Alignas(64) _Atomic int64_t retained;
     _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
 };

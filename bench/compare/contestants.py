@@ -27,6 +27,7 @@ MOSQUITTO_LISTENER = {
            'keyfile {key}\n',
 }
 DUNLIN_SETTINGS = {
+    'limits.connections_per_second_per_address': 0,  # all come from one
     'limits.packet_bytes_max': 4 << 20,
     'limits.subscriptions_per_session_max': 1000000,
     'limits.output_bytes_max': 64 << 20,

@@ -24,8 +24,7 @@ static bool parse_bits(const char *text, unsigned max, unsigned *bits)
     return sum <= max;
 }
 
-/* The same address with all that does not count set to 0. */
-static struct in6_addr cut(struct in6_addr address, unsigned bits)
+struct in6_addr address_range_cut(struct in6_addr address, unsigned bits)
 {
     for (unsigned i = 0; i < 16; i++) {
         const unsigned before = i * 8;
@@ -60,7 +59,7 @@ static const char *parse_one(struct address_range *range, const char *text)
         return "behind a slash there has to be a number of bits, up to 32, for IPv6 up to 128";
     }
     range->bits = (uint8_t)(bits + before);
-    range->address = cut(address, range->bits);
+    range->address = address_range_cut(address, range->bits);
     if (memcmp(&range->address, &address, sizeof address) != 0) {
         return "an address in it has bits set behind those that count, as in 10.0.0.1/8; write "
                "10.0.0.0/8, or 10.0.0.1 for that one alone";
@@ -92,7 +91,7 @@ const char *address_ranges_parse(struct address_ranges *out, const char *text)
 bool address_ranges_have(const struct address_ranges *r, const struct in6_addr *address)
 {
     for (unsigned i = 0; i < r->count; i++) {
-        const struct in6_addr same = cut(*address, r->all[i].bits);
+        const struct in6_addr same = address_range_cut(*address, r->all[i].bits);
         if (memcmp(&same, &r->all[i].address, sizeof same) == 0) {
             return true;
         }

@@ -26,5 +26,8 @@ struct address_ranges {
 /* NULL: *out is written. Otherwise what is wrong and what would be right; a constant text. */
 NODISCARD const char *address_ranges_parse(struct address_ranges *out, const char *text);
 
+/* The same address with all that does not count set to 0. */
+struct in6_addr address_range_cut(struct in6_addr address, unsigned bits);
+
 /* address: IPv4 mapped. */
 bool address_ranges_have(const struct address_ranges *r, const struct in6_addr *address);

@@ -107,9 +107,13 @@ struct config_limits {
     uint32_t connect_timeout_s;   /* from the accept, or the handshake's end, to a whole CONNECT */
     uint32_t handshake_timeout_s; /* of PROXY, TLS, and WebSocket together */
     uint32_t handshakes_max;      /* at a time */
-    uint32_t packet_bytes_max;    /* 128..268435460, fixed header included */
-    uint32_t receive_maximum;     /* 1..65535: QoS 1 and 2 from a client, not yet acknowledged */
-    uint32_t inflight_max;        /* 1..65535: the same towards a client */
+    uint32_t connections_per_second;             /* of the node; 0: any number */
+    uint32_t connections_per_second_per_address; /* likewise */
+    uint32_t publish_messages_per_second;        /* of each client; likewise */
+    uint64_t publish_bytes_per_second;           /* likewise */
+    uint32_t packet_bytes_max;                   /* 128..268435460, fixed header included */
+    uint32_t receive_maximum; /* 1..65535: QoS 1 and 2 from a client, not yet acknowledged */
+    uint32_t inflight_max;    /* 1..65535: the same towards a client */
     uint32_t session_queue_messages_max;
     uint64_t session_queue_bytes_max;
     enum config_queue_full session_queue_full;
@@ -131,9 +135,12 @@ struct config_shared_subscriptions {
 };
 
 struct config_auth {
-    char *methods;                /* auth_methods_parse() takes it */
-    char *password_file;          /* "": none */
-    uint32_t failures_per_minute; /* 0: any number */
+    char *methods;                         /* auth_methods_parse() takes it */
+    char *password_file;                   /* "": none */
+    uint32_t failures_per_minute;          /* 0: any number */
+    char *ban_file;                        /* "": none */
+    uint32_t flapping_connects_per_minute; /* 0: any number */
+    uint32_t flapping_ban_s;
 };
 
 struct config_acl {

@@ -34,6 +34,7 @@ struct alias_in;
 struct alias_out;
 struct delivery;
 struct message;
+struct publish_rate;
 struct session;
 struct shard;
 struct transport;
@@ -49,6 +50,7 @@ enum conn_blocked {
     BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
     BLOCKED_MOVE = 32,     /* it is to move, and its handshake's end is not sent yet */
     BLOCKED_LOGIN = 64,    /* it is being found out who it is */
+    BLOCKED_RATE = 128,    /* it has published more than it may in a second */
 };
 
 struct conn_link {
@@ -69,10 +71,10 @@ struct conn {
     struct session *session; /* borrowed; NULL unless CONNECTED */
     struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread, in_handshake;
 
-    uint8_t phase;   /* enum conn_phase */
-    uint8_t blocked; /* enum conn_blocked, or'ed */
-    uint8_t version; /* enum mqtt_version; UNKNOWN before CONNECT */
-    uint8_t doom;    /* a reason code: to be closed with it when next looked at; 0: no */
+    uint16_t blocked; /* enum conn_blocked, or'ed */
+    uint8_t phase;    /* enum conn_phase */
+    uint8_t version;  /* enum mqtt_version; UNKNOWN before CONNECT */
+    uint8_t doom;     /* a reason code: to be closed with it when next looked at; 0: no */
     bool doomed;
     bool receiving;   /* io_receive_start() is in force */
     bool sending;     /* an io_send() is under way */
@@ -82,6 +84,7 @@ struct conn {
     bool goodbye;     /* the transport has been closed from our side */
     bool handshaking; /* counted in node->handshakes, and in one of the lists of handshakes */
     bool hello_waits; /* which one: it is our turn, not the client's */
+    bool admitted;    /* guard_admits() has said so */
     bool local;       /* by a Unix socket: it has no address */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards, or the gate, owe and that point here */
@@ -119,6 +122,7 @@ struct conn {
     uint32_t keep_alive_ms; /* one and a half times; 0: off */
     uint64_t last_packet_ms;
     uint64_t stalled_ms;           /* since when BLOCKED_ROOM */
+    struct publish_rate *rate;     /* NULL: it has published nothing that was counted */
     struct alias_in *aliases_in;   /* topics by the client's aliases; NULL: none yet */
     struct alias_out *aliases_out; /* ours */
 };

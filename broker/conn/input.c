@@ -10,6 +10,8 @@
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
 #include "broker/conn/wire.h"
+#include "broker/guard/guard.h"
+#include "broker/guard/publish_rate.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/session/replay.h"
@@ -86,7 +88,8 @@ static bool must_wait(struct conn *c, const struct mqtt_packet *packet)
         shard_count(s, METRIC_publish_stalled);
         return true;
     }
-    return false;
+    return packet->type == MQTT_PUBLISH && publish_rate_is_set(s) &&
+           publish_rate_is_over(c, &packet->publish);
 }
 
 /* ---- packets */
@@ -147,9 +150,11 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet)
     if (must_wait(c, packet)) {
         return STEP_STOP;
     }
-    if (c->phase == CONN_AWAIT_CONNECT && packet->type == MQTT_CONNECT &&
-        !login_is_settled(c, &packet->connect)) {
-        return STEP_STOP; /* until its verdict */
+    if (c->phase == CONN_AWAIT_CONNECT && packet->type == MQTT_CONNECT) {
+        guard_judge(c, &packet->connect);
+        if (!login_is_settled(c, &packet->connect)) {
+            return STEP_STOP; /* until its verdict */
+        }
     }
     shard_count(c->shard, METRIC_packets_received);
     packet_fn *const handler = handlers[c->phase][packet->type];
@@ -285,6 +290,12 @@ static void discard(struct conn *c, size_t len)
     }
 }
 
+/* While it is blocked up to some bytes may wait; but what is over its rate waits in the client. */
+static bool wants_input(const struct conn *c)
+{
+    return c->blocked == 0 || (c->in_len < WAITING_BYTES_MAX && (c->blocked & BLOCKED_RATE) == 0);
+}
+
 /* Reads on, or not: one receive at a time before CONNECT, so that the connection can move at once.
  */
 void input_read_on(struct conn *c)
@@ -295,10 +306,10 @@ void input_read_on(struct conn *c)
     }
     if (c->phase == CONN_AWAIT_CONNECT) {
         io_receive_once(io, &c->socket);
-    } else if (c->receiving && c->blocked != 0 && c->in_len >= WAITING_BYTES_MAX) {
+    } else if (c->receiving && !wants_input(c)) {
         c->receiving = false;
         io_receive_stop(io, &c->socket);
-    } else if (!c->receiving && (c->blocked == 0 || c->in_len < WAITING_BYTES_MAX)) {
+    } else if (!c->receiving && wants_input(c)) {
         c->receiving = true;
         io_receive_start(io, &c->socket);
     }
@@ -343,7 +354,7 @@ bool input_resume(struct conn *c)
         conn_close(c, c->doom, SESSION_WILL_PUBLISH);
         return true;
     }
-    c->blocked &= (uint8_t)~BLOCKED_TURN;
+    c->blocked &= (uint16_t)~BLOCKED_TURN;
     if (is_open(c) && c->blocked == 0 && c->in_len > 0 && c->in_len >= c->in_wanted) {
         const struct consumed done = consume(c, c->in, c->in_len);
         if (done.move) {
@@ -368,7 +379,7 @@ bool input_resume(struct conn *c)
 
 void input_unblock(struct conn *c, unsigned why)
 {
-    c->blocked &= (uint8_t)~why;
+    c->blocked &= (uint16_t)~why;
     if (c->blocked == 0) {
         conn_list_add(&c->shard->ready, c, CONN_READY);
     }

@@ -14,6 +14,9 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/wire.h"
+#include "broker/guard/guard.h"
+#include "broker/guard/pace.h"
+#include "broker/guard/publish_rate.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/session/replay.h"
@@ -109,6 +112,7 @@ static void accepted(void *context, unsigned listener, int fd)
     struct shard *s = context;
     shard_enter(s);
     shard_count(s, METRIC_connections_accepted);
+    pace_accepted(s, listener);
 
     const int64_t held = count_connection(s, listener, 1);
     const int64_t most = (int64_t)s->config->limits.connections_max + REFUSED_AT_A_TIME;
@@ -123,7 +127,8 @@ static void accepted(void *context, unsigned listener, int fd)
         close(fd);
         return;
     }
-    if (!read_address(c, fd) || !wire_open(c)) {
+    const bool true_address = !s->node->listeners[listener].proxy;
+    if (!read_address(c, fd) || (true_address && !guard_admits(c)) || !wire_open(c)) {
         finish(c);
         return;
     }
@@ -166,6 +171,7 @@ static void conn_free(struct conn *c)
     alias_fini(c);
     input_forget(c);
     access_forget(c);
+    publish_rate_forget(c);
     login_forget(c);
     free(c);
 }
@@ -216,6 +222,7 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
     c->local = a->local;
     c->address = a->address;
     c->port = a->port;
+    c->admitted = true;
     c->transport = a->transport;
     wheel_set(s->wheel, &c->timer, a->connect_by_ms);
     input_received(c, a->data, a->len); /* it is at home: it stays */
@@ -440,7 +447,7 @@ bool conn_flush_at_once(struct conn *c)
 static void check_keep_alive(struct conn *c, uint64_t now_ms)
 {
     struct shard *s = c->shard;
-    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN)) != 0) {
+    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_RATE)) != 0) {
         c->last_packet_ms = now_ms; /* it is we who do not read */
     }
     const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;

@@ -11,6 +11,7 @@
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
 #include "broker/conn/publishable.h"
+#include "broker/guard/guard.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/message.h"
@@ -96,7 +97,8 @@ static enum mqtt_reason check(const struct conn *c, const struct mqtt_connect *m
         listener_is_over(&node->listeners[c->listener], 0)) {
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
-    return check_will(s, m);
+    const enum mqtt_reason reason = check_will(s, m);
+    return reason == MQTT_REASON_SUCCESS ? guard_judge_user(c, m) : reason;
 }
 
 /* ---- what the client and the server ask of each other */

@@ -5,6 +5,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/guard/guard.h"
 #include "broker/log/log.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -144,14 +145,17 @@ static void account(struct conn *c)
     c->wire_bytes = bytes;
 }
 
-static void take_address(struct conn *c)
+/* false: who it turns out to be is not let in. */
+static bool take_address(struct conn *c)
 {
     const struct transport_peer *peer = transport_peer(c->transport);
-    if (peer->told && c->handshaking) {
-        c->local = false;
-        c->address = peer->address;
-        c->port = peer->port;
+    if (!peer->told || c->admitted) {
+        return true;
     }
+    c->local = false;
+    c->address = peer->address;
+    c->port = peer->port;
+    return guard_admits(c);
 }
 
 static void opened(struct conn *c)
@@ -181,13 +185,16 @@ static void failed(struct conn *c)
 static void go_on(struct conn *c, enum transport_step step)
 {
     const struct transport_scratch *scratch = &c->shard->scratch;
+    if (!take_address(c)) {
+        handshake_over(c);
+        conn_abort(c);
+        return;
+    }
     if (step == TRANSPORT_COSTLY) {
-        take_address(c);
         shard_count(c->shard, METRIC_handshakes_deferred);
         set_turn(c, true);
         return;
     }
-    take_address(c);
     account(c);
     if (wire_is_busy(c)) {
         conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
@@ -242,7 +249,7 @@ static void pace(struct shard *s)
     s->tls_paused = paused;
     for (unsigned i = 0; i < s->listener_count; i++) {
         if (s->node->listeners[i].url.tls) {
-            shard_pause(s, i, paused);
+            shard_pause(s, i, PAUSED_HELLOS, paused);
         }
     }
 }

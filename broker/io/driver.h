@@ -13,6 +13,7 @@
 struct io_driver {
     void (*destroy)(struct io *io);
     void (*listen)(struct io *io, unsigned listener, int listen_fd);
+    void (*listen_once)(struct io *io, unsigned listener, int listen_fd);
     void (*listen_stop)(struct io *io, unsigned listener);
     void (*attach)(struct io *io, struct io_socket *s, int fd);
     int (*detach)(struct io *io, struct io_socket *s);

@@ -42,6 +42,13 @@ void io_listen(struct io *io, unsigned listener, int listen_fd)
     io->driver->listen(io, listener, listen_fd);
 }
 
+void io_listen_once(struct io *io, unsigned listener, int listen_fd)
+{
+    assert(listener < IO_LISTENERS);
+
+    io->driver->listen_once(io, listener, listen_fd);
+}
+
 void io_listen_stop(struct io *io, unsigned listener)
 {
     assert(listener < IO_LISTENERS);

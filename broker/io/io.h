@@ -103,6 +103,10 @@ void io_destroy(struct io *io);
 void io_listen(struct io *io, unsigned listener, int listen_fd);
 void io_listen_stop(struct io *io, unsigned listener); /* a few accepted() may still come */
 
+/* The same for one connection, where io_listen() takes all that wait before the first of them is
+ * known here: the next accepted(), of whatever was asked for, stops the listener. */
+void io_listen_once(struct io *io, unsigned listener, int listen_fd);
+
 void io_attach(struct io *io, struct io_socket *s, int fd); /* fd is io's from here on */
 
 /* Takes the descriptor (s->fd until then) out again, to be attached to another io: 0. Only while

@@ -435,6 +435,7 @@ static void destroy(struct io *io)
 static const struct io_driver driver = {
     .destroy = destroy,
     .listen = uring_listen,
+    .listen_once = uring_listen_once,
     .listen_stop = uring_listen_stop,
     .attach = uring_attach,
     .detach = uring_detach,

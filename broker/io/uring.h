@@ -47,6 +47,7 @@ enum uring_number {
 struct uring_listener {
     int fd;
     bool wanted;     /* between io_listen() and io_listen_stop() */
+    bool once;       /* for a single connection */
     bool under_way;  /* an accept is with the kernel */
     bool stale;      /* …and was asked to stop */
     bool cancelling; /* so is a cancellation of it */
@@ -104,6 +105,7 @@ void uring_hand_over(struct uring *u);
 
 /* ---- uring_accept.c */
 void uring_listen(struct io *io, unsigned listener, int listen_fd);
+void uring_listen_once(struct io *io, unsigned listener, int listen_fd);
 void uring_listen_stop(struct io *io, unsigned listener);
 void uring_accept_complete(struct uring *u, enum uring_number number, unsigned listener,
                            const struct io_uring_cqe *cqe);

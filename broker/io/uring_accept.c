@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * uring_accept: one multishot accept for each listener. It may end by itself at any time and is
- * then armed again; when the process is out of descriptors or memory, after a pause, so that a
- * connection which cannot be taken does not keep the shard busy.
+ * uring_accept: one multishot accept for each listener, or one for a single connection. It may end
+ * by itself at any time and is then armed again; when the process is out of descriptors or memory,
+ * after a pause, so that a connection which cannot be taken does not keep the shard busy.
  */
 #include <assert.h>
 #include <errno.h>
@@ -18,7 +18,11 @@ static void arm(struct uring *u, unsigned listener)
         return;
     }
     struct io_uring_sqe *const sqe = uring_sqe(u);
-    io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (l->once) {
+        io_uring_prep_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    } else {
+        io_uring_prep_multishot_accept(sqe, l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    }
     io_uring_sqe_set_data64(sqe, uring_number_tag(URING_ACCEPT, listener));
     l->under_way = true;
     l->stale = false;
@@ -38,7 +42,7 @@ static void cancel(struct uring *u, unsigned listener)
     u->under_way++;
 }
 
-void uring_listen(struct io *io, unsigned listener, int listen_fd)
+static void listen_as(struct io *io, unsigned listener, int listen_fd, bool once)
 {
     struct uring *const u = uring_of(io);
     struct uring_listener *const l = &u->listeners[listener];
@@ -46,7 +50,18 @@ void uring_listen(struct io *io, unsigned listener, int listen_fd)
 
     l->fd = listen_fd;
     l->wanted = true;
+    l->once = once;
     arm(u, listener); /* or later, when the one that was stopped has ended */
+}
+
+void uring_listen(struct io *io, unsigned listener, int listen_fd)
+{
+    listen_as(io, listener, listen_fd, false);
+}
+
+void uring_listen_once(struct io *io, unsigned listener, int listen_fd)
+{
+    listen_as(io, listener, listen_fd, true);
 }
 
 void uring_listen_stop(struct io *io, unsigned listener)
@@ -105,6 +120,7 @@ static void on_accept(struct uring *u, unsigned listener, const struct io_uring_
         l->under_way = l->stale = false;
     }
     if (cqe->res >= 0) {
+        l->wanted = l->wanted && !l->once;
         arm(u, listener);
         u->io.handlers->accepted(u->io.context, listener, cqe->res);
     } else if (was_stale || is_of_the_connection(-cqe->res)) {

@@ -7,6 +7,8 @@
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
 #include "broker/conn/wire.h"
+#include "broker/guard/guard.h"
+#include "broker/guard/pace.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
@@ -79,7 +81,7 @@ static void say_goodbye(struct shard *s)
     s->ending = true;
     s->ending_by_ms = s->now_ms + ENDING_MS;
     for (unsigned i = 0; i < s->listener_count; i++) {
-        shard_pause(s, i, true);
+        shard_pause(s, i, PAUSED_ENDING, true);
     }
     for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
         conn_close(c, MQTT_REASON_SERVER_SHUTTING_DOWN, SESSION_WILL_PUBLISH);
@@ -176,6 +178,8 @@ uint64_t loop_work(struct shard *s)
 {
     shard_enter(s);
     look_around(s);
+    pace_turn(s);
+    guard_turn(s);
     say_goodbye(s);
     login_turn(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);

@@ -30,6 +30,7 @@ void shard_look(struct shard *s)
     /* In this order: what is found out by newer rules is found out again, never the reverse. */
     s->acl_generation = atomic_load_explicit(&s->node->acl_generation, memory_order_acquire);
     s->acl = atomic_load_explicit(&s->node->acl, memory_order_acquire);
+    s->bans = atomic_load_explicit(&s->node->bans, memory_order_acquire);
 }
 
 static uint64_t rotated(uint64_t x, unsigned by)
@@ -80,23 +81,60 @@ void shard_due_again(struct shard *s, struct message *message, uint64_t group_id
     s->due_last = due;
 }
 
+/* ---- listeners */
+
+static void adjust(struct shard *s, unsigned listener)
+{
+    struct listening *const l = &s->listening[listener];
+    const bool wanted = l->paused == 0;
+    if (wanted == l->accepting) {
+        return;
+    }
+    l->accepting = wanted;
+    if (!wanted) {
+        io_listen_stop(s->io, listener);
+    } else if (s->paced) {
+        io_listen_once(s->io, listener, l->fd);
+    } else {
+        io_listen(s->io, listener, l->fd);
+    }
+}
+
 void shard_listen(struct shard *s, unsigned listener, int fd)
 {
     s->listening[listener] = (struct listening){.fd = fd};
     s->listener_count = listener + 1;
-    io_listen(s->io, listener, fd);
+    adjust(s, listener);
 }
 
-void shard_pause(struct shard *s, unsigned listener, bool paused)
+void shard_pause(struct shard *s, unsigned listener, enum shard_paused why, bool paused)
 {
     struct listening *const l = &s->listening[listener];
-    if (l->paused == paused) {
-        return;
+    l->paused = (uint8_t)(paused ? l->paused | why : l->paused & ~(unsigned)why);
+    adjust(s, listener);
+}
+
+void shard_accepted(struct shard *s, unsigned listener, bool over_rate)
+{
+    struct listening *const l = &s->listening[listener];
+    assert(s->paced);
+    l->accepting = false; /* whichever accept it was of: io.h */
+    if (over_rate) {
+        l->paused |= PAUSED_RATE;
     }
-    l->paused = paused;
-    if (paused) {
-        io_listen_stop(s->io, listener);
-    } else {
-        io_listen(s->io, listener, l->fd);
+    adjust(s, listener);
+}
+
+void shard_set_paced(struct shard *s, bool paced)
+{
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        if (s->listening[i].accepting) {
+            s->listening[i].accepting = false;
+            io_listen_stop(s->io, i);
+        }
+    }
+    s->paced = paced;
+    for (unsigned i = 0; i < s->listener_count; i++) {
+        adjust(s, i);
     }
 }

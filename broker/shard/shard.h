@@ -21,17 +21,19 @@
 #include "broker/node.h"
 #include "broker/shard/claim.h"
 #include "broker/shard/post.h"
+#include "broker/shard/wheel.h"
 #include "broker/table.h"
 #include "broker/transport/transport.h"
 
+struct ban_list;
 struct conn;
+struct flapping;
 struct inquiry;
 struct io;
 struct match_cache;
 struct message;
 struct password_file;
 struct retained;
-struct wheel;
 
 /* A FIFO of connections, through one of their links. */
 struct conn_list {
@@ -71,9 +73,12 @@ struct shard {
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
     struct listening {
         int fd;
-        bool paused;
+        uint8_t paused; /* enum shard_paused, or'ed */
+        bool accepting; /* as the io has it */
     } listening[CONFIG_LISTENERS_MAX];
     unsigned listener_count;
+    bool paced;                /* one connection is accepted at a time (guard/pace.h) */
+    struct timer accept_again; /* when there is room under connections_per_second again */
     unsigned hellos; /* in `costly` and `returning`; with many no TLS connection is accepted */
     bool tls_paused;
     bool memory_full; /* message_memory_max was reached when this turn began */
@@ -118,6 +123,9 @@ struct shard {
     uint64_t acl_generation;      /* of it, or of one before */
     uint64_t acl_bytes;           /* of views and clients' own rules; <= memory_share */
     struct acl_picked acl_picked; /* scratch (conn/access.c) */
+    const struct ban_list *bans;  /* as of this turn; NULL: nobody is banned */
+    uint64_t bans_generation;     /* node->bans_generation that connections were held against */
+    struct flapping *flapping;    /* NULL: nobody was looked after yet */
     _Atomic(struct inquiry *) answers; /* the last one first; put there by login_answer() */
 
     struct post post; /* mail to and from the other shards */
@@ -132,14 +140,21 @@ extern _Thread_local struct shard *shard_self; /* of the running thread */
 /* To be called first in whatever the kernel or another thread sets off. */
 void shard_enter(struct shard *s);
 
-/* Takes up what main may have replaced: config, users, rules. What they were may be gone whenever
- * the shard has passed a quiescent point. */
+/* Takes up what main may have replaced: config, users, rules, bans. What they were may be gone
+ * whenever the shard has passed a quiescent point. */
 void shard_look(struct shard *s);
 
 /* Accepts on the socket from now on, as that listener, which is the next one; before the shard
- * runs, or on its thread. Pausing leaves who comes in the kernel's backlog. */
+ * runs, or on its thread. Pausing, for whatever reason, leaves who comes in the kernel's backlog.
+ */
+enum shard_paused { PAUSED_HELLOS = 1, PAUSED_RATE = 2, PAUSED_ENDING = 4 };
 void shard_listen(struct shard *s, unsigned listener, int fd);
-void shard_pause(struct shard *s, unsigned listener, bool paused);
+void shard_pause(struct shard *s, unsigned listener, enum shard_paused why, bool paused);
+
+/* The one connection was accepted that a paced shard had asked for: for the next one now, or when
+ * PAUSED_RATE is over. */
+void shard_accepted(struct shard *s, unsigned listener, bool over_rate);
+void shard_set_paced(struct shard *s, bool paced);
 
 uint64_t shard_random(struct shard *s); /* xoshiro256**, seeded by the kernel; not for secrets */
 

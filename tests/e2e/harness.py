@@ -36,6 +36,9 @@ LOG_INTERVAL_S = 0.12
 PR_SET_PDEATHSIG = 1
 LIBC = ctypes.CDLL(None)
 
+# Ours always, unless a test says otherwise: all clients come from one address.
+OURS = {'limits.connections_per_second_per_address': 0}
+
 # Our settings that Mosquitto has under another name. A test that needs any other runs for us only.
 MOSQUITTO_SETTINGS = {
     'limits.keep_alive_max_s': 'max_keepalive',
@@ -203,7 +206,7 @@ class Broker:
         listeners = {f'listeners.{number}.{key}': value
                      for number, keys in enumerate(self.listeners.values(), 1)
                      for key, value in keys.items()}
-        for key, value in {**listeners, **self.settings}.items():
+        for key, value in {**OURS, **listeners, **self.settings}.items():
             command += ['--set', f'{key}={value}']
         return command + self.arguments
 

@@ -59,6 +59,7 @@ struct fake {
     uint64_t turn; /* that has begun last */
     bool woken;
     bool listening[IO_LISTENERS];
+    bool once[IO_LISTENERS];       /* for one connection */
     int fail_accept[IO_LISTENERS]; /* an errno; 0: none */
     struct waiting *waiting;
     size_t waiting_count, waiting_capacity;
@@ -277,6 +278,13 @@ static void fake_listen(struct io *io, unsigned listener, int listen_fd)
     assert(!fake_of(io)->listening[listener]);
 
     fake_of(io)->listening[listener] = true;
+    fake_of(io)->once[listener] = false;
+}
+
+static void fake_listen_once(struct io *io, unsigned listener, int listen_fd)
+{
+    fake_listen(io, listener, listen_fd);
+    fake_of(io)->once[listener] = true;
 }
 
 static void fake_listen_stop(struct io *io, unsigned listener)
@@ -426,6 +434,7 @@ static void accept_waiting(struct fake *f)
     for (size_t i = 0; i < now; i++) {
         const struct waiting w = f->waiting[i]; /* a handler may let others connect */
         if (f->listening[w.listener] && !refused[w.listener]) {
+            f->listening[w.listener] = !f->once[w.listener];
             f->io.handlers->accepted(f->io.context, w.listener, w.fd);
         } else {
             f->waiting[kept++] = w;
@@ -625,6 +634,7 @@ static void fake_destroy(struct io *io)
 static const struct io_driver driver = {
     .destroy = fake_destroy,
     .listen = fake_listen,
+    .listen_once = fake_listen_once,
     .listen_stop = fake_listen_stop,
     .attach = fake_attach,
     .detach = fake_detach,

@@ -43,7 +43,8 @@ class Broker:
             for key, value in keys.items():
                 value = value.format('%s:%d' % self.at[name]) if key == 'url' else value
                 command += ['--set', f'listeners.{number}.{key}={value}']
-        for key, value in (settings or {}).items():
+        ours = {'limits.connections_per_second_per_address': 0}  # all come from one address
+        for key, value in (ours | (settings or {})).items():
             command += ['--set', f'{key}={value}']
         self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=self.log)
         end = time.monotonic() + 20

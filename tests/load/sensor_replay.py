@@ -659,7 +659,8 @@ def main():
             s.bind(('127.0.0.1', 0))
             args.port = s.getsockname()[1]
         broker = subprocess.Popen([os.path.join(args.bin, 'dunlin'), '--listen',
-                                   f'tcp://127.0.0.1:{args.port}', '--log-level', 'warning'])
+                                   f'tcp://127.0.0.1:{args.port}', '--log-level', 'warning',
+                                   '--set', 'limits.connections_per_second_per_address=0'])
         end = time.monotonic() + 10
         while socket.socket().connect_ex(('127.0.0.1', args.port)) and time.monotonic() < end:
             time.sleep(0.05)

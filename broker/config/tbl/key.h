@@ -102,6 +102,16 @@ KEY(auth, failures_per_minute, UINT(0, 1000000), "20", "passwords", LIVE,
     "Wrong passwords that an address (of IPv6: 64 bits of it) and a user may each have in a minute; further ones are "
     "refused without being looked at (0x9F, before MQTT 5: 3), and counted. Who was let in before, since the start, still "
     "is. 0: any number.")
+KEY(auth, ban_file, TEXT(4095), "", "", AT_START,
+    "File of client ids, users and addresses that may not connect, changed by dunlin ban. Read again when it changes, and "
+    "at a reload: who is in it then is disconnected (0x98), and refused from then on (0x8A, before MQTT 5: 5). A file with "
+    "a mistake leaves the former in force. Empty: nobody is banned.")
+KEY(auth, flapping_connects_per_minute, UINT(0, 1000000), "0", "connections", LIVE,
+    "Times that a client id may connect from one address (of IPv6: 64 bits of it) in a minute, as many of them at once; "
+    "with the next one it is banned for flapping_ban_s (0x8A, before MQTT 5: 5). Those count that would be let in, "
+    "however the connections before them ended. 0: any number.")
+KEY(auth, flapping_ban_s, UINT(1, 86400), "300", "seconds", LIVE,
+    "How long a client id and address are banned that connect more often than flapping_connects_per_minute.")
 END(auth)
 
 GROUP(acl)
@@ -152,6 +162,20 @@ KEY(limits, handshakes_max, UINT(1, 1000000), "2000", "connections", LIVE,
     "Connections that may be at their PROXY header, TLS, or WebSocket handshake at a time; one of TLS may take "
     "some 60 KiB. For a further one that goes which has kept us waiting for longest; while all wait for us, the "
     "further one. Both are counted.")
+KEY(limits, connections_per_second, UINT(0, 1000000), "0", "connections", LIVE,
+    "Connections that the node accepts in a second, as many of them at once. Further ones are not refused: they wait in "
+    "the kernel's backlog. Both whoever comes and whoever comes back counts. 0: any number.")
+KEY(limits, connections_per_second_per_address, UINT(0, 1000000), "1000", "connections", LIVE,
+    "Connections that one address (of IPv6: 64 bits of it) may open in a second, as many of them at once; with a PROXY "
+    "header that address counts which it tells. Further ones are closed at once, before TLS, and counted. Unix sockets "
+    "have no address. Set it to 0, or higher, where many clients share an address: behind a load balancer "
+    "without the PROXY protocol. 0: any number.")
+KEY(limits, publish_messages_per_second, UINT(0, 10000000), "0", "messages", LIVE,
+    "PUBLISH packets that one client may send in a second, as many of them at once. Above it nothing is read from that "
+    "client until it is within it again: nothing is lost, and it is not disconnected. 0: any number.")
+KEY(limits, publish_bytes_per_second, SIZE(0, 1ull << 40), "0", "bytes", LIVE,
+    "Bytes of topics, properties and payloads that one client may publish in a second, as many of them at once; a larger "
+    "message is taken, and waited for afterwards. Above it the same happens as for messages. 0: any number.")
 KEY(limits, packet_bytes_max, UINT(128, 268435460), "1048576", "bytes", LIVE,
     "Largest MQTT packet, its header included. A larger one ends the connection (0x95); MQTT 5 "
     "clients are told the limit in CONNACK.")

@@ -37,7 +37,7 @@ static struct fake_node *node_with(const char *const settings[])
 {
     struct fake_node *n = fake_node_create(3, settings);
     for (unsigned i = 0; i < 3; i++) {
-        shard_pause(n->node->shards[i], 0, true);
+        shard_pause(n->node->shards[i], 0, PAUSED_ENDING, true);
         n->node->shards[i]->listener_count = 0;
     }
     return n;

@@ -133,6 +133,18 @@ Test(io_fake, accepts)
     cr_expect_eq(io_counter_read(ios[0], IO_ACCEPT_FAILED), 1);
 }
 
+Test(io_fake, accepts_one)
+{
+    io_listen_stop(ios[0], 5);
+    io_listen_once(ios[0], 5, -1);
+    io_fake_connect(ios[0], 5);
+    io_fake_connect(ios[0], 5);
+    expect_turn(ios[0], "accepted 5 as 0;");
+    expect_turn(ios[0], "");
+    io_listen_once(ios[0], 5, -1);
+    expect_turn(ios[0], "accepted 5 as 1;");
+}
+
 Test(io_fake, receives)
 {
     const int fd = connect_and_accept();

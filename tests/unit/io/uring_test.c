@@ -88,6 +88,58 @@ Test(uring, listener_stops_and_starts_again)
     close(other_fd);
 }
 
+/* One connection each time, whatever waits; and waiting costs no turns. */
+Test(uring, listens_for_one_connection)
+{
+    f.listen_fd = listen_on_loopback();
+    cr_assert_eq(fcntl(f.listen_fd, F_SETFL, O_NONBLOCK), 0);
+    int clients[3];
+    for (unsigned i = 0; i < 3; i++) {
+        clients[i] = connect_to(f.listen_fd);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        io_listen_once(f.io, 3, f.listen_fd);
+        TURN_UNTIL(&f, f.accepts == i + 1);
+        cr_expect(fcntl(f.accepted[i], F_GETFL) & O_NONBLOCK);
+        cr_expect(fcntl(f.accepted[i], F_GETFD) & FD_CLOEXEC);
+        io_turn(f.io, 1000000);
+        cr_expect_eq(f.accepts, i + 1);
+        close(f.accepted[i]);
+        close(clients[i]);
+    }
+    io_listen_once(f.io, 3, f.listen_fd);
+    for (unsigned i = 0; i < 5; i++) {
+        io_turn(f.io, 2000000);
+    }
+    const uint64_t begin = now_ns();
+    io_turn(f.io, 50000000);
+    cr_expect(now_ns() - begin >= 50000000);
+    cr_expect_eq(f.accept_failures, 0);
+}
+
+/* From many to one and back, while the kernel is still at the former. */
+Test(uring, listens_for_one_and_for_many)
+{
+    f.listen_fd = listen_on_loopback();
+    io_listen(f.io, 0, f.listen_fd);
+    io_turn(f.io, 0);
+    io_listen_stop(f.io, 0);
+    io_listen_once(f.io, 0, f.listen_fd);
+    int clients[3];
+    clients[0] = connect_to(f.listen_fd);
+    TURN_UNTIL(&f, f.accepts == 1);
+    io_listen_once(f.io, 0, f.listen_fd);
+    io_listen_stop(f.io, 0);
+    io_listen(f.io, 0, f.listen_fd);
+    clients[1] = connect_to(f.listen_fd);
+    clients[2] = connect_to(f.listen_fd);
+    TURN_UNTIL(&f, f.accepts == 3);
+    for (unsigned i = 0; i < 3; i++) {
+        close(f.accepted[i]);
+        close(clients[i]);
+    }
+}
+
 /* Out of descriptors: told, not spun on, and taken up again by itself. */
 Test(uring, out_of_descriptors)
 {

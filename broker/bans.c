@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/bans.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "broker/config/config_error.h"
+#include "broker/guard/ban_list.h"
+#include "broker/log/log.h"
+#include "broker/node.h"
+#include "broker/shard/quiescence.h"
+
+static void release(void *list)
+{
+    ban_list_destroy(list);
+}
+
+/* NULL: it is not good; told. */
+static struct ban_list *read_file(const struct bans *b, const struct node *node,
+                                  const char *in_force)
+{
+    struct config_error error = {.count = 0};
+    struct ban_list *list = NULL;
+    const struct ban_clock clock = {.wall_s = time(NULL), .now_ms = node->clock_ms()};
+    switch (ban_list_read(&list, b->file, node->seed, clock, &error)) {
+    case BAN_LIST_OK:
+        log_event(LOG_INFO, "ban_file_read", LOG_TEXT("file", b->file),
+                  LOG_NUMBER("bans", ban_list_count(list)));
+        return list;
+    case BAN_LIST_INVALID:
+        log_event(LOG_ERROR, "ban_file_refused", LOG_TEXT("error", error.text),
+                  LOG_TEXT("in_force", in_force));
+        return NULL;
+    case BAN_LIST_NO_MEMORY:
+        log_event(LOG_ERROR, "out_of_memory");
+        return NULL;
+    }
+    return NULL;
+}
+
+bool bans_are_needed(const struct bans *b)
+{
+    return b->file != NULL && b->file[0] != '\0';
+}
+
+bool bans_open(struct bans *b, struct node *node, const char *file)
+{
+    *b = (struct bans){.file = strdup(file)};
+    if (b->file == NULL) {
+        log_event(LOG_ERROR, "out_of_memory");
+        return false;
+    }
+    if (!bans_are_needed(b)) {
+        return true;
+    }
+    b->watch.loaded = b->watch.seen = file_stamp_add(0, b->file);
+    struct ban_list *const list = read_file(b, node, "nothing");
+    atomic_store_explicit(&node->bans, list, memory_order_release);
+    return list != NULL;
+}
+
+/* Shards hold connections against it in their next turn. */
+static void put_in_force(struct node *node, struct ban_list *fresh)
+{
+    struct ban_list *const former =
+        atomic_exchange_explicit(&node->bans, fresh, memory_order_acq_rel);
+    atomic_fetch_add_explicit(&node->bans_generation, 1, memory_order_release);
+    after_quiescent(node->quiescence, node->shard_count, release, former);
+    node_wake_shards(node);
+}
+
+void bans_refresh(struct bans *b, struct node *node, bool all)
+{
+    if (!bans_are_needed(b)) {
+        return;
+    }
+    const uint64_t stamp = file_stamp_add(0, b->file);
+    if (!file_watch_has_changed(&b->watch, stamp) && !all) {
+        return;
+    }
+    b->watch.loaded = stamp;
+    struct ban_list *const fresh = read_file(b, node, "what was read before");
+    if (fresh != NULL) {
+        put_in_force(node, fresh);
+    }
+}
+
+void bans_close(struct bans *b, struct node *node)
+{
+    if (node != NULL) {
+        ban_list_destroy(atomic_exchange_explicit(&node->bans, NULL, memory_order_relaxed));
+    }
+    free(b->file);
+    *b = (struct bans){.file = NULL};
+}
