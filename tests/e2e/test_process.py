@@ -233,7 +233,7 @@ def values_come_from_the_nearest_source(_b):
                                ('receive_maximum', '33', 'DUNLIN_LIMITS__RECEIVE_MAXIMUM'),
                                ('level', 'error', '--log-level'),
                                ('topic_alias_maximum', '10', 'default')):
-        found = re.search(rf'^\s*{key}:\s*(\S+)(.*)$', dump, re.MULTILINE)
+        found = re.search(rf'^  {key}:\s*(\S+)(.*)$', dump, re.MULTILINE)
         equal(found is not None and found[1] == value and origin in found[2], True,
               f'{key}: {value} from {origin} in\n{dump}')
 
