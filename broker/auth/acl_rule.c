@@ -168,10 +168,11 @@ static const uint8_t *level_end(const uint8_t *at, const uint8_t *end)
     return slash == NULL ? end : slash;
 }
 
-/* Is the value there? Moves *at past it. */
+/* Is the value there? Moves *at past it. Nothing is no name, whatever was known of it before. */
 static bool take_value(struct bytes value, const uint8_t **at, const uint8_t *end)
 {
-    if ((size_t)(end - *at) < value.len || memcmp(*at, value.at, value.len) != 0) {
+    if (value.len == 0 || (size_t)(end - *at) < value.len ||
+        memcmp(*at, value.at, value.len) != 0) {
         return false;
     }
     *at += value.len;

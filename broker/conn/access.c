@@ -7,6 +7,7 @@
 #include "broker/auth/acl.h"
 #include "broker/auth/acl_file.h"
 #include "broker/conn/conn.h"
+#include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/route/local.h"
 #include "proto/topic.h"
@@ -188,11 +189,27 @@ static bool is_allowed(struct conn *c, struct bytes client_id, const struct ques
     return verdict == ACL_UNDECIDED ? acl_file_allows_rest(c->shard->acl) : verdict == ACL_ALLOWED;
 }
 
+/* The same; and the operator is told, who has to find out whose device it is, and which rule is
+ * missing. Not of each message to a client: those are counted. */
+static bool is_allowed_or_told(struct conn *c, struct bytes client_id, const struct question *q)
+{
+    if (is_allowed(c, client_id, q)) {
+        return true;
+    }
+    log_event(
+        LOG_INFO, "not_allowed",
+        LOG_TEXT("action", q->subject == PUBLISHING ? "publish" : "subscribe"),
+        LOG_BYTES("topic", q->topic),
+        LOG_BYTES("client_id", c->session == NULL ? client_id : session_client_id(c->session)),
+        LOG_BYTES("user_name", login_user_name(c->user)));
+    return false;
+}
+
 bool access_may_publish(struct conn *c, struct bytes client_id, struct bytes topic, uint8_t qos,
                         bool retain)
 {
     const struct question q = {.subject = PUBLISHING, .topic = topic, .qos = qos, .retain = retain};
-    return is_allowed(c, client_id, &q);
+    return is_allowed_or_told(c, client_id, &q);
 }
 
 static bool is_seen_whole(struct conn *c, struct bytes filter)
@@ -204,7 +221,7 @@ static bool is_seen_whole(struct conn *c, struct bytes filter)
 bool access_may_subscribe(struct conn *c, struct bytes filter, uint8_t qos)
 {
     const struct question q = {.subject = SUBSCRIBING, .topic = filter, .qos = qos};
-    if (!is_allowed(c, bytes_of(NULL, 0), &q)) {
+    if (!is_allowed_or_told(c, bytes_of(NULL, 0), &q)) {
         return false;
     }
     if (!is_seen_whole(c, filter)) {
