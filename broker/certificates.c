@@ -66,6 +66,12 @@ static struct ticket_keys *load_tickets(const char *file, struct config_error *e
     return keys;
 }
 
+static bool trusts_the_same(const struct tls_context *a, const struct tls_context *b)
+{
+    const struct tls_trust former = tls_context_trust(a), now = tls_context_trust(b);
+    return former.client_ca == now.client_ca && former.crl == now.crl;
+}
+
 static bool load_one(const struct certificates *c, struct node *node, struct listener *l)
 {
     struct config_error error = {.count = 0};
@@ -81,6 +87,10 @@ static bool load_one(const struct certificates *c, struct node *node, struct lis
     struct tls_context *const former =
         atomic_exchange_explicit(&l->tls_context, fresh, memory_order_acq_rel);
     if (former != NULL) {
+        if (!trusts_the_same(former, fresh)) {
+            atomic_fetch_add_explicit(&node->trust_generation, 1, memory_order_release);
+            node_wake_shards(node);
+        }
         after_quiescent(node->quiescence, node->shard_count, tls_context_release, former);
     }
     tls_context_log(fresh);

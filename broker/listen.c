@@ -149,7 +149,8 @@ static const char *remedy(int error)
 static bool may_be_open(const struct listener *l, const struct config *config)
 {
     return l->url.loopback || config->allow_anonymous || config->auth.password_file[0] != '\0' ||
-           l->settings.client_certificate == CONFIG_CLIENT_REQUIRED;
+           l->settings.client_certificate == CONFIG_CLIENT_REQUIRED ||
+           l->settings.user_from != CONFIG_FROM_NONE;
 }
 
 bool listen_open(struct listen_sockets *l, struct node *node, const struct config *config)

@@ -44,9 +44,10 @@ struct node {
     _Atomic uint64_t users_generation;     /* counts the above, after it */
     _Atomic(struct acl_file *) acl;        /* NULL: what clients may do is not limited */
     _Atomic uint64_t acl_generation;       /* counts the above, after it; 0: there was none */
-    _Atomic(struct ban_list *) bans;       /* NULL: nobody is banned */
-    _Atomic uint64_t bans_generation;      /* counts the above, after it */
-    _Atomic bool ending;                   /* shards say goodbye to their clients and stop */
+    _Atomic uint64_t trust_generation;  /* counts listeners' other client_ca and crl, after them */
+    _Atomic(struct ban_list *) bans;    /* NULL: nobody is banned */
+    _Atomic uint64_t bans_generation;   /* counts the above, after it */
+    _Atomic bool ending;                /* shards say goodbye to their clients and stop */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
     _Atomic unsigned running; /* shards that still have connections; each counts itself out */

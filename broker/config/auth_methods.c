@@ -8,12 +8,18 @@
 #include "proto/bytes.h"
 
 static const char *const names[CONFIG_AUTH_METHODS] = {
+    [CONFIG_AUTH_CERTIFICATE] = "certificate",
     [CONFIG_AUTH_PASSWORD] = "password",
 };
 
 const char *auth_method_name(enum config_auth_method method)
 {
     return names[method];
+}
+
+bool auth_methods_have(const struct auth_methods *a, enum config_auth_method method)
+{
+    return memchr(a->at, (int)method, a->count) != NULL;
 }
 
 static bool find(struct bytes word, uint8_t *method)

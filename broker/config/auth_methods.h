@@ -12,12 +12,14 @@
 
 #include "broker/config/config.h"
 
-#define AUTH_METHODS_ALL "password"
+#define AUTH_METHODS_ALL "certificate, password"
 
 struct auth_methods {
     uint8_t count;
     uint8_t at[CONFIG_AUTH_METHODS]; /* enum config_auth_method, each once */
 };
+
+bool auth_methods_have(const struct auth_methods *a, enum config_auth_method method);
 
 /* NULL: *out holds them; or what is wrong with the text. */
 const char *auth_methods_parse(struct auth_methods *out, const char *text);

@@ -49,6 +49,15 @@ enum config_client_certificate {
     CONFIG_CLIENT_REQUIRED,
 };
 
+/* Which name of a client's certificate is meant (proto/certificate_names.h). */
+enum config_name_from {
+    CONFIG_FROM_NONE,
+    CONFIG_FROM_COMMON_NAME,
+    CONFIG_FROM_SAN_DNS,
+    CONFIG_FROM_SAN_URI,
+    CONFIG_FROM_SAN_EMAIL,
+};
+
 enum config_tls_version {
     CONFIG_TLS_1_2,
     CONFIG_TLS_1_3,
@@ -61,6 +70,7 @@ enum config_proxy_protocol {
 
 /* The ways to find out who a client is (broker/login). */
 enum config_auth_method {
+    CONFIG_AUTH_CERTIFICATE,
     CONFIG_AUTH_PASSWORD,
     CONFIG_AUTH_METHODS /* so many */
 };
@@ -71,8 +81,10 @@ struct config_listener {
     char *certificate; /* PEM files, separated by commas; as many as keys, at least one for TLS */
     char *key;
     enum config_client_certificate client_certificate;
-    char *client_ca; /* PEM file; needed unless client_certificate is none */
-    char *crl;       /* PEM file; "": none */
+    char *client_ca;                      /* PEM file; needed unless client_certificate is none */
+    char *crl;                            /* PEM file; "": none */
+    enum config_name_from user_from;      /* whom its certificate makes the client; */
+    enum config_name_from client_id_from; /* and the only client identifier that it may have */
     enum config_tls_version tls_min;
     char *ciphers; /* "": ours */
     enum config_proxy_protocol proxy_protocol;

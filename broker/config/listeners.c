@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "broker/config/address_ranges.h"
+#include "broker/config/auth_methods.h"
 #include "broker/config/comma_list.h"
 #include "broker/config/config.h"
 #include "broker/config/listen_url.h"
@@ -113,6 +114,35 @@ static void check_proxy(const struct entry *e)
     }
 }
 
+/* What a listener has to know names from: certificates, or a load balancer's word. */
+static void check_name(const struct entry *e, enum config_name_from from, const char *key)
+{
+    const struct config_listener *const l = e->l;
+    if (from == CONFIG_FROM_NONE || l->client_certificate != CONFIG_CLIENT_NONE) {
+        return;
+    }
+    if (l->proxy_protocol == CONFIG_PROXY_OFF) {
+        refuse(e, key,
+               "clients are not asked for certificates; set client_certificate to optional or "
+               "required, or remove it");
+    } else if (from != CONFIG_FROM_COMMON_NAME) {
+        refuse(e, key, "load balancers tell the common name only; set it to common_name");
+    }
+}
+
+static void check_names(const struct entry *e)
+{
+    const struct config_listener *const l = e->l;
+    struct auth_methods methods;
+    check_name(e, l->user_from, "user_from");
+    check_name(e, l->client_id_from, "client_id_from");
+    if (l->user_from != CONFIG_FROM_NONE &&
+        auth_methods_parse(&methods, e->config->auth.methods) == NULL &&
+        !auth_methods_have(&methods, CONFIG_AUTH_CERTIFICATE)) {
+        refuse(e, "user_from", "auth.methods has to name certificate for it");
+    }
+}
+
 static void check_mode(const struct entry *e)
 {
     const char *const mode = e->l->unix_mode;
@@ -157,6 +187,7 @@ void listeners_check(const struct config *c, struct config_error *error)
         check_useless(&e);
         check_tls(&e);
         check_proxy(&e);
+        check_names(&e);
         check_mode(&e);
         check_address(&e);
     }

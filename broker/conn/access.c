@@ -10,6 +10,7 @@
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/route/local.h"
+#include "broker/transport/transport.h"
 #include "proto/topic.h"
 
 /* session->acl_seen: the file's generation, and this if something may be hidden. */
@@ -78,7 +79,8 @@ static struct acl_names names_of(struct conn *c, struct bytes client_id)
 {
     struct acl_names names = {
         .value = {[ACL_CLIENT_ID] = c->session == NULL ? client_id : session_client_id(c->session),
-                  [ACL_USER_NAME] = login_user_name(c->user)},
+                  [ACL_USER_NAME] = login_user_name(c->user),
+                  [ACL_COMMON_NAME] = transport_common_name(c->transport)},
     };
     struct access *const a = &c->access;
     if (!a->is_named) {

@@ -86,6 +86,7 @@ struct conn {
     bool hello_waits; /* which one: it is our turn, not the client's */
     bool admitted;    /* guard_admits() has said so */
     bool local;       /* by a Unix socket: it has no address */
+    bool named;       /* its certificate gave the client identifier that CONNECT left out */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards, or the gate, owe and that point here */
     uint8_t listener;

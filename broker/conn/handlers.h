@@ -22,5 +22,9 @@ packet_fn on_pingreq, on_disconnect, on_second_connect, on_auth; /* on_control.c
 /* Answers a CONNECT with a failure, in the form of that version, and closes. */
 void connect_refuse(struct conn *c, enum mqtt_version version, uint8_t reason);
 
+/* Before anything else: where the listener takes client identifiers from certificates, gives
+ * CONNECT the one that it left out. */
+void connect_complete(struct conn *c, struct mqtt_connect *connect);
+
 /* The shard that the CONNECT's session lives on; this one if it does not matter. */
 unsigned connect_home(const struct conn *c, const struct mqtt_connect *connect);

@@ -206,6 +206,9 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
             break;
         }
         c->more_input = done.len + used < len;
+        if (c->phase == CONN_AWAIT_CONNECT && packet.type == MQTT_CONNECT) {
+            connect_complete(c, &packet.connect);
+        }
         const enum step step = handle(c, &packet);
         if (step == STEP_MOVE) {
             done.move = true;

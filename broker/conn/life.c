@@ -13,6 +13,7 @@
 #include "broker/conn/alias.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
+#include "broker/conn/trust.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
@@ -161,6 +162,7 @@ static void conn_free(struct conn *c)
     assert(c->session == NULL);
     assert(c->waiting == 0);
     wheel_cancel(s->wheel, &c->timer);
+    trust_forget(c);
     conn_list_remove(&s->all, c, CONN_ALL);
     conn_list_remove(&s->dirty, c, CONN_DIRTY);
     conn_list_remove(&s->ready, c, CONN_READY);

@@ -12,6 +12,7 @@
 #include "broker/conn/life.h"
 #include "broker/conn/publishable.h"
 #include "broker/guard/guard.h"
+#include "broker/conn/trust.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/message.h"
@@ -19,6 +20,7 @@
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "broker/transport/listener.h"
+#include "broker/transport/transport.h"
 
 #define ASSIGNED_ID_LEN                                                                            \
     23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
@@ -30,6 +32,30 @@
 static uint64_t client_hash(struct bytes client_id)
 {
     return XXH3_64bits(client_id.at, client_id.len);
+}
+
+/* ---- a client identifier by certificate */
+
+static enum config_name_from client_id_from(const struct conn *c)
+{
+    return c->shard->node->listeners[c->listener].settings.client_id_from;
+}
+
+void connect_complete(struct conn *c, struct mqtt_connect *connect)
+{
+    const struct bytes name = transport_name(c->transport, client_id_from(c));
+    c->named = connect->client_id.len == 0 && name.len > 0;
+    if (c->named) {
+        connect->client_id = name;
+    }
+}
+
+/* Also one without a name: it could be anybody's identifier that it gives. */
+static bool has_other_id(const struct conn *c, struct bytes client_id)
+{
+    const enum config_name_from from = client_id_from(c);
+    const struct bytes name = transport_name(c->transport, from);
+    return from != CONFIG_FROM_NONE && (name.len == 0 || !bytes_equal(name, client_id));
 }
 
 unsigned connect_home(const struct conn *c, const struct mqtt_connect *connect)
@@ -76,12 +102,15 @@ static enum mqtt_reason may_publish_will(struct conn *c, const struct mqtt_conne
                : MQTT_REASON_NOT_AUTHORIZED;
 }
 
-static enum mqtt_reason check(const struct conn *c, const struct mqtt_connect *m)
+static enum mqtt_reason check(struct conn *c, const struct mqtt_connect *m)
 {
     const struct shard *s = c->shard;
     const struct node *node = s->node;
     if (s->ending) {
         return MQTT_REASON_SERVER_UNAVAILABLE;
+    }
+    if (!trust_has(c, m->client_id)) {
+        return MQTT_REASON_NOT_AUTHORIZED;
     }
     if (c->login_reason != MQTT_REASON_SUCCESS) {
         return c->login_reason;
@@ -89,8 +118,11 @@ static enum mqtt_reason check(const struct conn *c, const struct mqtt_connect *m
     if (property_has(&m->properties, PROPERTY_AUTHENTICATION_METHOD)) {
         return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1]: there is none */
     }
-    if (m->client_id.len == 0 && m->version != MQTT_V5 && !m->clean_start) {
+    if ((m->client_id.len == 0 || c->named) && m->version != MQTT_V5 && !m->clean_start) {
         return MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID; /* 3.1.1: [MQTT-3.1.3-8] */
+    }
+    if (has_other_id(c, m->client_id)) {
+        return MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID;
     }
     if (atomic_load_explicit(&node->clients, memory_order_relaxed) >=
             (int64_t)s->config->limits.connections_max ||
@@ -299,6 +331,7 @@ static void log_connected(const struct conn *c, struct bytes client_id, bool res
 {
     char address[CONN_ADDRESS_TEXT];
     log_event(LOG_DEBUG, "client_connected", LOG_BYTES("client_id", client_id),
+              LOG_BYTES("user_name", login_user_name(c->user)),
               LOG_TEXT("peer", conn_address(c, address, sizeof address)),
               LOG_NUMBER("protocol_level", c->version), LOG_BOOL("resumed", resumed));
 }
@@ -365,7 +398,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     if (!make_will(session, m)) {
         conn_doom(c, MQTT_REASON_SERVER_BUSY);
     } else {
-        answer(c, m, assigned ? client_id : bytes_of(NULL, 0), resumed);
+        answer(c, m, assigned || c->named ? client_id : bytes_of(NULL, 0), resumed);
     }
     if (c->doomed) { /* no memory, or it takes no packet as large as its CONNACK */
         log_refused(c, m, client_id, c->doom);

@@ -21,6 +21,7 @@
 #include "broker/transport/listener.h"
 
 static const struct login_method *const methods[CONFIG_AUTH_METHODS] = {
+    [CONFIG_AUTH_CERTIFICATE] = &login_by_certificate,
     [CONFIG_AUTH_PASSWORD] = &login_by_password,
 };
 
@@ -166,13 +167,21 @@ static bool is_welcome_unknown(const struct conn *c)
 {
     const struct listener *const l = &c->shard->node->listeners[c->listener];
     return c->shard->config->allow_anonymous ||
-           l->settings.client_certificate == CONFIG_CLIENT_REQUIRED;
+           (l->settings.client_certificate == CONFIG_CLIENT_REQUIRED &&
+            l->settings.user_from == CONFIG_FROM_NONE);
+}
+
+/* It was opened since its clients would be asked: also where a reload has taken that method away.
+ */
+static bool has_named_users(const struct conn *c)
+{
+    return c->shard->node->listeners[c->listener].settings.user_from != CONFIG_FROM_NONE;
 }
 
 /* No method has said yes or no. */
 static void settle_unknown(struct conn *c, const struct mqtt_connect *m)
 {
-    if (!is_any_in_use(c)) {
+    if (!is_any_in_use(c) && !has_named_users(c)) {
         settle(c, MQTT_REASON_SUCCESS); /* nobody is asked: listeners are open, or not */
     } else if (m->has_user_name || m->has_password) {
         (void)login_no(c, MQTT_REASON_BAD_USER_NAME_OR_PASSWORD);

@@ -35,6 +35,7 @@ struct login_method {
     bool (*is_still)(const struct conn *c, const struct login_user *user);
 };
 
+extern const struct login_method login_by_certificate;
 extern const struct login_method login_by_password;
 
 struct login_facts {

@@ -6,6 +6,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/conn/trust.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
@@ -132,7 +133,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t how_long(const struct shard *s, bool more_mail)
 {
     if (more_mail || s->ready.first != NULL || s->due_first != NULL || s->costly.first != NULL ||
-        s->returning.first != NULL) {
+        s->returning.first != NULL || trust_is_busy(s)) {
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;
@@ -182,6 +183,7 @@ uint64_t loop_work(struct shard *s)
     guard_turn(s);
     say_goodbye(s);
     login_turn(s);
+    trust_turn(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     resume_stalled(s);

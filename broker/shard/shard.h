@@ -108,6 +108,8 @@ struct shard {
     struct conn_list costly;    /* whose TLS hello waits for its answer, which takes long */
     struct conn_list returning; /* the same, of clients that come back: not as long */
     struct conn_list unread;    /* that hold much input; the one longest without a packet first */
+    uint64_t trust_generation;  /* node->trust_generation that connections are held against; */
+    struct conn *trust_next;    /* the next one to be; NULL: all are */
     uint64_t unread_bytes;      /* held by all connections; <= memory_share, or a single one's */
     uint64_t unsent_bytes;      /* likewise; from memory_share on each may have little */
     struct due *due_first, *due_last;

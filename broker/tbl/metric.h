@@ -32,6 +32,7 @@ COUNTER(logins_revoked,                  "connections ended because what their u
 COUNTER(logins_ended,                    "connections ended because the time of what their users were let in by was over")
 COUNTER(clients_flapping,                "times that a client was banned for a while because of flapping_connects_per_minute")
 COUNTER(bans_enforced,                   "connections ended because the client, its user or its address is on another ban list")
+COUNTER(certificates_revoked,            "connections ended because other client_ca and crl do not let their certificates in any more")
 COUNTER(keep_alive_timed_out,            "connections closed at one and a half times their keep alive")
 COUNTER(protocol_errors,                 "connections closed for malformed packets or protocol errors")
 COUNTER(sessions_created,                "sessions created")

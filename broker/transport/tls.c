@@ -14,6 +14,7 @@
 #include "broker/outbuf.h"
 #include "broker/transport/tls_context.h"
 #include "broker/transport/tls_memory.h"
+#include "broker/transport/tls_peer.h"
 
 struct tls {
     WOLFSSL *ssl;
@@ -23,6 +24,7 @@ struct tls {
     const uint8_t *in; /* fed, and not taken yet */
     size_t in_len;
     const char *why; /* NULL: it has not failed */
+    struct tls_peer peer;
 };
 
 /* ---- wolfSSL's socket */
@@ -140,6 +142,7 @@ enum tls_result tls_handshake(struct tls *t)
     const int ret = wolfSSL_accept(t->ssl);
     t->session = tls_memory_largest();
     if (ret == WOLFSSL_SUCCESS) {
+        tls_peer_init(&t->peer, t->ssl, t->context);
         tls_memory_give_back_zeros(t->session);
         return TLS_DONE;
     }
@@ -181,6 +184,21 @@ void tls_close_notify(struct tls *t)
 bool tls_resumed(const struct tls *t)
 {
     return wolfSSL_session_reused(t->ssl) != 0;
+}
+
+const struct certificate_names *tls_peer_names(const struct tls *t)
+{
+    return &t->peer.names;
+}
+
+enum tls_peer_cost tls_trust_cost(const struct tls *t, const struct tls_context *now)
+{
+    return tls_peer_cost(&t->peer, now);
+}
+
+bool tls_is_trusted(struct tls *t, const struct tls_context *now, const char **why)
+{
+    return tls_peer_is_good(&t->peer, t->ssl, now, why);
 }
 
 const char *tls_why(const struct tls *t)

@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/transport/tls_peer.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
@@ -48,6 +49,15 @@ NODISCARD bool tls_write(struct tls *t, const uint8_t *data, size_t len);
 void tls_close_notify(struct tls *t);
 
 bool tls_resumed(const struct tls *t);
+
+/* The names of the client's certificate, which the handshake has found good; empty, if it showed
+ * none, or one that wolfSSL does not keep (tls_peer.h). Borrowed, as long as `t` lives. */
+const struct certificate_names *tls_peer_names(const struct tls *t);
+
+/* Would that certificate let it in by what `now` trusts, and what does it cost to find out? Without
+ * one: yes. Otherwise false, and why, a constant text. */
+enum tls_peer_cost tls_trust_cost(const struct tls *t, const struct tls_context *now);
+NODISCARD bool tls_is_trusted(struct tls *t, const struct tls_context *now, const char **why);
 
 /* Why it failed, for the operator; a constant text. */
 const char *tls_why(const struct tls *t);

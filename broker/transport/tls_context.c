@@ -9,6 +9,7 @@
 #include <string.h>
 #include <strings.h>
 #include <time.h>
+#include <xxhash.h>
 
 #include <wolfssl/options.h>
 #include <wolfssl/ssl.h>
@@ -52,6 +53,7 @@ struct tls_context {
     _Atomic unsigned references;
     struct ticket_keys *tickets;
     const char *alpn; /* a constant */
+    struct tls_trust trust;
     unsigned count;
     struct certificate certificates[CERTIFICATES_MAX];
 };
@@ -79,6 +81,11 @@ static bool file_open(struct file *f, const char *path, struct config_error *err
         config_error_add(error, "%s: cannot be read: %s", path, strerror(err));
     }
     return err == 0;
+}
+
+static uint64_t hash_of(const struct file *f)
+{
+    return XXH3_64bits(f->text, f->len);
 }
 
 /* There may be a private key in it. */
@@ -288,6 +295,7 @@ static bool use_revocation_lists(struct loading *l, WOLFSSL_CTX *context)
                   &crl, "it holds a revocation list that cannot be used", l->error);
         at = next;
     }
+    l->out->trust.crl = ok ? hash_of(&crl) : 0;
     file_close(&crl);
     return ok;
 }
@@ -304,6 +312,7 @@ static bool use_client_ca(struct loading *l, WOLFSSL_CTX *context)
               good(wolfSSL_CTX_load_verify_buffer(context, file_bytes(&ca), (long)ca.len,
                                                   WOLFSSL_FILETYPE_PEM),
                    &ca, "it holds no certificate that can be used, in PEM", l->error);
+    l->out->trust.client_ca = ok ? hash_of(&ca) : 0;
     ok = ok && (listener->crl[0] == '\0' || use_revocation_lists(l, context));
     const bool required = listener->client_certificate == CONFIG_CLIENT_REQUIRED;
     wolfSSL_CTX_set_verify(
@@ -428,6 +437,16 @@ WOLFSSL_CTX *tls_context_for(const struct tls_context *c, struct bytes server_na
         }
     }
     return c->certificates[0].context;
+}
+
+struct tls_trust tls_context_trust(const struct tls_context *c)
+{
+    return c->trust;
+}
+
+WOLFSSL_CERT_MANAGER *tls_context_trusted(const struct tls_context *c)
+{
+    return wolfSSL_CTX_GetCertManager(c->certificates[0].context);
 }
 
 const char *tls_context_alpn(const struct tls_context *c)

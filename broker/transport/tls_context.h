@@ -16,6 +16,7 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
+struct WOLFSSL_CERT_MANAGER;
 struct WOLFSSL_CTX;
 struct config_error;
 struct config_listener;
@@ -37,6 +38,18 @@ void tls_context_release(void *c);           /* the same, for after_quiescent() 
 /* wolfSSL's for the host that a client asked for: the first certificate that is for it, or the
  * first of all. */
 struct WOLFSSL_CTX *tls_context_for(const struct tls_context *c, struct bytes server_name);
+/* Which files say whom to trust: the same numbers, the same contents; zeros: clients are not asked.
+ */
+struct tls_trust {
+    uint64_t client_ca, crl;
+};
+
+struct tls_trust tls_context_trust(const struct tls_context *c);
+
+/* wolfSSL's list of those who sign clients' certificates, and of what they have revoked. It has
+ * locks of its own, and learns those in between, as in handshakes. */
+struct WOLFSSL_CERT_MANAGER *tls_context_trusted(const struct tls_context *c);
+
 const char *tls_context_alpn(const struct tls_context *c);
 
 /* When the first of the certificates is no longer good, in seconds since 1970. */

@@ -12,6 +12,7 @@
 #include "broker/transport/listener.h"
 #include "broker/transport/tls.h"
 #include "broker/transport/tls_context.h"
+#include "proto/certificate_names.h"
 #include "proto/client_hello.h"
 #include "proto/proxy_header.h"
 #include "proto/ws_frame.h"
@@ -36,8 +37,11 @@ enum stage {
 struct transport {
     const struct listener *listener;
     enum stage stage;
-    bool goodbye;  /* has been said */
-    bool upgraded; /* HTTP has become WebSocket */
+    bool goodbye;     /* has been said */
+    bool upgraded;    /* HTTP has become WebSocket */
+    bool told_of_tls; /* by the PROXY header: a handshake of ours is the load balancer's, then */
+    uint8_t told_len;
+    uint8_t *told_name; /* the common name that it told, told_len bytes; NULL: none */
     struct transport_peer peer;
     struct transport_refusal refusal;
     struct tls *tls;
@@ -104,6 +108,7 @@ void transport_destroy(struct transport *t)
         tls_destroy(t->tls);
         outbuf_fini(&t->wire);
         forget(t);
+        free(t->told_name);
         free(t);
     }
 }
@@ -141,6 +146,21 @@ static void take_peer(struct transport *t, const struct proxy_header *header)
     }
 }
 
+/* false: no memory. A name that is not fair is none. */
+static bool take_name(struct transport *t, const struct proxy_tls *tls)
+{
+    t->told_of_tls = tls->used;
+    if (!tls->verified || !certificate_name_is_fair(CERTIFICATE_COMMON_NAME, tls->common_name)) {
+        return true;
+    }
+    t->told_name = malloc(tls->common_name.len);
+    if (t->told_name != NULL) {
+        memcpy(t->told_name, tls->common_name.at, tls->common_name.len);
+        t->told_len = (uint8_t)tls->common_name.len;
+    }
+    return t->told_name != NULL;
+}
+
 /* The header's bytes are taken off the front of *data. */
 static enum transport_step read_proxy_header(struct transport *t, struct bytes *data)
 {
@@ -159,6 +179,9 @@ static enum transport_step read_proxy_header(struct transport *t, struct bytes *
     switch (err) {
     case PROXY_HEADER_OK:
         take_peer(t, &header);
+        if (!take_name(t, &header.tls)) {
+            return refuse(t, "proxy_header_refused", "out of memory");
+        }
         t->stage = behind_proxy(t->listener);
         forget(t);
         return TRANSPORT_ON;
@@ -476,7 +499,8 @@ bool transport_is_open(const struct transport *t)
 
 bool transport_is_plain(const struct transport *t)
 {
-    return t->stage == STAGE_OPEN && t->tls == NULL && !t->listener->url.websocket;
+    return t->stage == STAGE_OPEN && t->tls == NULL && !t->listener->url.websocket &&
+           t->told_name == NULL;
 }
 
 bool transport_has_ended(const struct transport *t)
@@ -492,6 +516,44 @@ bool transport_is_refused(const struct transport *t)
 const struct transport_peer *transport_peer(const struct transport *t)
 {
     return &t->peer;
+}
+
+struct bytes transport_name(const struct transport *t, enum config_name_from from)
+{
+    static const enum certificate_name kinds[] = {
+        [CONFIG_FROM_COMMON_NAME] = CERTIFICATE_COMMON_NAME,
+        [CONFIG_FROM_SAN_DNS] = CERTIFICATE_DNS,
+        [CONFIG_FROM_SAN_URI] = CERTIFICATE_URI,
+        [CONFIG_FROM_SAN_EMAIL] = CERTIFICATE_EMAIL,
+    };
+    if (t == NULL || from == CONFIG_FROM_NONE) {
+        return bytes_of(NULL, 0);
+    }
+    if (t->told_of_tls) {
+        return from == CONFIG_FROM_COMMON_NAME ? bytes_of(t->told_name, t->told_len)
+                                               : bytes_of(NULL, 0);
+    }
+    return t->tls == NULL ? bytes_of(NULL, 0) : tls_peer_names(t->tls)->name[kinds[from]];
+}
+
+struct bytes transport_common_name(const struct transport *t)
+{
+    return transport_name(t, CONFIG_FROM_COMMON_NAME);
+}
+
+static const struct tls_context *context_now(const struct transport *t)
+{
+    return atomic_load_explicit(&t->listener->tls_context, memory_order_acquire);
+}
+
+enum tls_peer_cost transport_trust_cost(const struct transport *t)
+{
+    return t == NULL || t->tls == NULL ? TLS_PEER_NOTHING : tls_trust_cost(t->tls, context_now(t));
+}
+
+bool transport_is_trusted(struct transport *t, const char **why)
+{
+    return t == NULL || t->tls == NULL || tls_is_trusted(t->tls, context_now(t), why);
 }
 
 struct transport_refusal transport_refusal(const struct transport *t)

@@ -19,7 +19,9 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include "broker/config/config.h"
 #include "broker/outbuf.h"
+#include "broker/transport/tls_peer.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
@@ -78,6 +80,19 @@ bool transport_has_ended(const struct transport *t);
 bool transport_is_refused(const struct transport *t);
 
 const struct transport_peer *transport_peer(const struct transport *t);
+
+/* The client's name by its certificate, of that kind; empty: it has none that could be used
+ * (proto/certificate_names.h). The certificate is the one that our own handshake has found good;
+ * where a load balancer has ended the client's TLS, what that one tells of it, which is a common
+ * name at most. Borrowed, as long as the transport lives. NULL is fine. */
+struct bytes transport_name(const struct transport *t, enum config_name_from from);
+struct bytes transport_common_name(const struct transport *t);
+
+/* Would its client's certificate let it in by what the listener trusts now, and what does it cost
+ * to find out? Without one: yes. Otherwise false, and why, a constant text. NULL is fine. */
+enum tls_peer_cost transport_trust_cost(const struct transport *t);
+NODISCARD bool transport_is_trusted(struct transport *t, const char **why);
+
 struct transport_refusal transport_refusal(const struct transport *t);
 
 /* ---- to be sent */

@@ -17,6 +17,7 @@ import datetime
 import fcntl
 import functools
 import os
+import ssl
 import subprocess
 
 from harness import Launch
@@ -54,6 +55,27 @@ def openssl(*arguments, **how):
 
 def zulu(when):
     return when.strftime('%Y%m%d%H%M%SZ')
+
+
+class Der:
+    """One element of DER, with what comes before its content."""
+
+    def __init__(self, data):
+        more = data[1] & 0x7f if data[1] & 0x80 else 0
+        length = int.from_bytes(data[2:2 + more], 'big') if more else data[1]
+        self.whole = data[:2 + more + length]
+        self.content = self.whole[2 + more:]
+
+    def parts(self):
+        rest, parts = self.content, []
+        while rest:
+            parts.append(Der(rest))
+            rest = rest[len(parts[-1].whole):]
+        return parts
+
+    @staticmethod
+    def made(tag, content):
+        return bytes([tag, 0x82]) + len(content).to_bytes(2, 'big') + content
 
 
 class Pki:
@@ -121,16 +143,17 @@ class Pki:
 
     def issue(self, name, issuer, *, authority=False, names=(), usage='serverAuth',
               algorithm='ec', begin=-1 * DAY, end=365 * DAY, common_name=None, out=None,
-              key_identifier=True):
+              key_identifier=True, subject=None):
         """NAME.key, NAME.pem and NAME.chain.pem; issuer None: signed by itself. out: another name
-        for the files. key_identifier: says which of the issuer's keys signed."""
+        for the files. key_identifier: says which of the issuer's keys signed. subject: all of it,
+        as in '/CN=a/CN=b'."""
         out, common_name = out or name, common_name or name
         kind = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] if algorithm == 'rsa' \
             else ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256']
         openssl('genpkey', *kind, '-out', self.key(out))
         request, extensions = self.path(f'{out}.csr'), self.path(f'{out}.ext')
-        openssl('req', '-new', '-key', self.key(out), '-subj', f'/CN={common_name}', '-out',
-                request, '-config', '/dev/null')
+        openssl('req', '-new', '-key', self.key(out), '-subj', subject or f'/CN={common_name}',
+                '-utf8', '-out', request, '-config', '/dev/null')
         self._write(
             extensions,
             'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n'
@@ -147,6 +170,24 @@ class Pki:
                     '-startdate', zulu(now + begin), '-enddate', zulu(now + end),
                     *([] if issuer else ['-selfsign']))
         self._write_chain(out, issuer)
+
+    def forge(self, name, issuer, old, new):
+        """The certificate `name` with the bytes `old`, of which it has one, replaced by as many
+        others, and signed again: what no openssl command would write."""
+        with open(self.certificate(name), encoding='ascii') as f:
+            outer = Der(ssl.PEM_cert_to_DER_cert(f.read()))
+        tbs, algorithm, _ = outer.parts()
+        assert tbs.whole.count(old) == 1 and len(old) == len(new), (name, old, new)
+        with open(self.path(f'{name}.tbs'), 'wb') as f:
+            f.write(tbs.whole.replace(old, new))
+        signature = self.path(f'{name}.signature')
+        openssl('dgst', '-sha256', '-sign', self.key(issuer), '-out', signature,
+                self.path(f'{name}.tbs'))
+        with open(signature, 'rb') as f:
+            signed = Der.made(3, b'\0' + f.read())
+        self._write(self.certificate(name), ssl.DER_cert_to_PEM_cert(Der.made(
+            0x30, tbs.whole.replace(old, new) + algorithm.whole + signed)))
+        self._write_chain(name, issuer)
 
     def _write_chain(self, name, issuer):
         if issuer:  # a root is known to who trusts it, and is not sent

@@ -9,7 +9,7 @@ from pki import pki
 from raw import V311, Unexpected, wire
 from tls import (BAD_CERTIFICATE, CERTIFICATE_EXPIRED, CERTIFICATE_REQUIRED, CERTIFICATE_REVOKED,
                  DECRYPT_ERROR, HANDSHAKE_FAILURE, UNKNOWN_CA, UNSUPPORTED_CERTIFICATE, V1_2, V1_3,
-                 Tls, refusal)
+                 Tls, asking, mosquitto, refusal)
 
 SECONDS = 8
 VERSIONS = (V1_2, V1_3)
@@ -26,12 +26,6 @@ REFUSED = {
     'forged': (UNKNOWN_CA, BAD_CERTIFICATE, DECRYPT_ERROR),
     'server-only': (UNSUPPORTED_CERTIFICATE, BAD_CERTIFICATE),
 }
-
-
-def asking(demand, **more):
-    p = pki()
-    return {'url': 'tls://{}', 'certificate': p.chain('server'), 'key': p.key('server'),
-            'client_certificate': demand, 'client_ca': p.certificate('clients-ca'), **more}
 
 
 def LISTENERS():
@@ -189,13 +183,6 @@ def revoked_from_now_on(b, how):
 
 
 # ---- Clients that others wrote
-
-def mosquitto(b, program, at, client, *arguments):
-    certificate = [] if client is None else ['--cert', pki().chain(client), '--key',
-                                             pki().key(client)]
-    return b.run('stdbuf', '-oL', program, '-h', 'localhost', '-p', str(b.at[at][1]), '--cafile',
-                 pki().certificate('root'), *certificate, *arguments)
-
 
 @test(each=[('required',), ('no_crl',)])
 def mosquitto_clients(b, at):

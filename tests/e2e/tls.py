@@ -133,6 +133,23 @@ def leaf(address, **how):
         return c.sock.getpeercert()
 
 
+def asking(demand, **more):
+    """The settings of a listener that asks clients for certificates."""
+    p = pki()
+    return {'url': 'tls://{}', 'certificate': p.chain('server'), 'key': p.key('server'),
+            'client_certificate': demand, 'client_ca': p.certificate('clients-ca'), **more}
+
+
+# ---- Clients that others wrote
+
+def mosquitto(b, program, at, client, *arguments):
+    """mosquitto_pub or _sub, with that certificate."""
+    certificate = [] if client is None else ['--cert', pki().chain(client), '--key',
+                                             pki().key(client)]
+    return b.run('stdbuf', '-oL', program, '-h', 'localhost', '-p', str(b.at[at][1]), '--cafile',
+                 pki().certificate('root'), *certificate, *arguments)
+
+
 # ---- openssl s_client
 
 def s_client(b, at, *arguments, stdin=None, server='broker.test'):

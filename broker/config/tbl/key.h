@@ -59,10 +59,19 @@ ITEM(listeners, struct config_listener, client_certificate, CHOICE(client_certif
     "client may have none; one that is not good is refused), or required. Where they are asked there is no "
     "resumption: each handshake checks the certificate anew.")
 ITEM(listeners, struct config_listener, client_ca, TEXT(4095), "", "", AT_START,
-    "Of tls:// and wss://: file with the certificates (PEM) that clients' have to be signed by. Read again when it changes.")
+    "Of tls:// and wss://: file with the certificates (PEM) that clients' have to be signed by. Read again when it changes: as with crl.")
 ITEM(listeners, struct config_listener, crl, TEXT(4095), "", "", AT_START,
     "Of tls:// and wss://: file with the revocation lists (PEM) of those who sign clients' certificates; each of "
-    "them has to have one in it. Empty: nothing is revoked. Read again when it changes.")
+    "them has to have one in it. Empty: nothing is revoked. Read again when it changes: who is connected with a "
+    "certificate that would not let it in any more is disconnected (0x87).")
+ITEM(listeners, struct config_listener, user_from, CHOICE(name_from), "none", "", AT_START,
+    "The name in a client's certificate that is its user name: none, common_name, or of the subject alternative name "
+    "san_dns, san_uri, or san_email. Needs the method certificate in auth.methods. A name that is not usable (missing, "
+    "several of the kind, over 255 bytes, not UTF-8, with control characters, with an asterisk in a common or DNS name) "
+    "makes nobody a user. Behind a load balancer, with proxy_protocol: common_name, of a certificate that it found good.")
+ITEM(listeners, struct config_listener, client_id_from, CHOICE(name_from), "none", "", AT_START,
+    "The same for the client identifier: a CONNECT may leave it out, or has to have that one; with another one, or a "
+    "certificate that has no such name, it is refused (0x85, before MQTT 5: 2).")
 ITEM(listeners, struct config_listener, tls_min, CHOICE(tls_version), "1.2", "", AT_START,
     "Of tls:// and wss://: the oldest version of TLS that is spoken.")
 ITEM(listeners, struct config_listener, ciphers, TEXT(1024), "", "", AT_START,
@@ -84,14 +93,14 @@ END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 
 ALONE(allow_anonymous, BOOL, "false", "", AT_START,
     "Whether clients may connect of whom nothing is known. Without it, and without auth.password_file, only these "
-    "listeners are opened: on loopback addresses, Unix sockets, and those that require client certificates. With "
+    "listeners are opened: on loopback addresses, Unix sockets, and those that require client certificates or have user_from. With "
     "auth.password_file: whether clients may connect without a user name; by listeners that require client "
-    "certificates they always may.")
+    "certificates, and do not take user names from them, they always may.")
 
 GROUP(auth)
-KEY(auth, methods, TEXT(255), "password", "", LIVE,
-    "The ways to find out who a client is, in the order in which they are asked, separated by commas: password "
-    "(auth.password_file). Each says yes, no, or leaves it to the next; one that is not configured is passed over. "
+KEY(auth, methods, TEXT(255), "certificate,password", "", LIVE,
+    "The ways to find out who a client is, in the order in which they are asked, separated by commas: "
+    "certificate (listeners.*.user_from), password (auth.password_file). Each says yes, no, or leaves it to the next; one that is not configured is passed over. "
     "A client that gives a user name or password and that none says yes to is refused.")
 KEY(auth, password_file, TEXT(4095), "", "", AT_START,
     "File of users and hashes of their passwords, made by dunlin passwd, or Mosquitto's. Clients that give a user name or "

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/shard/shard.h"
+#include "broker/transport/listener.h"
 #include "proto/reason.h"
 #include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
@@ -423,6 +424,36 @@ Test(connect, connections_may_end_in_any_way)
         cr_expect(g->dup);
         cr_expect_eq(g->payload_len, 20000);
         cr_expect_eq(fake_node_drops(n), 0);
+        fake_node_destroy(n);
+    }
+}
+
+/* It was opened since its clients would be asked, and is no other when a reload says not to ask. */
+Test(connect, listener_with_named_users_has_no_others)
+{
+    static const char *const methods[] = {"auth.methods=certificate,password",
+                                          "auth.methods=password"};
+    for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+        struct fake_node *n = fake_node_create(1, SETTINGS());
+        n->node->listeners[0].settings.user_from = CONFIG_FROM_COMMON_NAME;
+        fake_node_configure(n, SETTINGS(methods[i]));
+        struct fake_client *c = client_connect(n, 0, "c", TERMS());
+        cr_expect_eq(c->connack.reason, MQTT_REASON_NOT_AUTHORIZED, "%s", methods[i]);
+        cr_expect(client_is_ended(c));
+        fake_node_destroy(n);
+    }
+}
+
+/* Nobody's certificate, nobody's identifier: it could be any client's session. */
+Test(connect, client_without_a_name_is_refused_where_they_are_clients_names)
+{
+    static const char *const ids[] = {"c", ""};
+    for (size_t i = 0; i < 2; i++) {
+        struct fake_node *n = fake_node_create(1, SETTINGS());
+        n->node->listeners[0].settings.client_id_from = CONFIG_FROM_COMMON_NAME;
+        struct fake_client *c = client_connect(n, 0, ids[i], TERMS());
+        cr_expect_eq(c->connack.reason, MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID);
+        cr_expect(client_is_ended(c));
         fake_node_destroy(n);
     }
 }

@@ -154,6 +154,19 @@ Test(config_mistakes, in_the_file)
          "dunlin.yaml:1: listeners.0.crl: it revokes clients' certificates, which are not asked "
          "for; "
          "set client_ca, or remove it\n"},
+        {"listeners: [{url: 'tls://*:1', certificate: a, key: b, user_from: common_name}]\n",
+         "dunlin.yaml:1: listeners.0.user_from: clients are not asked for certificates; set "
+         "client_certificate to optional or required, or remove it\n"},
+        {"listeners: [{url: 'tcp://*:1', client_id_from: san_uri}]\n",
+         "dunlin.yaml:1: listeners.0.client_id_from: clients are not asked for certificates; set "
+         "client_certificate to optional or required, or remove it\n"},
+        {"listeners: [{url: 'tcp://*:1', proxy_protocol: required, proxy_from: 10.0.0.1, "
+         "client_id_from: san_uri}]\n",
+         "dunlin.yaml:1: listeners.0.client_id_from: load balancers tell the common name only; set "
+         "it to common_name\n"},
+        {"listeners: [{url: 'tcp://*:1', proxy_protocol: required, proxy_from: 10.0.0.1, "
+         "user_from: common_name}]\nauth: {methods: password}\n",
+         "dunlin.yaml:1: listeners.0.user_from: auth.methods has to name certificate for it\n"},
         {"listeners: [{url: 'tcp://*:1', proxy_protocol: required}]\n",
          "default: listeners.0.proxy_from: without it nobody may send the PROXY header; give the "
          "load "

@@ -172,6 +172,8 @@ Test(config, every_key_of_a_listener)
                                   "  client_certificate: optional\n"
                                   "  client_ca: ca.pem\n"
                                   "  crl: crl.pem\n"
+                                  "  user_from: san_email\n"
+                                  "  client_id_from: common_name\n"
                                   "  tls_min: '1.3'\n"
                                   "  ciphers: TLS13-AES256-GCM-SHA384\n"
                                   "  proxy_protocol: required\n"
@@ -185,6 +187,8 @@ Test(config, every_key_of_a_listener)
     cr_expect_eq(l->client_certificate, CONFIG_CLIENT_OPTIONAL);
     cr_expect_str_eq(l->client_ca, "ca.pem");
     cr_expect_str_eq(l->crl, "crl.pem");
+    cr_expect_eq(l->user_from, CONFIG_FROM_SAN_EMAIL);
+    cr_expect_eq(l->client_id_from, CONFIG_FROM_COMMON_NAME);
     cr_expect_eq(l->tls_min, CONFIG_TLS_1_3);
     cr_expect_str_eq(l->ciphers, "TLS13-AES256-GCM-SHA384");
     cr_expect_eq(l->proxy_protocol, CONFIG_PROXY_REQUIRED);

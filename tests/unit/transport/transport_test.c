@@ -127,6 +127,80 @@ Test(transport, proxy_header_then_nothing)
     }
 }
 
+/* A header of version 2 for TCP over IPv4, with what the load balancer says of TLS. */
+static size_t header_of(uint8_t *out, uint8_t client, uint8_t verify, const char *name, size_t len)
+{
+    static const uint8_t begin[] = "\r\n\r\n\0\r\nQUIT\n\x21\x11";
+    const size_t ssl = 5 + 3 + len, all = 12 + 3 + ssl;
+    uint8_t *at = out;
+    memcpy(at, begin, sizeof begin - 1);
+    at += sizeof begin - 1;
+    *at++ = (uint8_t)(all >> 8);
+    *at++ = (uint8_t)all;
+    memset(at, 1, 12);
+    at += 12;
+    const uint8_t head[] = {0x20, (uint8_t)(ssl >> 8), (uint8_t)ssl, client, 0, 0, 0, verify,
+                            0x22, (uint8_t)(len >> 8), (uint8_t)len};
+    memcpy(at, head, sizeof head);
+    memcpy(at + sizeof head, name, len);
+    return (size_t)(at - out) + sizeof head + len;
+}
+
+/* What it names is kept as long as the transport, which therefore stays. */
+Test(transport, proxy_header_tells_the_name)
+{
+    static const struct {
+        uint8_t client, verify;
+        const char *name;
+        size_t len, want;
+    } rows[] = {
+        {7, 0, "a device", 8, 8},        {7, 1, "a device", 8, 0}, {7, 0, "", 0, 0},
+        {7, 0, "admin\0x", 7, 0},        {7, 0, "*.a", 3, 0},      {7, 0, "\xc0\x80", 2, 0},
+        {1, 0, "no certificate", 14, 0},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t bytes[512];
+        size_t len = header_of(bytes, rows[i].client, rows[i].verify, rows[i].name, rows[i].len);
+        memcpy(bytes + len, "MQTT", 4);
+        struct listener l = listener_of("tcp://*:1", true, "");
+        struct transport *t = transport_create(&l);
+        const struct heard h = feed(t, bytes, len + 4, sizeof bytes);
+        cr_assert_eq(h.step, TRANSPORT_ON);
+        cr_expect_eq(h.len, 4);
+        cr_expect(transport_is_open(t));
+        cr_expect_eq(transport_is_plain(t), rows[i].want == 0, "row %zu", i);
+        cr_expect(bytes_equal(transport_common_name(t), bytes_of(rows[i].name, rows[i].want)),
+                  "row %zu", i);
+        cr_expect_eq(transport_name(t, CONFIG_FROM_SAN_DNS).len, 0);
+        cr_expect_eq(transport_name(t, CONFIG_FROM_NONE).len, 0);
+        transport_destroy(t);
+        listener_fini(&l);
+    }
+    cr_expect_eq(transport_common_name(NULL).len, 0);
+}
+
+/* With such a name MQTT goes through it, either way, unchanged. */
+Test(transport, bytes_go_through_the_one_that_stays)
+{
+    uint8_t bytes[512];
+    const size_t len = header_of(bytes, 7, 0, "a", 1);
+    struct listener l = listener_of("tcp://*:1", true, "");
+    struct transport *t = transport_create(&l);
+    struct transport_scratch scratch = {.size = 0};
+    size_t taken = 0;
+    const struct iovec iov = {.iov_base = (void *)(uintptr_t) "answer", .iov_len = 6};
+    cr_assert_eq(feed(t, bytes, len, 1).step, TRANSPORT_ON);
+    const struct heard h = feed(t, "MQTT's own", 10, 3);
+    cr_expect_eq(h.len, 10);
+    cr_expect_arr_eq(h.mqtt, "MQTT's own", 10);
+    cr_assert(transport_send(t, &iov, 1, &scratch, &taken));
+    cr_expect_eq(taken, 6);
+    cr_expect_str_eq(wire(t), "answer");
+    transport_scratch_fini(&scratch);
+    transport_destroy(t);
+    listener_fini(&l);
+}
+
 Test(transport, proxy_header_is_missing)
 {
     struct listener l = listener_of("tcp://*:1", true, "");
