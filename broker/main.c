@@ -32,6 +32,7 @@
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/permissions.h"
+#include "broker/privileges.h"
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
@@ -214,9 +215,6 @@ static bool start_shards(struct broker *b)
 static bool start(struct broker *b)
 {
     raise_descriptor_limit(b->config);
-    if (!open_data_dir(b)) {
-        return false;
-    }
     const struct node_conf conf = {
         .shard_count = shards_wanted(b->config),
         .clock_ms = clock_ms,
@@ -230,12 +228,14 @@ static bool start(struct broker *b)
                   LOG_ERRNO("error", sys_errno));
         return false;
     }
-    if (!listen_open(&b->sockets, b->node, b->config) ||
+    if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
+        !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
-        !bans_open(&b->bans, b->node, b->config->auth.ban_file) || !start_shards(b) ||
-        !admin_start(&b->admin, b->node, b->config->admin.listen)) {
+        !bans_open(&b->bans, b->node, b->config->auth.ban_file) ||
+        !admin_start(&b->admin, b->node, b->config->admin.listen) ||
+        !privileges_confine(&b->config->process) || !start_shards(b)) {
         return false;
     }
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
@@ -345,6 +345,7 @@ static int run(struct broker *b)
 {
     sigset_t signals;
     block_signals(&signals);
+    privileges_begin(&b->config->process);
     const struct log_conf log = {
         .fd = STDERR_FILENO, .level = b->config->log.level, .format = b->config->log.format};
     if (!log_start(&log)) {

@@ -159,6 +159,12 @@ struct config_acl {
     char *file; /* "": none */
 };
 
+struct config_process {
+    char *user; /* "": as it was started */
+    bool core_dumps;
+    bool seccomp;
+};
+
 struct config_mqtt {
     char *response_information; /* "": none is given */
 };
@@ -167,6 +173,7 @@ struct settings;
 
 struct config {
     struct config_node node;
+    struct config_process process;
     struct config_listener *listeners; /* [0..listeners_count) */
     uint32_t listeners_count;          /* 1..CONFIG_LISTENERS_MAX */
     bool allow_anonymous;

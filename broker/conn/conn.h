@@ -114,7 +114,8 @@ struct conn {
     struct outbuf out;
     size_t send_bytes; /* of `out`, or of the wire, with the kernel */
 
-    uint8_t *in; /* what was received and is not decoded yet; NULL when there is nothing */
+    uint8_t *in;    /* what was received and is not decoded yet; NULL when there is nothing */
+    bool in_secret; /* a password may be among it */
     uint32_t in_len;
     uint32_t in_capacity; /* counted in shard->unread_bytes */
     uint32_t in_wanted;   /* the size of the packet that begins there */

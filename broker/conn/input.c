@@ -238,8 +238,19 @@ static void hold(struct conn *c, size_t capacity)
     }
 }
 
+/* A password among it is nowhere in our memory when CONNECT has been dealt with
+ * (docs/hardening.md). */
+static void wipe(void *at, size_t len)
+{
+    if (len > 0) {
+        explicit_bzero(at, len);
+    }
+}
+
 void input_forget(struct conn *c)
 {
+    wipe(c->in, c->in_secret ? c->in_capacity : 0);
+    c->in_secret = false;
     free(c->in);
     c->in = NULL;
     c->in_len = 0;
@@ -260,6 +271,24 @@ static void limit_unread(struct shard *s)
     }
 }
 
+/* false: no memory. */
+static bool grow(struct conn *c, size_t capacity)
+{
+    if (!c->in_secret || c->in == NULL) {
+        uint8_t *const in = realloc(c->in, capacity);
+        c->in = in == NULL ? c->in : in;
+        return in != NULL;
+    }
+    uint8_t *const in = malloc(capacity);
+    if (in != NULL) {
+        memcpy(in, c->in, c->in_len);
+        wipe(c->in, c->in_capacity);
+        free(c->in);
+        c->in = in;
+    }
+    return in != NULL;
+}
+
 /* The connection may be doomed, and its input forgotten, when this returns. */
 static bool keep(struct conn *c, const uint8_t *data, size_t len)
 {
@@ -268,13 +297,12 @@ static bool keep(struct conn *c, const uint8_t *data, size_t len)
         while (capacity < c->in_len + len) {
             capacity *= 2;
         }
-        uint8_t *in = realloc(c->in, capacity);
-        if (in == NULL) {
+        if (!grow(c, capacity)) {
             return false;
         }
-        c->in = in;
         hold(c, capacity);
     }
+    c->in_secret = c->in_secret || c->phase == CONN_AWAIT_CONNECT;
     memcpy(c->in + c->in_len, data, len);
     c->in_len += (uint32_t)len;
     limit_unread(c->shard);
@@ -288,6 +316,7 @@ static void discard(struct conn *c, size_t len)
     } else if (len > 0) {
         c->in_len -= (uint32_t)len;
         memmove(c->in, c->in + len, c->in_len);
+        wipe(c->in + c->in_len, c->in_secret ? len : 0);
         conn_list_remove(&c->shard->unread, c, CONN_UNREAD); /* it has got on: to the end */
         hold(c, c->in_capacity);
     }
@@ -318,11 +347,8 @@ void input_read_on(struct conn *c)
     }
 }
 
-bool input_received(struct conn *c, const uint8_t *data, size_t len)
+static bool receive(struct conn *c, const uint8_t *data, size_t len)
 {
-    ASSERT_OWNED(c->shard);
-    assert(len > 0);
-
     if (c->in_len == 0 && c->blocked == 0) { /* the common case: nothing is copied */
         const struct consumed done = consume(c, data, len);
         if (done.move) {
@@ -346,6 +372,17 @@ bool input_received(struct conn *c, const uint8_t *data, size_t len)
     }
     input_read_on(c);
     return true;
+}
+
+bool input_received(struct conn *c, const uint8_t *data, size_t len)
+{
+    ASSERT_OWNED(c->shard);
+    assert(len > 0);
+
+    const bool secret = c->phase == CONN_AWAIT_CONNECT;
+    const bool is_here = receive(c, data, len);
+    wipe((void *)(uintptr_t)data, secret ? len : 0); /* a buffer that others write, too */
+    return is_here;
 }
 
 bool input_resume(struct conn *c)

@@ -199,8 +199,8 @@ void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len)
                           .len = len};
     c->transport = NULL;
     const int detached = io_detach(s->io, &c->socket);
-    assert(detached == 0); /* receiving one at a time before CONNECT: nothing is under way */
-    memcpy(a->data, data, len);
+    assert(detached == 0);      /* receiving one at a time before CONNECT: nothing is under way */
+    memcpy(a->data, data, len); /* wiped by who gets it; `data` by who called us */
     struct post_connection *p = post_reserve(s, to, POST_CONNECTION, sizeof *p);
     p->arrival = a;
     post_commit(s, to);
@@ -218,6 +218,7 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
         shard_count(s, METRIC_connections_closed);
         close(a->fd);
         transport_destroy(a->transport);
+        explicit_bzero(a->data, a->len);
         free(a);
         return;
     }

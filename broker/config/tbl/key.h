@@ -40,6 +40,17 @@ KEY(node, shards, UINT(0, 64), "0", "threads", AT_START,
     "(affinity and cgroup quota counted).")
 END(node)
 
+GROUP(process)
+KEY(process, user, TEXT(255), "", "", AT_START,
+    "User that the process becomes when its listeners are bound, if it was started as root: USER or USER:GROUP, each a name or a "
+    "number. Files are read as that user, from the start on. Empty: it stays who it is.")
+KEY(process, core_dumps, BOOL, "false", "", AT_START,
+    "Whether a crash may leave the process's memory in a file, and a debugger of the same user may look into it. There are "
+    "passwords, keys and messages in it.")
+KEY(process, seccomp, BOOL, "true", "", AT_START,
+    "Whether system calls that no broker makes are refused to it by the kernel (docs/hardening.md).")
+END(process)
+
 LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 ITEM(listeners, struct config_listener, url, URL, "tcp://127.0.0.1:1883", "", AT_START,
     "Where to listen, and for what: tcp:// (MQTT), tls:// (MQTT in TLS), ws:// and wss:// (MQTT in WebSocket, "

@@ -430,8 +430,9 @@ Test(config, reloadable_as_promised)
         const struct schema_key *const key = schema_at(i);
         const bool at_start =
             strncmp(key->path, "node.", 5) == 0 || strncmp(key->path, "listeners.", 10) == 0 ||
-            strncmp(key->path, "data.", 5) == 0 || strncmp(key->path, "tls.", 4) == 0 ||
-            strcmp(key->path, "allow_anonymous") == 0 || strcmp(key->path, "admin.listen") == 0 ||
+            strncmp(key->path, "process.", 8) == 0 || strncmp(key->path, "data.", 5) == 0 ||
+            strncmp(key->path, "tls.", 4) == 0 || strcmp(key->path, "allow_anonymous") == 0 ||
+            strcmp(key->path, "admin.listen") == 0 ||
             strcmp(key->path, "auth.password_file") == 0 || strcmp(key->path, "acl.file") == 0 ||
             strcmp(key->path, "auth.ban_file") == 0;
         cr_expect_eq(key->reloadable, !at_start, "%s", key->path);
