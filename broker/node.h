@@ -26,6 +26,7 @@ struct gate;
 struct listener;
 struct password_file;
 struct quiescence;
+struct scram_server;
 struct shard;
 
 struct node {
@@ -55,7 +56,8 @@ struct node {
     /* Of the listeners that the shards' numbers of them mean; main's, before the shards run. */
     struct listener *listeners; /* [CONFIG_LISTENERS_MAX]; zeros: plain */
     unsigned listener_count;
-    struct gate *gate; /* judges passwords; NULL as `users` */
+    struct gate *gate;          /* judges passwords; NULL as `users` */
+    struct scram_server *scram; /* of the exchanges of all shards; NULL as `users` */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

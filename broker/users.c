@@ -6,6 +6,7 @@
 
 #include "broker/auth/gate.h"
 #include "broker/auth/password_file.h"
+#include "broker/auth/scram.h"
 #include "broker/config/config_error.h"
 #include "broker/config/usable.h"
 #include "broker/login/login.h"
@@ -84,6 +85,11 @@ bool users_open(struct users *u, struct node *node, const char *file)
         log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "passwords"));
         return false;
     }
+    node->scram = scram_server_create();
+    if (node->scram == NULL) {
+        log_event(LOG_ERROR, "scram_failed", LOG_TEXT("of", "libgsasl"));
+        return false;
+    }
     return true;
 }
 
@@ -126,6 +132,8 @@ void users_close(struct users *u, struct node *node)
     if (node != NULL) {
         gate_destroy(node->gate);
         node->gate = NULL;
+        scram_server_destroy(node->scram);
+        node->scram = NULL;
         password_file_destroy(atomic_exchange_explicit(&node->users, NULL, memory_order_relaxed));
     }
     free(u->file);

@@ -78,40 +78,45 @@ void gate_request_destroy(struct gate_request *r)
 
 /* ---- who was wrong too often */
 
-static uint64_t hash_of_user(const struct gate *g, const struct gate_request *r)
+static uint64_t hash_of_user(const struct gate *g, struct bytes user)
 {
-    return XXH3_64bits_withSeed(r->text, r->user_len, g->conf.seed);
+    return XXH3_64bits_withSeed(user.at, user.len, g->conf.seed);
 }
 
 /* An address of IPv6 is one of a network's, of which each customer has one: 64 bits. */
-static uint64_t hash_of_address(const struct gate *g, const struct gate_request *r)
+static uint64_t hash_of_address(const struct gate *g, const struct in6_addr *address)
 {
-    const bool v4 = IN6_IS_ADDR_V4MAPPED(&r->address);
-    return XXH3_64bits_withSeed(&r->address, v4 ? sizeof r->address : sizeof r->address / 2,
-                                ~g->conf.seed);
+    const bool v4 = IN6_IS_ADDR_V4MAPPED(address);
+    return XXH3_64bits_withSeed(address, v4 ? sizeof *address : sizeof *address / 2, ~g->conf.seed);
 }
 
-static bool has_address(const struct gate_request *r)
+/* Under the lock, as the next one. */
+static bool is_allowed(struct gate *g, struct bytes user, const struct in6_addr *address,
+                       uint32_t most)
 {
-    return !IN6_IS_ADDR_UNSPECIFIED(&r->address);
-}
-
-static bool is_allowed(struct gate *g, const struct gate_request *r)
-{
-    const uint32_t most = r->failures_per_minute;
     const uint64_t now_ms = g->conf.clock_ms();
-    return attempts_allowed(&g->attempts, hash_of_user(g, r), most, now_ms) &&
-           (!has_address(r) || attempts_allowed(&g->attempts, hash_of_address(g, r), most, now_ms));
+    return attempts_allowed(&g->attempts, hash_of_user(g, user), most, now_ms) &&
+           (IN6_IS_ADDR_UNSPECIFIED(address) ||
+            attempts_allowed(&g->attempts, hash_of_address(g, address), most, now_ms));
 }
 
-static void count_failure(struct gate *g, const struct gate_request *r)
+bool gate_allows(struct gate *g, struct bytes user, const struct in6_addr *address,
+                 uint32_t failures_per_minute)
 {
-    const uint32_t most = r->failures_per_minute;
+    pthread_mutex_lock(&g->lock);
+    const bool allowed = is_allowed(g, user, address, failures_per_minute);
+    pthread_mutex_unlock(&g->lock);
+    return allowed;
+}
+
+void gate_count_failure(struct gate *g, struct bytes user, const struct in6_addr *address,
+                        uint32_t failures_per_minute)
+{
     const uint64_t now_ms = g->conf.clock_ms();
     pthread_mutex_lock(&g->lock);
-    attempts_failed(&g->attempts, hash_of_user(g, r), most, now_ms);
-    if (has_address(r)) {
-        attempts_failed(&g->attempts, hash_of_address(g, r), most, now_ms);
+    attempts_failed(&g->attempts, hash_of_user(g, user), failures_per_minute, now_ms);
+    if (!IN6_IS_ADDR_UNSPECIFIED(address)) {
+        attempts_failed(&g->attempts, hash_of_address(g, address), failures_per_minute, now_ms);
     }
     pthread_mutex_unlock(&g->lock);
 }
@@ -122,7 +127,8 @@ bool gate_ask(struct gate *g, struct gate_request *r, enum gate_verdict *verdict
 {
     pthread_mutex_lock(&g->lock);
     const bool busy = g->stopping || g->waiting >= g->conf.threads * GATE_WAITING_PER_THREAD;
-    const bool taken = !busy && is_allowed(g, r);
+    const bool taken =
+        !busy && is_allowed(g, gate_request_user(r), &r->address, r->failures_per_minute);
     if (taken) {
         r->inquiry.next = NULL;
         if (g->last == NULL) {
@@ -175,7 +181,7 @@ static void judge(struct gate *g, struct gate_request *r)
         break;
     case PASSWORD_WRONG:
         r->verdict = GATE_WRONG;
-        count_failure(g, r);
+        gate_count_failure(g, gate_request_user(r), &r->address, r->failures_per_minute);
         break;
     case PASSWORD_NO_MEMORY:
         r->verdict = GATE_FAILED;

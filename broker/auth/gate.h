@@ -77,6 +77,13 @@ void gate_set_users(struct gate *g, const struct password_file *users);
 /* false: *verdict says why, and the request is still the caller's. */
 NODISCARD bool gate_ask(struct gate *g, struct gate_request *r, enum gate_verdict *verdict);
 
+/* For those who judge without the gate, and quickly: may this user be tried by this address (zeros:
+ * none)? And: it was wrong. They are counted together with the passwords. */
+NODISCARD bool gate_allows(struct gate *g, struct bytes user, const struct in6_addr *address,
+                           uint32_t failures_per_minute);
+void gate_count_failure(struct gate *g, struct bytes user, const struct in6_addr *address,
+                        uint32_t failures_per_minute);
+
 /* What was found right so far. */
 struct remembered *gate_remembered(struct gate *g);
 

@@ -26,7 +26,8 @@ struct password_file {
     size_t count;
     size_t mask;     /* number of slots less one: a power of two, at least twice count */
     uint32_t *slots; /* by the name's hash, then one after the other: an entry's index and 1 */
-    struct entry *entries; /* in the order of the file */
+    struct entry *entries;           /* in the order of the file */
+    const struct entry *first_scram; /* of `entries`; NULL: there is none */
     uint8_t *names;
     size_t names_len;
 };
@@ -64,6 +65,11 @@ const struct password_hash *password_file_find(const struct password_file *f, st
 {
     const uint32_t found = f->slots[slot_of(f, user)];
     return found == FREE_SLOT ? NULL : &f->entries[found - 1].hash;
+}
+
+const struct password_hash *password_file_first_scram(const struct password_file *f)
+{
+    return f->first_scram == NULL ? NULL : &f->first_scram->hash;
 }
 
 size_t password_file_count(const struct password_file *f)
@@ -156,6 +162,9 @@ static void add(struct reader *r, unsigned line, struct bytes user,
     memcpy(f->names + f->names_len, user.at, user.len);
     f->names_len += user.len;
     f->slots[slot] = (uint32_t)f->count;
+    if (f->first_scram == NULL && hash->form == PASSWORD_SCRAM_SHA256) {
+        f->first_scram = e;
+    }
 }
 
 static void read_user(struct reader *r, unsigned number, const struct password_line *line)

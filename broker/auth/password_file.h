@@ -47,6 +47,10 @@ size_t password_file_count(const struct password_file *f);
  */
 const struct password_hash *password_file_find(const struct password_file *f, struct bytes user);
 
+/* The first SCRAM line of the file, as an example of its lines; NULL: it has none. Borrowed from f.
+ */
+const struct password_hash *password_file_first_scram(const struct password_file *f);
+
 /* PASSWORD_WRONG for an unknown user too, after the work that some user's hash takes, always the
  * same one's: where all hashes have one form and cost, time does not tell who exists. */
 NODISCARD enum password_err password_file_verify(const struct password_file *f, struct bytes user,

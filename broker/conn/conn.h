@@ -33,6 +33,7 @@ struct acl_view;
 struct alias_in;
 struct alias_out;
 struct delivery;
+struct exchange;
 struct message;
 struct publish_rate;
 struct session;
@@ -108,6 +109,7 @@ struct conn {
 
     struct login_user *user;     /* who it is; NULL: nobody that we know */
     struct access access;        /* and what it may do */
+    struct exchange *exchange;   /* of its Authentication Method; NULL: it uses none */
     struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
     size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */
 
@@ -119,6 +121,8 @@ struct conn {
     uint32_t in_len;
     uint32_t in_capacity; /* counted in shard->unread_bytes */
     uint32_t in_wanted;   /* the size of the packet that begins there */
+    uint32_t aside_len;   /* counted there too */
+    uint8_t *aside;       /* CONNECT, while AUTH packets go to and fro; NULL: nothing is */
 
     struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
     uint32_t keep_alive_ms; /* one and a half times; 0: off */

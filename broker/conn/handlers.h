@@ -26,5 +26,8 @@ void connect_refuse(struct conn *c, enum mqtt_version version, uint8_t reason);
  * CONNECT the one that it left out. */
 void connect_complete(struct conn *c, struct mqtt_connect *connect);
 
+/* The Maximum Packet Size of a CONNECT. */
+uint32_t connect_packet_bytes_max(const struct mqtt_connect *connect);
+
 /* The shard that the CONNECT's session lives on; this one if it does not matter. */
 unsigned connect_home(const struct conn *c, const struct mqtt_connect *connect);

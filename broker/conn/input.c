@@ -13,6 +13,7 @@
 #include "broker/guard/guard.h"
 #include "broker/guard/publish_rate.h"
 #include "broker/log/log.h"
+#include "broker/login/exchange.h"
 #include "broker/login/login.h"
 #include "broker/session/replay.h"
 #include "broker/shard/shard.h"
@@ -126,7 +127,10 @@ static void bad_input(struct conn *c, enum mqtt_err err, const struct mqtt_packe
     log_event(LOG_WARNING, "connect_malformed",
               LOG_TEXT("peer", conn_address(c, address, sizeof address)),
               LOG_TEXT("reason", mqtt_reason_text(reason)));
-    if (err == MQTT_ERR_VERSION) { /* [MQTT-3.1.2-2]: in the form that an older client reads too */
+    if (c->aside != NULL) {
+        connect_refuse(c, MQTT_V5, reason);
+    } else if (err ==
+               MQTT_ERR_VERSION) { /* [MQTT-3.1.2-2]: in the form that an older client reads too */
         connect_refuse(c, packet->connect.version == MQTT_V5 ? MQTT_V5 : MQTT_V311, reason);
     } else if (err == MQTT_ERR_CLIENT_ID) {
         connect_refuse(c, MQTT_V31, reason);
@@ -135,11 +139,69 @@ static void bad_input(struct conn *c, enum mqtt_err err, const struct mqtt_packe
     }
 }
 
+/* Who holds much of what is not dealt with yet is known. */
+static void list_unread(struct conn *c)
+{
+    struct shard *s = c->shard;
+    if (c->in_capacity + c->aside_len > UNREAD_BYTES_SMALL) {
+        conn_list_add(&s->unread, c, CONN_UNREAD);
+    } else {
+        conn_list_remove(&s->unread, c, CONN_UNREAD);
+    }
+}
+
 /* What one packet leads to. */
 enum step { STEP_ON, STEP_STOP, STEP_MOVE };
 
-static enum step handle(struct conn *c, const struct mqtt_packet *packet)
+/* CONNECT's bytes are wanted again when the exchange is over. */
+static enum step set_aside(struct conn *c, struct bytes packet)
 {
+    c->aside = malloc(packet.len);
+    if (c->aside == NULL) {
+        connect_refuse(c, MQTT_V5, MQTT_REASON_SERVER_BUSY);
+        return STEP_ON;
+    }
+    memcpy(c->aside, packet.at, packet.len);
+    c->aside_len = (uint32_t)packet.len;
+    c->shard->unread_bytes += packet.len;
+    list_unread(c);
+    return STEP_ON;
+}
+
+/* Between CONNECT and CONNACK. */
+static enum step hear(struct conn *c, const struct mqtt_packet *packet)
+{
+    shard_count(c->shard, METRIC_packets_received);
+    const enum mqtt_reason reason = exchange_hear(c, packet);
+    if (reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
+        shard_count(c->shard, METRIC_protocol_errors);
+        connect_refuse(c, MQTT_V5, (uint8_t)reason);
+    }
+    return STEP_ON;
+}
+
+/* Is it known who it is, so that CONNECT can be answered? Otherwise *step says what to do. */
+static bool is_settled(struct conn *c, const struct mqtt_connect *m, struct bytes bytes,
+                       enum step *step)
+{
+    if (exchange_is_asked_for(c, m)) {
+        if (exchange_begin(c, m)) {
+            return true;
+        }
+        shard_count(c->shard, METRIC_packets_received);
+        *step = set_aside(c, bytes);
+        return false;
+    }
+    *step = STEP_STOP; /* until its verdict */
+    return login_is_settled(c, m);
+}
+
+static enum step handle(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes)
+{
+    enum step step;
+    if (c->aside != NULL) {
+        return hear(c, packet);
+    }
     if (c->phase == CONN_AWAIT_CONNECT && connect_home(c, &packet->connect) != c->shard->id) {
         if (!wire_is_busy(c)) {
             return STEP_MOVE;
@@ -152,8 +214,8 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet)
     }
     if (c->phase == CONN_AWAIT_CONNECT && packet->type == MQTT_CONNECT) {
         guard_judge(c, &packet->connect);
-        if (!login_is_settled(c, &packet->connect)) {
-            return STEP_STOP; /* until its verdict */
+        if (!is_settled(c, &packet->connect, bytes, &step)) {
+            return step;
         }
     }
     shard_count(c->shard, METRIC_packets_received);
@@ -209,7 +271,7 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
         if (c->phase == CONN_AWAIT_CONNECT && packet.type == MQTT_CONNECT) {
             connect_complete(c, &packet.connect);
         }
-        const enum step step = handle(c, &packet);
+        const enum step step = handle(c, &packet, bytes_of(at, used));
         if (step == STEP_MOVE) {
             done.move = true;
             done.to = connect_home(c, &packet.connect);
@@ -228,14 +290,9 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
 /* The buffer has that capacity from now on. */
 static void hold(struct conn *c, size_t capacity)
 {
-    struct shard *s = c->shard;
-    s->unread_bytes += capacity - c->in_capacity;
+    c->shard->unread_bytes += capacity - c->in_capacity;
     c->in_capacity = (uint32_t)capacity; /* a packet and a receive buffer at most */
-    if (capacity > UNREAD_BYTES_SMALL) {
-        conn_list_add(&s->unread, c, CONN_UNREAD);
-    } else {
-        conn_list_remove(&s->unread, c, CONN_UNREAD);
-    }
+    list_unread(c);
 }
 
 /* A password among it is nowhere in our memory when CONNECT has been dealt with
@@ -247,7 +304,7 @@ static void wipe(void *at, size_t len)
     }
 }
 
-void input_forget(struct conn *c)
+static void release(struct conn *c)
 {
     wipe(c->in, c->in_secret ? c->in_capacity : 0);
     c->in_secret = false;
@@ -255,6 +312,22 @@ void input_forget(struct conn *c)
     c->in = NULL;
     c->in_len = 0;
     hold(c, 0);
+}
+
+void input_take_back(struct conn *c)
+{
+    c->shard->unread_bytes -= c->aside_len;
+    wipe(c->aside, c->aside_len);
+    free(c->aside);
+    c->aside = NULL;
+    c->aside_len = 0;
+    list_unread(c);
+}
+
+void input_forget(struct conn *c)
+{
+    release(c);
+    input_take_back(c);
 }
 
 /*
@@ -268,6 +341,14 @@ static void limit_unread(struct shard *s)
         shard_count(s, METRIC_unread_refused);
         input_forget(c); /* which takes it off the list */
         conn_doom(c, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+}
+
+/* The same for what has been set aside without having been kept before. */
+static void limit_aside(const struct conn *c)
+{
+    if (c->aside != NULL) {
+        limit_unread(c->shard);
     }
 }
 
@@ -312,7 +393,7 @@ static bool keep(struct conn *c, const uint8_t *data, size_t len)
 static void discard(struct conn *c, size_t len)
 {
     if (len == c->in_len) {
-        input_forget(c);
+        release(c);
     } else if (len > 0) {
         c->in_len -= (uint32_t)len;
         memmove(c->in, c->in + len, c->in_len);
@@ -356,6 +437,7 @@ static bool receive(struct conn *c, const uint8_t *data, size_t len)
             return false;
         }
         c->in_wanted = (uint32_t)done.wanted;
+        limit_aside(c);
         if (is_open(c) && done.len < len && !keep(c, data + done.len, len - done.len)) {
             conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_PUBLISH);
             return true;
@@ -405,6 +487,7 @@ bool input_resume(struct conn *c)
             c->in_wanted = (uint32_t)done.wanted;
             discard(c, done.len);
         }
+        limit_aside(c);
     }
     if (c->session != NULL) {
         replay_pump(c->session);

@@ -20,7 +20,11 @@ bool input_received(struct conn *c, const uint8_t *data, size_t len);
 /* Goes on receiving, as far as that is wanted: where nothing came of what was received. */
 void input_read_on(struct conn *c);
 
-void input_forget(struct conn *c); /* what was received and is not decoded yet */
+/* What was received and is not decoded yet, and what was set aside. */
+void input_forget(struct conn *c);
+
+/* A CONNECT that was set aside (login/exchange.h) has been dealt with. */
+void input_take_back(struct conn *c);
 
 /* Takes away one reason to wait (enum conn_blocked), and goes on in this turn if it was the last.
  */

@@ -19,6 +19,7 @@
 #include "broker/guard/pace.h"
 #include "broker/guard/publish_rate.h"
 #include "broker/log/log.h"
+#include "broker/login/exchange.h"
 #include "broker/login/login.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
@@ -174,6 +175,7 @@ static void conn_free(struct conn *c)
     input_forget(c);
     access_forget(c);
     publish_rate_forget(c);
+    exchange_forget(c);
     login_forget(c);
     free(c);
 }

@@ -14,6 +14,7 @@
 #include "broker/guard/guard.h"
 #include "broker/conn/trust.h"
 #include "broker/log/log.h"
+#include "broker/login/exchange.h"
 #include "broker/login/login.h"
 #include "broker/message.h"
 #include "broker/session/replay.h"
@@ -115,9 +116,6 @@ static enum mqtt_reason check(struct conn *c, const struct mqtt_connect *m)
     if (c->login_reason != MQTT_REASON_SUCCESS) {
         return c->login_reason;
     }
-    if (property_has(&m->properties, PROPERTY_AUTHENTICATION_METHOD)) {
-        return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* [MQTT-4.12.0-1]: there is none */
-    }
     if ((m->client_id.len == 0 || c->named) && m->version != MQTT_V5 && !m->clean_start) {
         return MQTT_REASON_CLIENT_IDENTIFIER_NOT_VALID; /* 3.1.1: [MQTT-3.1.3-8] */
     }
@@ -154,11 +152,12 @@ static uint16_t keep_alive(const struct conn *c, const struct mqtt_connect *m)
     return over ? (uint16_t)max_s : m->keep_alive_s; /* before 5.0 the client cannot be told */
 }
 
-static uint32_t packet_bytes_max(const struct mqtt_connect *m)
+uint32_t connect_packet_bytes_max(const struct mqtt_connect *connect)
 {
-    const bool has = property_has(&m->properties, PROPERTY_MAXIMUM_PACKET_SIZE);
-    return has && m->properties.maximum_packet_size < MQTT_PACKET_BYTES_MAX
-               ? m->properties.maximum_packet_size
+    const struct mqtt_properties *p = &connect->properties;
+    return property_has(p, PROPERTY_MAXIMUM_PACKET_SIZE) &&
+                   p->maximum_packet_size < MQTT_PACKET_BYTES_MAX
+               ? p->maximum_packet_size
                : MQTT_PACKET_BYTES_MAX; /* no packet can be over it */
 }
 
@@ -217,6 +216,7 @@ static void connack_properties(struct property_writer *w, const struct conn *c,
         property_put_string(w, PROPERTY_RESPONSE_INFORMATION,
                             bytes_text(config->mqtt.response_information));
     }
+    exchange_put_last_word(w, c);
 }
 
 static void answer(struct conn *c, const struct mqtt_connect *m, struct bytes assigned_id,
@@ -224,7 +224,7 @@ static void answer(struct conn *c, const struct mqtt_connect *m, struct bytes as
 {
     struct mqtt_packet packet = {.type = MQTT_CONNACK};
     packet.connack.session_present = session_present && m->version != MQTT_V31;
-    uint8_t properties[2048];
+    uint8_t properties[2048 + EXCHANGE_PROPERTIES_MAX];
     struct property_writer w = {.at = properties, .size = sizeof properties};
     if (m->version == MQTT_V5) {
         connack_properties(&w, c, m, assigned_id);
@@ -370,7 +370,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     if (reason == MQTT_REASON_SUCCESS) {
         session = enter_session(s, client_id, m->clean_start, &resumed, &reason);
     }
-    c->packet_bytes_max = packet_bytes_max(m);
+    c->packet_bytes_max = connect_packet_bytes_max(m);
     if (session == NULL) {
         log_refused(c, m, client_id, (uint8_t)reason);
         connect_refuse(c, m->version, (uint8_t)reason);

@@ -4,6 +4,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
+#include "broker/login/exchange.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
@@ -24,9 +25,7 @@ enum mqtt_reason on_second_connect(struct conn *c, const struct mqtt_packet *pac
 
 enum mqtt_reason on_auth(struct conn *c, const struct mqtt_packet *packet)
 {
-    (void)c;
-    (void)packet;
-    return MQTT_REASON_PROTOCOL_ERROR; /* [MQTT-4.12.1-1]: no method was used at CONNECT */
+    return exchange_again(c, &packet->auth);
 }
 
 enum mqtt_reason on_disconnect(struct conn *c, const struct mqtt_packet *packet)

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* By a password that the password file has a hash of (docs/passwords.md). */
+#include "broker/login/by_password.h"
+
 #include <string.h>
 #include <xxhash.h>
 
@@ -11,8 +13,7 @@
 #include "broker/login/method.h"
 #include "broker/shard/shard.h"
 
-/* Other for every line: each has a salt of its own. */
-static uint64_t fingerprint_of(const struct shard *s, const struct password_hash *hash)
+uint64_t login_fingerprint(const struct shard *s, const struct password_hash *hash)
 {
     char line[PASSWORD_HASH_TEXT];
     const size_t len = password_hash_print(hash, line);
@@ -29,7 +30,7 @@ static bool is_still(const struct conn *c, const struct login_user *user)
     const struct shard *s = c->shard;
     const struct password_hash *const hash =
         s->users == NULL ? NULL : password_file_find(s->users, login_user_name(user));
-    return hash != NULL && fingerprint_of(s, hash) == user->fingerprint;
+    return hash != NULL && login_fingerprint(s, hash) == user->fingerprint;
 }
 
 static enum login_step yes(struct conn *c, struct bytes name, uint64_t fingerprint)
@@ -61,7 +62,7 @@ static enum login_step step_after(struct conn *c, const struct gate_request *r)
         return no(c, r->verdict);
     }
     const struct password_hash *const hash = password_file_find(s->users, gate_request_user(r));
-    if (hash == NULL || !r->provable || fingerprint_of(s, hash) != r->fingerprint) {
+    if (hash == NULL || !r->provable || login_fingerprint(s, hash) != r->fingerprint) {
         return no(c, GATE_WRONG); /* the file is another since it was asked */
     }
     remembered_add(gate_remembered(s->node->gate), &r->proof);
@@ -106,7 +107,7 @@ static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
     struct remembered_proof proof = {.words = {0}};
     const bool provable =
         hash != NULL && remembered_prove(remembered, &proof, m->user_name, m->password, hash);
-    const uint64_t fingerprint = provable ? fingerprint_of(s, hash) : 0;
+    const uint64_t fingerprint = provable ? login_fingerprint(s, hash) : 0;
     if (provable && remembered_has(remembered, &proof)) {
         shard_count(s, METRIC_logins_remembered);
         return yes(c, m->user_name, fingerprint);

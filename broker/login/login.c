@@ -163,6 +163,12 @@ bool login_has_next(const struct conn *c)
     return next_in_use(c, &at) != NULL;
 }
 
+bool login_is_among_methods(const struct conn *c, enum config_auth_method method)
+{
+    const struct auth_methods chain = methods_of(c);
+    return memchr(chain.at, method, chain.count) != NULL;
+}
+
 static bool is_welcome_unknown(const struct conn *c)
 {
     const struct listener *const l = &c->shard->node->listeners[c->listener];

@@ -12,6 +12,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/config/config.h"
 #include "broker/login/login.h"
 #include "proto/bytes.h"
 #include "proto/mqtt.h"
@@ -60,6 +61,9 @@ enum login_step login_wait(struct conn *c);
 
 /* Does `auth.methods` name another one that is in use, after the one that is being asked? */
 bool login_has_next(const struct conn *c);
+
+/* Does `auth.methods` name it? */
+bool login_is_among_methods(const struct conn *c, enum config_auth_method method);
 
 /* The client's address, or zeros: it came by a Unix socket. For whoever counts by it. */
 struct in6_addr login_address(const struct conn *c);
