@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/counters.h"
 
+#include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/log/log.h"
 #include "broker/message.h"

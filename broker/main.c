@@ -21,6 +21,7 @@
 #include "broker/admin/admin.h"
 #include "broker/auth/passwd_command.h"
 #include "broker/bans.h"
+#include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/config/config.h"
 #include "broker/config/options.h"
@@ -28,6 +29,7 @@
 #include "broker/counters.h"
 #include "broker/data_dir.h"
 #include "broker/guard/ban_command.h"
+#include "broker/judges.h"
 #include "broker/listen.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
@@ -36,6 +38,7 @@
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/tokens.h"
 #include "broker/transport/tls.h"
 #include "broker/users.h"
 #include "broker/version.h"
@@ -61,6 +64,7 @@ struct broker {
     struct listen_sockets sockets;
     struct certificates certificates;
     struct users users;
+    struct tokens tokens;
     struct admin admin;
     struct permissions permissions;
     struct bans bans;
@@ -137,6 +141,7 @@ static void reload(struct broker *b)
     users_refresh(&b->users, b->node, true);
     permissions_refresh(&b->permissions, b->node, true);
     bans_refresh(&b->bans, b->node, true);
+    tokens_refresh(&b->tokens, b->node, b->config, true);
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -234,6 +239,8 @@ static bool start(struct broker *b)
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
         !bans_open(&b->bans, b->node, b->config->auth.ban_file) ||
+        !tokens_open(&b->tokens, b->node, b->config) ||
+        !callbacks_open(&b->node->callbacks, b->node, &b->config->http) ||
         !admin_start(&b->admin, b->node, b->config->admin.listen) ||
         !privileges_confine(&b->config->process) || !start_shards(b)) {
         return false;
@@ -266,8 +273,8 @@ static int wait_for_signal(const struct broker *b, const sigset_t *signals)
 {
     const struct timespec poll = {.tv_sec = CERTIFICATES_POLL_MS / 1000};
     const bool forever = !certificates_are_needed(&b->certificates) &&
-                         !users_are_needed(&b->users) && !permissions_are_needed(&b->permissions) &&
-                         !bans_are_needed(&b->bans);
+                         !users_are_needed(&b->users) && !tokens_are_needed(&b->tokens) &&
+                         !permissions_are_needed(&b->permissions) && !bans_are_needed(&b->bans);
     int signal_number;
     do {
         signal_number = forever ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &poll);
@@ -285,6 +292,7 @@ static void serve_signals(struct broker *b, const sigset_t *signals)
             users_refresh(&b->users, b->node, false);
             permissions_refresh(&b->permissions, b->node, false);
             bans_refresh(&b->bans, b->node, false);
+            tokens_refresh(&b->tokens, b->node, b->config, false);
             break;
         case SIGHUP:
             reload(b);
@@ -315,7 +323,8 @@ static void block_signals(sigset_t *signals)
 
 static void end(struct broker *b)
 {
-    users_stop(b->node);
+    judges_stop(b->node);
+    callbacks_stop(b->node == NULL ? NULL : b->node->callbacks);
     if (b->started > 0) {
         if (b->started < b->node->shard_count) { /* not all came up: none waits for the others */
             atomic_store_explicit(&b->node->running, 0, memory_order_release);
@@ -332,9 +341,12 @@ static void end(struct broker *b)
         pthread_join(b->threads[i], NULL);
     }
     admin_stop(&b->admin); /* until here it says that we are ending */
+    judges_close(b->node);
     users_close(&b->users, b->node);
     permissions_close(&b->permissions, b->node);
     bans_close(&b->bans, b->node);
+    tokens_close(&b->tokens, b->node);
+    callbacks_close(b->node == NULL ? NULL : b->node->callbacks);
     node_destroy(b->node);
     listen_close(&b->sockets);
     certificates_close(&b->certificates);

@@ -21,6 +21,7 @@
 struct acl_file;
 struct address_rate;
 struct ban_list;
+struct callbacks;
 struct config;
 struct gate;
 struct listener;
@@ -28,6 +29,7 @@ struct password_file;
 struct quiescence;
 struct scram_server;
 struct shard;
+struct token_keys;
 
 struct node {
     unsigned shard_count;
@@ -41,10 +43,11 @@ struct node {
 
     /* Written by main (release), read by the shards once a turn (acquire). */
     _Atomic(const struct config *) config;
-    _Atomic(struct password_file *) users; /* NULL: nobody is asked for a password */
-    _Atomic uint64_t users_generation;     /* counts the above, after it */
-    _Atomic(struct acl_file *) acl;        /* NULL: what clients may do is not limited */
-    _Atomic uint64_t acl_generation;       /* counts the above, after it; 0: there was none */
+    _Atomic(struct password_file *) users;   /* NULL: nobody is asked for a password */
+    _Atomic(struct token_keys *) token_keys; /* NULL: nobody is asked for a token */
+    _Atomic uint64_t users_generation;       /* counts both of the above, after them */
+    _Atomic(struct acl_file *) acl;          /* NULL: what clients may do is not limited */
+    _Atomic uint64_t acl_generation;         /* counts the above, after it; 0: there was none */
     _Atomic uint64_t trust_generation;  /* counts listeners' other client_ca and crl, after them */
     _Atomic(struct ban_list *) bans;    /* NULL: nobody is banned */
     _Atomic uint64_t bans_generation;   /* counts the above, after it */
@@ -56,8 +59,9 @@ struct node {
     /* Of the listeners that the shards' numbers of them mean; main's, before the shards run. */
     struct listener *listeners; /* [CONFIG_LISTENERS_MAX]; zeros: plain */
     unsigned listener_count;
-    struct gate *gate;          /* judges passwords; NULL as `users` */
-    struct scram_server *scram; /* of the exchanges of all shards; NULL as `users` */
+    struct gate *gate; /* judges passwords and tokens; NULL: there is nothing to judge by */
+    struct callbacks *callbacks; /* asks a server; NULL: there is none */
+    struct scram_server *scram;  /* of the exchanges of all shards; NULL as `users` */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

@@ -8,24 +8,10 @@
 #include "broker/auth/password_file.h"
 #include "broker/auth/scram.h"
 #include "broker/config/config_error.h"
-#include "broker/config/usable.h"
-#include "broker/login/login.h"
+#include "broker/judges.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/shard/quiescence.h"
-#include "broker/shard/shard.h"
-
-/* Half of the processors: a crowd that comes back shall not take all from those who are there. */
-static unsigned gate_threads(void)
-{
-    const unsigned half = usable_processors(NULL) / 2;
-    return half > 0 ? half : 1;
-}
-
-static void answer(void *node, struct gate_request *r)
-{
-    login_answer(((struct node *)node)->shards[r->inquiry.shard], &r->inquiry);
-}
 
 static void release(void *file)
 {
@@ -75,16 +61,10 @@ bool users_open(struct users *u, struct node *node, const char *file)
         return false;
     }
     atomic_store_explicit(&node->users, users, memory_order_release);
-    const struct gate_conf conf = {.threads = gate_threads(),
-                                   .seed = node->seed,
-                                   .clock_ms = node->clock_ms,
-                                   .answer = answer,
-                                   .context = node};
-    node->gate = gate_start(&conf, users);
-    if (node->gate == NULL) {
-        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "passwords"));
+    if (!judges_start(node)) {
         return false;
     }
+    gate_set_users(node->gate, users);
     node->scram = scram_server_create();
     if (node->scram == NULL) {
         log_event(LOG_ERROR, "scram_failed", LOG_TEXT("of", "libgsasl"));
@@ -120,18 +100,9 @@ void users_refresh(struct users *u, struct node *node, bool all)
     }
 }
 
-void users_stop(struct node *node)
-{
-    if (node != NULL && node->gate != NULL) {
-        gate_stop(node->gate);
-    }
-}
-
 void users_close(struct users *u, struct node *node)
 {
     if (node != NULL) {
-        gate_destroy(node->gate);
-        node->gate = NULL;
         scram_server_destroy(node->scram);
         node->scram = NULL;
         password_file_destroy(atomic_exchange_explicit(&node->users, NULL, memory_order_relaxed));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * users: the password file, kept as it is on disk, and the threads that judge by it. A file that
+ * users: the password file, kept as it is on disk, for the threads that judge by it. A file that
  * changes is read again some seconds later, when it has stopped changing, or at SIGHUP. What is not
  * good is told, and leaves the former in force.
  *
@@ -24,9 +24,8 @@ struct users {
  */
 NODISCARD bool users_open(struct users *u, struct node *node, const char *file);
 
-/* While the shards still run: none of them waits for a verdict afterwards. NULL is fine. */
-void users_stop(struct node *node);
-void users_close(struct users *u, struct node *node); /* no shard runs any more */
+/* No shard and no judge runs any more. */
+void users_close(struct users *u, struct node *node);
 
 /* Is there a file to look after? */
 bool users_are_needed(const struct users *u);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "broker/admin/process.h"
+#include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/counters.h"
 #include "broker/log/log.h"

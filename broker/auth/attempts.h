@@ -11,8 +11,11 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+
+#include "proto/bytes.h"
 
 #define ATTEMPT_PLACES 4096u
 
@@ -22,6 +25,11 @@ struct attempts {
         double wrong;   /* times, less what time has forgiven since */
     } places[ATTEMPT_PLACES];
 };
+
+/* Who: a user name; or an address, of IPv6 the 64 bits that are a customer's network. 0: it is
+ * zeros, nobody's. `seed`: random, as clients choose what is hashed. */
+uint64_t attempts_hash(uint64_t seed, struct bytes user_name);
+uint64_t attempts_hash_address(uint64_t seed, const struct in6_addr *address);
 
 /* per_minute: how many mistakes a minute forgives, and how many may come at once; 0: any number. */
 bool attempts_allowed(const struct attempts *a, uint64_t hash, uint32_t per_minute,

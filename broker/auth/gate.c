@@ -7,22 +7,36 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
-#include <xxhash.h>
 
+#include "broker/auth/acl.h"
 #include "broker/auth/attempts.h"
 #include "broker/auth/password_file.h"
+#include "broker/auth/token_key.h"
 
 #define NICE 5 /* who waits for a hash waits longer, not those who are connected */
 
+/* Requests of one kind that wait, in the order in which they came. */
+struct line {
+    struct gate_request *first, *last;
+    unsigned waiting;
+    size_t bytes;
+};
+
+static const unsigned waiting_per_thread[GATE_KINDS] = {
+    [GATE_PASSWORD] = GATE_WAITING_PER_THREAD,
+    [GATE_TOKEN] = GATE_TOKENS_PER_THREAD,
+};
+
 struct gate {
     struct gate_conf conf;
-    pthread_rwlock_t users_lock; /* read while a password is judged */
+    pthread_rwlock_t judged_by; /* of the next two; read while somebody is judged by them */
     const struct password_file *users;
+    const struct token_judge *tokens;
 
     pthread_mutex_t lock; /* of all below; never held for long */
     pthread_cond_t asked;
-    struct gate_request *first, *last;
-    unsigned waiting;
+    struct line lines[GATE_KINDS];
+    unsigned tokens_in_a_row; /* since the last password */
     bool stopping;
     struct attempts attempts;
 
@@ -39,20 +53,42 @@ static void destroy(struct inquiry *q)
     gate_request_destroy((struct gate_request *)q);
 }
 
-struct gate_request *gate_request_create(struct bytes user, struct bytes password)
+static uint8_t *append(uint8_t *at, struct bytes part)
 {
-    struct gate_request *const r = calloc(1, sizeof *r + user.len + password.len);
+    if (part.len > 0) {
+        memcpy(at, part.at, part.len);
+    }
+    return at + part.len;
+}
+
+static struct gate_request *create(struct bytes user, struct bytes password, struct bytes client_id)
+{
+    struct gate_request *const r = calloc(1, sizeof *r + user.len + password.len + client_id.len);
     if (r == NULL) {
         return NULL;
     }
     r->inquiry.destroy = destroy;
     r->user_len = user.len;
     r->password_len = password.len;
-    if (user.len > 0) {
-        memcpy(r->text, user.at, user.len);
-    }
-    if (password.len > 0) {
-        memcpy(r->text + user.len, password.at, password.len);
+    r->client_id_len = client_id.len;
+    (void)append(append(append(r->text, user), password), client_id);
+    return r;
+}
+
+struct gate_request *gate_request_create(struct bytes user, struct bytes password)
+{
+    return create(user, password, bytes_of(NULL, 0));
+}
+
+struct gate_request *gate_token_request_create(const struct token_bearer *bearer,
+                                               struct bytes token)
+{
+    const bool has_user = bearer->user_name != NULL;
+    struct gate_request *const r =
+        create(has_user ? *bearer->user_name : bytes_of(NULL, 0), token, bearer->client_id);
+    if (r != NULL) {
+        r->kind = GATE_TOKEN;
+        r->has_user = has_user;
     }
     return r;
 }
@@ -60,6 +96,11 @@ struct gate_request *gate_request_create(struct bytes user, struct bytes passwor
 static struct bytes password_of(const struct gate_request *r)
 {
     return bytes_of(r->text + r->user_len, r->password_len);
+}
+
+static struct bytes client_id_of(const struct gate_request *r)
+{
+    return bytes_of(r->text + r->user_len + r->password_len, r->client_id_len);
 }
 
 static void wipe(struct gate_request *r)
@@ -72,39 +113,57 @@ void gate_request_destroy(struct gate_request *r)
 {
     if (r != NULL) {
         wipe(r);
+        acl_destroy(r->facts.acl);
         free(r);
     }
 }
 
 /* ---- who was wrong too often */
 
-static uint64_t hash_of_user(const struct gate *g, struct bytes user)
+/* Of a token nobody is counted: it is not guessed, and those who try do not lock its user out. */
+static const struct bytes *counted_user(const struct gate_request *r, struct bytes *user)
 {
-    return XXH3_64bits_withSeed(user.at, user.len, g->conf.seed);
+    *user = gate_request_user(r);
+    return r->kind == GATE_PASSWORD ? user : NULL;
 }
 
-/* An address of IPv6 is one of a network's, of which each customer has one: 64 bits. */
-static uint64_t hash_of_address(const struct gate *g, const struct in6_addr *address)
-{
-    const bool v4 = IN6_IS_ADDR_V4MAPPED(address);
-    return XXH3_64bits_withSeed(address, v4 ? sizeof *address : sizeof *address / 2, ~g->conf.seed);
-}
-
-/* Under the lock, as the next one. */
-static bool is_allowed(struct gate *g, struct bytes user, const struct in6_addr *address,
+/* Under the lock. `user`: NULL: it does not count. */
+static bool is_allowed(struct gate *g, const struct bytes *user, const struct in6_addr *address,
                        uint32_t most)
 {
     const uint64_t now_ms = g->conf.clock_ms();
-    return attempts_allowed(&g->attempts, hash_of_user(g, user), most, now_ms) &&
-           (IN6_IS_ADDR_UNSPECIFIED(address) ||
-            attempts_allowed(&g->attempts, hash_of_address(g, address), most, now_ms));
+    const uint64_t from = attempts_hash_address(g->conf.seed, address);
+    return (user == NULL ||
+            attempts_allowed(&g->attempts, attempts_hash(g->conf.seed, *user), most, now_ms)) &&
+           (from == 0 || attempts_allowed(&g->attempts, from, most, now_ms));
+}
+
+static void count_failure(struct gate *g, const struct bytes *user, const struct in6_addr *address,
+                          uint32_t most)
+{
+    const uint64_t now_ms = g->conf.clock_ms();
+    const uint64_t from = attempts_hash_address(g->conf.seed, address);
+    pthread_mutex_lock(&g->lock);
+    if (user != NULL) {
+        attempts_failed(&g->attempts, attempts_hash(g->conf.seed, *user), most, now_ms);
+    }
+    if (from != 0) {
+        attempts_failed(&g->attempts, from, most, now_ms);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void count_failure_of(struct gate *g, const struct gate_request *r)
+{
+    struct bytes user;
+    count_failure(g, counted_user(r, &user), &r->address, r->failures_per_minute);
 }
 
 bool gate_allows(struct gate *g, struct bytes user, const struct in6_addr *address,
                  uint32_t failures_per_minute)
 {
     pthread_mutex_lock(&g->lock);
-    const bool allowed = is_allowed(g, user, address, failures_per_minute);
+    const bool allowed = is_allowed(g, &user, address, failures_per_minute);
     pthread_mutex_unlock(&g->lock);
     return allowed;
 }
@@ -112,32 +171,58 @@ bool gate_allows(struct gate *g, struct bytes user, const struct in6_addr *addre
 void gate_count_failure(struct gate *g, struct bytes user, const struct in6_addr *address,
                         uint32_t failures_per_minute)
 {
-    const uint64_t now_ms = g->conf.clock_ms();
-    pthread_mutex_lock(&g->lock);
-    attempts_failed(&g->attempts, hash_of_user(g, user), failures_per_minute, now_ms);
-    if (!IN6_IS_ADDR_UNSPECIFIED(address)) {
-        attempts_failed(&g->attempts, hash_of_address(g, address), failures_per_minute, now_ms);
-    }
-    pthread_mutex_unlock(&g->lock);
+    count_failure(g, &user, address, failures_per_minute);
 }
 
 /* ---- asking */
 
+static size_t bytes_of_request(const struct gate_request *r)
+{
+    return sizeof *r + r->user_len + r->password_len + r->client_id_len;
+}
+
+static void line_add(struct line *line, struct gate_request *r)
+{
+    r->inquiry.next = NULL;
+    if (line->last == NULL) {
+        line->first = r;
+    } else {
+        line->last->inquiry.next = &r->inquiry;
+    }
+    line->last = r;
+    line->waiting++;
+    line->bytes += bytes_of_request(r);
+}
+
+/* NULL: it is empty. */
+static struct gate_request *line_take(struct line *line)
+{
+    struct gate_request *const r = line->first;
+    if (r != NULL) {
+        line->first = (struct gate_request *)r->inquiry.next;
+        line->last = line->first == NULL ? NULL : line->last;
+        line->waiting--;
+        line->bytes -= bytes_of_request(r);
+    }
+    return r;
+}
+
+static bool is_full(const struct gate *g, enum gate_kind kind)
+{
+    const struct line *const line = &g->lines[kind];
+    return line->waiting >= g->conf.threads * waiting_per_thread[kind] ||
+           line->bytes >= (size_t)g->conf.threads * GATE_BYTES_PER_THREAD;
+}
+
 bool gate_ask(struct gate *g, struct gate_request *r, enum gate_verdict *verdict)
 {
     pthread_mutex_lock(&g->lock);
-    const bool busy = g->stopping || g->waiting >= g->conf.threads * GATE_WAITING_PER_THREAD;
+    struct bytes user;
+    const bool busy = g->stopping || is_full(g, r->kind);
     const bool taken =
-        !busy && is_allowed(g, gate_request_user(r), &r->address, r->failures_per_minute);
+        !busy && is_allowed(g, counted_user(r, &user), &r->address, r->failures_per_minute);
     if (taken) {
-        r->inquiry.next = NULL;
-        if (g->last == NULL) {
-            g->first = r;
-        } else {
-            g->last->inquiry.next = &r->inquiry;
-        }
-        g->last = r;
-        g->waiting++;
+        line_add(&g->lines[r->kind], r);
         pthread_cond_signal(&g->asked);
     }
     pthread_mutex_unlock(&g->lock);
@@ -152,42 +237,104 @@ struct remembered *gate_remembered(struct gate *g)
 
 /* ---- answering */
 
+static bool is_empty(const struct gate *g)
+{
+    return g->lines[GATE_PASSWORD].first == NULL && g->lines[GATE_TOKEN].first == NULL;
+}
+
+static enum gate_kind next_kind(struct gate *g)
+{
+    const bool token = g->lines[GATE_TOKEN].first != NULL;
+    const bool password = g->lines[GATE_PASSWORD].first != NULL;
+    if (!token || (password && g->tokens_in_a_row >= GATE_TOKENS_IN_A_ROW)) {
+        g->tokens_in_a_row = 0;
+        return GATE_PASSWORD;
+    }
+    g->tokens_in_a_row++;
+    return GATE_TOKEN;
+}
+
 static struct gate_request *next_request(struct gate *g)
 {
     pthread_mutex_lock(&g->lock);
-    while (g->first == NULL && !g->stopping) {
+    while (is_empty(g) && !g->stopping) {
         pthread_cond_wait(&g->asked, &g->lock);
     }
-    struct gate_request *const r = g->first;
+    struct gate_request *const r = line_take(&g->lines[next_kind(g)]);
     if (r != NULL) {
-        g->first = (struct gate_request *)r->inquiry.next;
-        g->last = g->first == NULL ? NULL : g->last;
-        g->waiting--;
         r->verdict = g->stopping ? GATE_BUSY : GATE_RIGHT;
     }
     pthread_mutex_unlock(&g->lock);
     return r;
 }
 
-static void judge(struct gate *g, struct gate_request *r)
+/* When it ends, by the clock of the gate; a clock on the wall that is set later does not count. */
+static uint64_t ends_ms(const struct gate *g, uint64_t ends_s, uint64_t now_s)
 {
-    pthread_rwlock_rdlock(&g->users_lock);
+    return ends_s == UINT64_MAX ? UINT64_MAX : g->conf.clock_ms() + (ends_s - now_s) * 1000;
+}
+
+static enum token_err verify_token(struct gate *g, struct gate_request *r)
+{
+    const struct bytes user = gate_request_user(r);
+    const struct token_bearer bearer = {.user_name = r->has_user ? &user : NULL,
+                                        .client_id = client_id_of(r)};
+    const uint64_t now_s = g->conf.wall_s();
+    const struct token_judge *const tokens = g->tokens;
+    if (tokens == NULL) {
+        return TOKEN_UNKNOWN_KEY;
+    }
+    const enum token_err err =
+        token_verify(&r->facts, tokens->keys, &tokens->rules, &bearer, password_of(r), now_s);
+    if (err == TOKEN_OK) {
+        r->ends_ms = ends_ms(g, r->facts.ends_s, now_s);
+    }
+    return err;
+}
+
+static void judge_token(struct gate *g, struct gate_request *r)
+{
+    pthread_rwlock_rdlock(&g->judged_by);
+    r->token_err = verify_token(g, r);
+    pthread_rwlock_unlock(&g->judged_by);
+    switch (r->token_err) {
+    case TOKEN_OK:
+        r->verdict = GATE_RIGHT;
+        break;
+    case TOKEN_NO_MEMORY:
+        r->verdict = GATE_FAILED;
+        break;
+    default:
+        r->verdict = GATE_WRONG;
+        count_failure_of(g, r);
+        break;
+    }
+}
+
+static void judge_password(struct gate *g, struct gate_request *r)
+{
+    pthread_rwlock_rdlock(&g->judged_by);
     const enum password_err err =
         password_file_verify(g->users, gate_request_user(r), password_of(r));
-    pthread_rwlock_unlock(&g->users_lock);
+    pthread_rwlock_unlock(&g->judged_by);
     switch (err) {
     case PASSWORD_OK:
         r->verdict = GATE_RIGHT;
         break;
     case PASSWORD_WRONG:
         r->verdict = GATE_WRONG;
-        gate_count_failure(g, gate_request_user(r), &r->address, r->failures_per_minute);
+        count_failure_of(g, r);
         break;
     case PASSWORD_NO_MEMORY:
         r->verdict = GATE_FAILED;
         break;
     }
 }
+
+static void (*const judges[GATE_KINDS])(struct gate *g, struct gate_request *r) = {
+    [GATE_PASSWORD] = judge_password,
+    [GATE_TOKEN] = judge_token,
+};
 
 static void *run(void *gate)
 {
@@ -196,11 +343,12 @@ static void *run(void *gate)
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     for (struct gate_request *r; (r = next_request(g)) != NULL;) {
         if (r->verdict != GATE_BUSY) {
-            judge(g, r);
+            judges[r->kind](g, r);
         }
         wipe(r);
         g->conf.answer(g->conf.context, r);
     }
+    token_key_thread_end();
     return NULL;
 }
 
@@ -208,9 +356,16 @@ static void *run(void *gate)
 
 void gate_set_users(struct gate *g, const struct password_file *users)
 {
-    pthread_rwlock_wrlock(&g->users_lock);
+    pthread_rwlock_wrlock(&g->judged_by);
     g->users = users;
-    pthread_rwlock_unlock(&g->users_lock);
+    pthread_rwlock_unlock(&g->judged_by);
+}
+
+void gate_set_tokens(struct gate *g, const struct token_judge *tokens)
+{
+    pthread_rwlock_wrlock(&g->judged_by);
+    g->tokens = tokens;
+    pthread_rwlock_unlock(&g->judged_by);
 }
 
 struct gate *gate_start(const struct gate_conf *conf, const struct password_file *users)
@@ -225,7 +380,7 @@ struct gate *gate_start(const struct gate_conf *conf, const struct password_file
         free(g);
         return NULL;
     }
-    pthread_rwlock_init(&g->users_lock, NULL);
+    pthread_rwlock_init(&g->judged_by, NULL);
     pthread_mutex_init(&g->lock, NULL);
     pthread_cond_init(&g->asked, NULL);
     g->threads = calloc(conf->threads, sizeof g->threads[0]);
@@ -259,8 +414,8 @@ void gate_stop(struct gate *g)
 void gate_destroy(struct gate *g)
 {
     if (g != NULL) {
-        assert(g->first == NULL && g->started == 0);
-        pthread_rwlock_destroy(&g->users_lock);
+        assert(is_empty(g) && g->started == 0);
+        pthread_rwlock_destroy(&g->judged_by);
         pthread_mutex_destroy(&g->lock);
         pthread_cond_destroy(&g->asked);
         free(g->threads);

@@ -18,30 +18,24 @@
 #include <stdint.h>
 
 #include "broker/auth/password_hash.h"
+#include "broker/auth/proof.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-#define REMEMBERED_PLACES      16384u
-#define REMEMBERED_KEY_BYTES   32u
-#define REMEMBERED_PROOF_WORDS 4u
+#define REMEMBERED_PLACES 16384u
 
 struct remembered {
-    uint8_t key[REMEMBERED_KEY_BYTES];
+    struct proof_key key;
     struct {
-        _Atomic uint64_t words[REMEMBERED_PROOF_WORDS];
+        _Atomic uint64_t words[PROOF_WORDS];
     } proofs[REMEMBERED_PLACES];
-};
-
-struct remembered_proof {
-    uint64_t words[REMEMBERED_PROOF_WORDS];
 };
 
 NODISCARD bool remembered_init(struct remembered *r); /* false: no random key */
 void remembered_fini(struct remembered *r);
 
 /* false: it could not be computed. */
-NODISCARD bool remembered_prove(const struct remembered *r, struct remembered_proof *proof,
-                                struct bytes user, struct bytes password,
-                                const struct password_hash *hash);
-bool remembered_has(const struct remembered *r, const struct remembered_proof *proof);
-void remembered_add(struct remembered *r, const struct remembered_proof *proof);
+NODISCARD bool remembered_prove(const struct remembered *r, struct proof *proof, struct bytes user,
+                                struct bytes password, const struct password_hash *hash);
+bool remembered_has(const struct remembered *r, const struct proof *proof);
+void remembered_add(struct remembered *r, const struct proof *proof);

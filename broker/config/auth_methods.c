@@ -10,6 +10,8 @@
 static const char *const names[CONFIG_AUTH_METHODS] = {
     [CONFIG_AUTH_CERTIFICATE] = "certificate",
     [CONFIG_AUTH_PASSWORD] = "password",
+    [CONFIG_AUTH_TOKEN] = "token",
+    [CONFIG_AUTH_HTTP] = "http",
 };
 
 const char *auth_method_name(enum config_auth_method method)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * auth_methods: the ways to find out who a client is, in the order in which they are asked, as in
- * "certificate, password".
+ * "certificate, password, http".
  *
  * Owner: the caller; nothing is kept.
  */
@@ -12,7 +12,7 @@
 
 #include "broker/config/config.h"
 
-#define AUTH_METHODS_ALL "certificate, password"
+#define AUTH_METHODS_ALL "certificate, token, password, http"
 
 struct auth_methods {
     uint8_t count;

@@ -191,6 +191,27 @@ static void check_admin(const struct config *c, struct config_error *error)
     }
 }
 
+static void check_http(const struct config *c, struct config_error *error)
+{
+    const char *const url = c->http.url;
+    if (url[0] != '\0' && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
+        config_error_add(error, "%s: http.url: '%.64s' does not begin with http:// or https://",
+                         settings_origin(c->settings, "http.url"), url);
+    }
+}
+
+/* Who says by what clients are to be judged, and that it is not to be asked, does not mean that
+ * everybody may come in. */
+static void check_asked(const struct config *c, const struct auth_methods *methods,
+                        enum config_auth_method method, const char *key, const char *value,
+                        struct config_error *error)
+{
+    if (value[0] != '\0' && memchr(methods->at, method, methods->count) == NULL) {
+        config_error_add(error, "%s: %s is set, but auth.methods does not name %s",
+                         settings_origin(c->settings, key), key, auth_method_name(method));
+    }
+}
+
 static void check_auth(const struct config *c, struct config_error *error)
 {
     struct auth_methods methods;
@@ -198,6 +219,19 @@ static void check_auth(const struct config *c, struct config_error *error)
     if (wrong != NULL) {
         config_error_add(error, "%s: auth.methods: '%.64s' %s; there are: " AUTH_METHODS_ALL,
                          settings_origin(c->settings, "auth.methods"), c->auth.methods, wrong);
+        return;
+    }
+    check_asked(c, &methods, CONFIG_AUTH_PASSWORD, "auth.password_file", c->auth.password_file,
+                error);
+    check_asked(c, &methods, CONFIG_AUTH_TOKEN, "token.keys_file", c->token.keys_file, error);
+    check_asked(c, &methods, CONFIG_AUTH_HTTP, "http.url", c->http.url, error);
+}
+
+static void check_token(const struct config *c, struct config_error *error)
+{
+    if (c->token.user_claim[0] == '\0') {
+        config_error_add(error, "%s: token.user_claim: '' is no claim; a user needs a name",
+                         settings_origin(c->settings, "token.user_claim"));
     }
 }
 
@@ -247,6 +281,8 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     check_limits(c, &found);
     check_mqtt(c, &found);
     check_auth(c, &found);
+    check_token(c, &found);
+    check_http(c, &found);
     check_admin(c, &found);
     if (found.count > 0) {
         err = CONFIG_INVALID;

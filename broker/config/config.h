@@ -72,6 +72,8 @@ enum config_proxy_protocol {
 enum config_auth_method {
     CONFIG_AUTH_CERTIFICATE,
     CONFIG_AUTH_PASSWORD,
+    CONFIG_AUTH_TOKEN,
+    CONFIG_AUTH_HTTP,
     CONFIG_AUTH_METHODS /* so many */
 };
 
@@ -159,10 +161,39 @@ struct config_acl {
     char *file; /* "": none */
 };
 
+struct config_token {
+    char *keys_file; /* "": none */
+    char *issuer;    /* "": any */
+    char *audience;  /* "": none */
+    uint32_t leeway_s;
+    bool require_expiry;
+    char *user_claim;
+    bool user_name_must_match;
+    char *client_id_claim; /* "": none */
+    char *acl_claim;       /* "": none */
+};
+
 struct config_process {
     char *user; /* "": as it was started */
     bool core_dumps;
     bool seccomp;
+};
+
+/* What comes of a client while the server that is asked about it does not answer. */
+enum config_away {
+    CONFIG_AWAY_DENY,
+    CONFIG_AWAY_IGNORE,
+};
+
+struct config_http {
+    char *url;                /* "": nobody is asked */
+    char *authorization_file; /* its first line is the value of that header; "": none is sent */
+    char *ca_file;            /* PEM; "": the system's */
+    uint32_t timeout_ms;
+    uint32_t in_flight_max;
+    uint32_t waiting_max;
+    uint32_t remember_s; /* 0: nothing is */
+    enum config_away when_away;
 };
 
 struct config_mqtt {
@@ -179,6 +210,8 @@ struct config {
     bool allow_anonymous;
     struct config_auth auth;
     struct config_acl acl;
+    struct config_token token;
+    struct config_http http;
     struct config_tls tls;
     struct config_admin admin;
     struct config_data data;

@@ -27,7 +27,8 @@
 #include "broker/transport/listener.h"
 #include "broker/transport/transport.h"
 
-#define LINGER_MS 1000u
+#define LINGER_MS       1000u
+#define WORDS_BYTES_MAX 200u /* of a reason string */
 
 /* Connections over connections_max that are still let in, to be told so in a CONNACK. */
 #define REFUSED_AT_A_TIME 100u
@@ -284,7 +285,24 @@ static void leave_session(struct conn *c, uint8_t reason, enum session_will will
     session_detach(session, will);
 }
 
+static void send_disconnect(struct conn *c, uint8_t reason, const char *words)
+{
+    struct mqtt_packet packet = {.type = MQTT_DISCONNECT, .disconnect = {.reason = reason}};
+    uint8_t property[3 + WORDS_BYTES_MAX] = {PROPERTY_REASON_STRING};
+    const size_t len = strlen(words);
+    assert(len <= WORDS_BYTES_MAX);
+    property[1] = (uint8_t)(len >> 8);
+    property[2] = (uint8_t)len;
+    memcpy(property + 3, words, len);
+    conn_send_packet(c, &packet, bytes_of(property, len > 0 ? 3 + len : 0));
+}
+
 void conn_close(struct conn *c, uint8_t reason, enum session_will will)
+{
+    conn_close_saying(c, reason, "", will);
+}
+
+void conn_close_saying(struct conn *c, uint8_t reason, const char *words, enum session_will will)
 {
     struct shard *s = c->shard;
     ASSERT_OWNED(s);
@@ -293,8 +311,7 @@ void conn_close(struct conn *c, uint8_t reason, enum session_will will)
     }
     if (c->phase == CONN_CONNECTED && c->version == MQTT_V5 && reason != MQTT_REASON_SUCCESS &&
         !c->peer_ended) {
-        struct mqtt_packet packet = {.type = MQTT_DISCONNECT, .disconnect = {.reason = reason}};
-        conn_send_packet(c, &packet, bytes_of(NULL, 0));
+        send_disconnect(c, reason, words);
     }
     c->phase = CONN_LINGERING;
     leave_session(c, reason, will);

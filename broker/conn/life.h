@@ -26,6 +26,9 @@ extern const struct io_handlers conn_io_handlers; /* context: the shard */
  */
 void conn_close(struct conn *c, uint8_t reason, enum session_will will);
 
+/* The same, with a few words for people that go into the DISCONNECT. */
+void conn_close_saying(struct conn *c, uint8_t reason, const char *words, enum session_will will);
+
 /* Closes without a word, whatever is still unsent. */
 void conn_abort(struct conn *c);
 

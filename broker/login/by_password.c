@@ -104,7 +104,7 @@ static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
         return LOGIN_NEXT;
     }
     struct remembered *const remembered = gate_remembered(s->node->gate);
-    struct remembered_proof proof = {.words = {0}};
+    struct proof proof = {.words = {0}};
     const bool provable =
         hash != NULL && remembered_prove(remembered, &proof, m->user_name, m->password, hash);
     const uint64_t fingerprint = provable ? login_fingerprint(s, hash) : 0;

@@ -23,20 +23,33 @@
 static const struct login_method *const methods[CONFIG_AUTH_METHODS] = {
     [CONFIG_AUTH_CERTIFICATE] = &login_by_certificate,
     [CONFIG_AUTH_PASSWORD] = &login_by_password,
+    [CONFIG_AUTH_TOKEN] = &login_by_token,
+    [CONFIG_AUTH_HTTP] = &login_by_http,
 };
 
 /* ---- users */
+
+void login_end(struct conn *c)
+{
+    shard_count(c->shard, METRIC_logins_ended);
+    log_event(LOG_INFO, "login_ended", LOG_BYTES("user_name", login_user_name(c->user)),
+              LOG_BYTES("client_id", session_client_id(c->session)),
+              LOG_TEXT("by", auth_method_name(c->user->method)));
+    const bool token = c->user->method == CONFIG_AUTH_TOKEN;
+    conn_close_saying(c, MQTT_REASON_NOT_AUTHORIZED,
+                      token ? "the token has expired" : "the time of this login is over",
+                      SESSION_WILL_PUBLISH);
+}
 
 static void on_end(struct timer *t, uint64_t now_ms)
 {
     (void)now_ms;
     struct conn *const c = ((struct login_user *)(void *)t)->conn;
+    const struct login_method *const method = methods[c->user->method];
     shard_enter(c->shard);
-    shard_count(c->shard, METRIC_logins_ended);
-    log_event(LOG_INFO, "login_ended", LOG_BYTES("user_name", login_user_name(c->user)),
-              LOG_BYTES("client_id", session_client_id(c->session)),
-              LOG_TEXT("by", auth_method_name(c->user->method)));
-    conn_close(c, MQTT_REASON_NOT_AUTHORIZED, SESSION_WILL_PUBLISH);
+    if (method->ask_again == NULL || !method->ask_again(c)) {
+        login_end(c);
+    }
 }
 
 static void settle(struct conn *c, enum mqtt_reason reason)
@@ -99,6 +112,18 @@ enum login_step login_yes(struct conn *c, const struct login_facts *facts)
     shard_count(c->shard, METRIC_logins_accepted);
     settle(c, MQTT_REASON_SUCCESS);
     return LOGIN_YES;
+}
+
+bool login_set_rules(struct conn *c, struct acl *acl)
+{
+    if (!hold_rules(c, acl)) {
+        acl_destroy(acl);
+        return false;
+    }
+    destroy_rules(c, c->user->acl);
+    c->user->acl = acl;
+    access_changed(c);
+    return true;
 }
 
 void login_renew(struct conn *c, uint64_t ends_ms)
@@ -220,6 +245,11 @@ void login_inquire(struct conn *c, struct inquiry *q)
 {
     q->client = c;
     q->shard = c->shard->id;
+}
+
+void login_wait_connected(struct conn *c)
+{
+    c->waiting++;
 }
 
 enum login_step login_wait(struct conn *c)

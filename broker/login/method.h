@@ -16,6 +16,7 @@
 #include "broker/login/login.h"
 #include "proto/bytes.h"
 #include "proto/mqtt.h"
+#include "proto/nodiscard.h"
 
 struct conn;
 struct inquiry;
@@ -34,10 +35,15 @@ struct login_method {
     /* Would it still say yes to a connected client that it let in? NULL: what it knows does not
      * change. Called when node->users_generation has. */
     bool (*is_still)(const struct conn *c, const struct login_user *user);
+    /* The time of a connected client is over: does an inquiry ask whether it may stay, which will
+     * call login_renew() or login_end()? NULL, or false: it ends. */
+    bool (*ask_again)(struct conn *c);
 };
 
 extern const struct login_method login_by_certificate;
+extern const struct login_method login_by_http;
 extern const struct login_method login_by_password;
+extern const struct login_method login_by_token;
 
 struct login_facts {
     struct bytes name;
@@ -58,6 +64,17 @@ void login_inquire(struct conn *c, struct inquiry *q);
 
 /* It has been handed over: CONNECT waits. LOGIN_WAIT. */
 enum login_step login_wait(struct conn *c);
+
+/* An inquiry about a connected client has been handed over: nothing waits but the connection's
+ * memory. */
+void login_wait_connected(struct conn *c);
+
+/* The connected client's own rules are those from now on, which go over, whatever the outcome;
+ * NULL: it has none. false: there is no memory for them, and the former stay. */
+NODISCARD bool login_set_rules(struct conn *c, struct acl *acl);
+
+/* Its time is over: counted, told, and disconnected (0x87). */
+void login_end(struct conn *c);
 
 /* Does `auth.methods` name another one that is in use, after the one that is being asked? */
 bool login_has_next(const struct conn *c);

@@ -27,6 +27,7 @@ void shard_look(struct shard *s)
 {
     s->config = atomic_load_explicit(&s->node->config, memory_order_acquire);
     s->users = atomic_load_explicit(&s->node->users, memory_order_acquire);
+    s->token_keys = atomic_load_explicit(&s->node->token_keys, memory_order_acquire);
     /* In this order: what is found out by newer rules is found out again, never the reverse. */
     s->acl_generation = atomic_load_explicit(&s->node->acl_generation, memory_order_acquire);
     s->acl = atomic_load_explicit(&s->node->acl, memory_order_acquire);

@@ -34,6 +34,7 @@ struct match_cache;
 struct message;
 struct password_file;
 struct retained;
+struct token_keys;
 
 /* A FIFO of connections, through one of their links. */
 struct conn_list {
@@ -117,9 +118,10 @@ struct shard {
     struct match match; /* scratch of one publish */
     struct match_cache *match_cache;
     struct deliver_scratch deliver;
-    struct transport_scratch scratch;  /* of what a transport has decoded */
-    struct image image;                /* of the message that is being delivered to many */
-    const struct password_file *users; /* as of this turn; NULL: none are asked for */
+    struct transport_scratch scratch;    /* of what a transport has decoded */
+    struct image image;                  /* of the message that is being delivered to many */
+    const struct password_file *users;   /* as of this turn; NULL: none are asked for */
+    const struct token_keys *token_keys; /* likewise; NULL: tokens mean nothing */
     uint64_t users_generation;    /* node->users_generation that connections were held against */
     struct acl_file *acl;         /* as of this turn; NULL: there is none */
     uint64_t acl_generation;      /* of it, or of one before */
@@ -142,8 +144,8 @@ extern _Thread_local struct shard *shard_self; /* of the running thread */
 /* To be called first in whatever the kernel or another thread sets off. */
 void shard_enter(struct shard *s);
 
-/* Takes up what main may have replaced: config, users, rules, bans. What they were may be gone
- * whenever the shard has passed a quiescent point. */
+/* Takes up what main may have replaced: config, users, tokens' keys, rules, bans. What they were
+ * may be gone whenever the shard has passed a quiescent point. */
 void shard_look(struct shard *s);
 
 /* Accepts on the socket from now on, as that listener, which is the next one; before the shard

@@ -15,6 +15,8 @@ GAUGE(index_bytes,           index_bytes(node->index),            "memory of the
 GAUGE(message_memory_bytes,  message_memory(),                    "memory of messages, wherever they are")
 GAUGE(acl_bytes,             counters_now(&node->acl_bytes),      "memory of the lists of rules that concern each client, and of clients' own rules")
 
+GAUGE(http_requests,         callbacks_load(node->callbacks),     "questions to the server of http.url, waiting or under way")
+
 TOTAL(io_turns,              counters_io(node, IO_TURNS),               "waits for the kernel that came back")
 TOTAL(io_submission_full,    counters_io(node, IO_SUBMISSION_FULL),     "times that the submission queue was full")
 TOTAL(io_completion_overflow, counters_io(node, IO_COMPLETION_OVERFLOW), "turns that began with the kernel holding completions back")

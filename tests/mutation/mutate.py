@@ -30,10 +30,11 @@ OPTIONS = ['-Dbuildtype=debug', '-Doptimization=1', '-Ddebug=false',
 # Which suites are the nearest to a folder; the order is that of trying.
 NEAR = {'proto': ['proto', 'fuzz-replay'], 'broker/session': ['broker'], 'broker/conn': ['broker'],
         'broker/route': ['route', 'broker'], 'broker/shard': ['shard', 'broker'],
-        'broker/config': ['config'], 'broker/transport': ['transport', 'broker']}
+        'broker/config': ['config'], 'broker/transport': ['transport', 'broker'],
+        'broker/auth': ['auth'], 'broker/login': ['broker'], 'broker/guard': ['guard', 'broker'],
+        'broker/http': ['http'], 'broker/admin': ['admin']}
 # These test nothing that a fault may be in: the kernel's interface, the log.
-FAR = {'io', 'log',
-        'broker/auth': ['auth']}
+FAR = {'io', 'log'}
 E2E_SECONDS_MAX = 400
 
 ENVIRONMENT = dict(os.environ, ASAN_OPTIONS='detect_leaks=1:abort_on_error=0',

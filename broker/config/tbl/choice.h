@@ -49,6 +49,11 @@ CHOICE("1.2", CONFIG_TLS_1_2)
 CHOICE("1.3", CONFIG_TLS_1_3)
 END_CHOICES(tls_version)
 
+CHOICES(when_away)
+CHOICE("deny",   CONFIG_AWAY_DENY)
+CHOICE("ignore", CONFIG_AWAY_IGNORE)
+END_CHOICES(when_away)
+
 CHOICES(proxy_protocol)
 CHOICE("off",      CONFIG_PROXY_OFF)
 CHOICE("required", CONFIG_PROXY_REQUIRED)

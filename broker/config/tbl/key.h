@@ -103,16 +103,16 @@ ITEM(listeners, struct config_listener, connections_max, UINT(0, 10000000), "0",
 END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 
 ALONE(allow_anonymous, BOOL, "false", "", AT_START,
-    "Whether clients may connect of whom nothing is known. Without it, and without auth.password_file, only these "
-    "listeners are opened: on loopback addresses, Unix sockets, and those that require client certificates or have user_from. With "
-    "auth.password_file: whether clients may connect without a user name; by listeners that require client "
+    "Whether clients may connect of whom nothing is known. Without it, and without auth.password_file, token.keys_file or http.url, "
+    "only these listeners are opened: on loopback addresses, Unix sockets, and those that require client certificates or have "
+    "user_from. With one of those: whether clients may connect without a user name; by listeners that require client "
     "certificates, and do not take user names from them, they always may.")
 
 GROUP(auth)
-KEY(auth, methods, TEXT(255), "certificate,password", "", LIVE,
-    "The ways to find out who a client is, in the order in which they are asked, separated by commas: "
-    "certificate (listeners.*.user_from), password (auth.password_file). Each says yes, no, or leaves it to the next; one that is not configured is passed over. "
-    "A client that gives a user name or password and that none says yes to is refused.")
+KEY(auth, methods, TEXT(255), "certificate,token,password,http", "", LIVE,
+    "The ways to find out who a client is, in the order in which they are asked, separated by commas: certificate "
+    "(listeners.*.user_from), token (token.keys_file), password (auth.password_file), http (http.url). Each says yes, no, or leaves it to "
+    "the next; one that is not configured is passed over. A client that gives a user name or password and that none says yes to is refused.")
 KEY(auth, password_file, TEXT(4095), "", "", AT_START,
     "File of users and hashes of their passwords, made by dunlin passwd, or Mosquitto's. Clients that give a user name or "
     "password are let in if they are right. Read again when it changes, and at a reload: who is not in it any more, or "
@@ -134,6 +134,30 @@ KEY(auth, flapping_ban_s, UINT(1, 86400), "300", "seconds", LIVE,
     "How long a client id and address are banned that connect more often than flapping_connects_per_minute.")
 END(auth)
 
+GROUP(token)
+KEY(token, keys_file, TEXT(4095), "", "", AT_START,
+    "File with the keys that JSON Web Tokens are signed with: public keys (PEM), or a set of keys (JWKS). Clients that give "
+    "such a token as their password are let in if it is good (docs/tokens.md). Read again when it changes, and at a reload: "
+    "who came in by a key that is not in it any more is disconnected (0x87). A file with a mistake leaves the former in "
+    "force. Empty: tokens mean nothing.")
+KEY(token, issuer, TEXT(1024), "", "", LIVE,
+    "Who has to have issued a token (claim iss). Empty: anybody with one of the keys.")
+KEY(token, audience, TEXT(1024), "", "", LIVE,
+    "For whom a token has to be (claim aud, which may be a list). Empty: tokens with that claim are for somebody else, and refused.")
+KEY(token, leeway_s, UINT(0, 3600), "30", "seconds", LIVE,
+    "How far our clock and an issuer's may be apart: so much later a token ends, and so much earlier it is good.")
+KEY(token, require_expiry, BOOL, "true", "", LIVE,
+    "Whether a token without an end (claim exp) is refused.")
+KEY(token, user_claim, TEXT(255), "sub", "", LIVE,
+    "The claim that is the user's name, of at most 256 bytes.")
+KEY(token, user_name_must_match, BOOL, "true", "", LIVE,
+    "Whether the user name of CONNECT, if it has one, has to be the token's. Otherwise it does not count.")
+KEY(token, client_id_claim, TEXT(255), "client_id", "", LIVE,
+    "The claim that, if it is there, has to be the client identifier. Empty: none.")
+KEY(token, acl_claim, TEXT(255), "acl", "", LIVE,
+    "The claim in which a token may bring rules of its own (docs/authorization.md), which are asked before those of acl.file. Empty: none.")
+END(token)
+
 GROUP(acl)
 KEY(acl, file, TEXT(4095), "", "", AT_START,
     "File of rules: who may publish, and subscribe to what (docs/authorization.md). What no rule is about is denied, unless "
@@ -141,6 +165,27 @@ KEY(acl, file, TEXT(4095), "", "", AT_START,
     "that are connected, and for messages that wait for them. A file with a mistake leaves the former in force. Empty: "
     "clients may publish and subscribe to everything but $SYS/…, unless they have rules of their own.")
 END(acl)
+GROUP(http)
+KEY(http, url, TEXT(2048), "", "", AT_START,
+    "Server that is asked whether a client may come in, as in https://auth.example.org/mqtt (docs/http-callback.md). With it "
+    "all listeners are opened. Empty: none.")
+KEY(http, authorization_file, TEXT(4095), "", "", AT_START,
+    "File whose first line is the value of the Authorization header, as in Bearer 3f7a. Empty: none is sent.")
+KEY(http, ca_file, TEXT(4095), "", "", AT_START,
+    "File with the certificates (PEM) that an https:// server has to be signed by. Empty: those that the system trusts.")
+KEY(http, timeout_ms, UINT(100, 60000), "2000", "milliseconds", AT_START,
+    "An answer that has not come by then is none.")
+KEY(http, in_flight_max, UINT(1, 1000), "32", "requests", AT_START,
+    "Requests to the server at a time, each by a connection of its own that is kept; further ones wait.")
+KEY(http, waiting_max, UINT(0, 1000000), "1000", "requests", AT_START,
+    "Requests that wait at most; clients above that are refused (0x89, before MQTT 5: 3), and come again.")
+KEY(http, remember_s, UINT(0, 86400), "60", "seconds", LIVE,
+    "How long an answer is remembered, for the same client with the same password from the same address; a refusal for 5 "
+    "seconds at most. 0: not at all.")
+KEY(http, when_away, CHOICE(when_away), "deny", "", LIVE,
+    "What comes of a client while the server does not answer, or not as it should: deny (0x88, before MQTT 5: 3) or ignore (the next of "
+    "auth.methods is asked).")
+END(http)
 
 GROUP(tls)
 KEY(tls, ticket_keys, TEXT(4095), "", "", AT_START,

@@ -25,10 +25,10 @@ static struct password_hash line(const char *salt)
     return h;
 }
 
-static struct remembered_proof proof_of(const struct remembered *r, const char *user,
-                                        const char *password, const char *salt)
+static struct proof proof_of(const struct remembered *r, const char *user, const char *password,
+                             const char *salt)
 {
-    struct remembered_proof proof;
+    struct proof proof;
     const struct password_hash h = line(salt);
     cr_assert(remembered_prove(r, &proof, bytes_text(user), bytes_text(password), &h));
     return proof;
@@ -46,7 +46,7 @@ Test(remembered, knows_what_was_added_and_nothing_near_it)
         {"alice", "wonderland", "saltsald", false},
     };
     struct remembered *r = fresh();
-    struct remembered_proof proof = proof_of(r, "alice", "wonderland", "saltsalt");
+    struct proof proof = proof_of(r, "alice", "wonderland", "saltsalt");
     cr_expect_not(remembered_has(r, &proof));
     remembered_add(r, &proof);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -59,9 +59,9 @@ Test(remembered, knows_what_was_added_and_nothing_near_it)
 Test(remembered, each_process_has_a_key_of_its_own)
 {
     struct remembered *r = fresh(), *other = fresh();
-    const struct remembered_proof proof = proof_of(r, "alice", "wonderland", "saltsalt");
+    const struct proof proof = proof_of(r, "alice", "wonderland", "saltsalt");
     remembered_add(other, &proof);
-    const struct remembered_proof again = proof_of(other, "alice", "wonderland", "saltsalt");
+    const struct proof again = proof_of(other, "alice", "wonderland", "saltsalt");
     cr_expect_not(remembered_has(other, &again));
     end(r);
     end(other);
@@ -70,8 +70,8 @@ Test(remembered, each_process_has_a_key_of_its_own)
 Test(remembered, later_one_takes_the_place)
 {
     struct remembered *r = fresh();
-    const struct remembered_proof first = {.words = {5, 1, 2, 3}};
-    const struct remembered_proof second = {.words = {5 + REMEMBERED_PLACES, 1, 2, 3}};
+    const struct proof first = {.words = {5, 1, 2, 3}};
+    const struct proof second = {.words = {5 + REMEMBERED_PLACES, 1, 2, 3}};
     remembered_add(r, &first);
     cr_expect(remembered_has(r, &first));
     remembered_add(r, &second);
@@ -83,10 +83,10 @@ Test(remembered, later_one_takes_the_place)
 Test(remembered, every_part_counts)
 {
     struct remembered *r = fresh();
-    const struct remembered_proof proof = {.words = {7, 1, 2, 3}};
+    const struct proof proof = {.words = {7, 1, 2, 3}};
     remembered_add(r, &proof);
-    for (unsigned i = 0; i < REMEMBERED_PROOF_WORDS; i++) {
-        struct remembered_proof other = proof;
+    for (unsigned i = 0; i < PROOF_WORDS; i++) {
+        struct proof other = proof;
         other.words[i] ^= i == 0 ? REMEMBERED_PLACES : 1;
         cr_expect_not(remembered_has(r, &other), "word %u", i);
     }

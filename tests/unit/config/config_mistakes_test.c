@@ -126,6 +126,12 @@ Test(config_mistakes, in_the_file)
         {"auth: {methods: 'password, pasword'}\n",
          "dunlin.yaml:1: auth.methods: 'password, pasword' has a word that is no method; there "
          "are: " AUTH_METHODS_ALL "\n"},
+        {"auth: {methods: password}\ntoken: {keys_file: k}\n",
+         "dunlin.yaml:2: token.keys_file is set, but auth.methods does not name token\n"},
+        {"auth: {methods: token, password_file: p}\n",
+         "dunlin.yaml:1: auth.password_file is set, but auth.methods does not name password\n"},
+        {"token: {user_claim: ''}\n",
+         "dunlin.yaml:1: token.user_claim: '' is no claim; a user needs a name\n"},
         {"auth: {methods: 'password,password'}\n",
          "dunlin.yaml:1: auth.methods: 'password,password' names a method twice; there "
          "are: " AUTH_METHODS_ALL "\n"},

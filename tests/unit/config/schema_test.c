@@ -90,7 +90,7 @@ Test(schema, suggest)
         {"limits", "limits.connections_max"},
         {"allow_anonimous", "allow_anonymous"},
         {"retained_message_max", "limits.retained_messages_max"},
-        {"acl_file", NULL},
+        {"acl_file", "acl.file"},
         {"listeners.3.port", NULL},
         {"x", NULL},
         {"", NULL},
