@@ -105,6 +105,11 @@ class Pki:
         """What clients-ca and clients-below have: clients-both.pem is both of them."""
         return self.path('clients-both.crl.pem')
 
+    def key_id(self, name):
+        """What certificates that it has signed say of its key."""
+        return openssl('x509', '-in', self.certificate(name), '-noout', '-ext',
+                       'subjectKeyIdentifier').split()[-1].replace(':', '')
+
     def serial(self, name):
         """As `ssl` gives it: upper case hexadecimal digits."""
         return openssl('x509', '-in', self.certificate(name), '-noout', '-serial'
@@ -143,9 +148,10 @@ class Pki:
 
     def issue(self, name, issuer, *, authority=False, names=(), usage='serverAuth',
               algorithm='ec', begin=-1 * DAY, end=365 * DAY, common_name=None, out=None,
-              key_identifier=True, subject=None):
+              key_identifier=True, key_id=None, subject=None):
         """NAME.key, NAME.pem and NAME.chain.pem; issuer None: signed by itself. out: another name
-        for the files. key_identifier: says which of the issuer's keys signed. subject: all of it,
+        for the files. key_identifier: says which of the issuer's keys signed; key_id: what others shall say
+        of this key, in hexadecimal digits. subject: all of it,
         as in '/CN=a/CN=b'."""
         out, common_name = out or name, common_name or name
         kind = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] if algorithm == 'rsa' \
@@ -159,7 +165,7 @@ class Pki:
             'basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign,cRLSign\n'
             if authority else 'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,'
             f'digitalSignature,keyEncipherment\nextendedKeyUsage={usage}\n',
-            'subjectKeyIdentifier=hash\n',
+            f'subjectKeyIdentifier={key_id or "hash"}\n',
             'authorityKeyIdentifier=keyid\n' if key_identifier else '',
             f'subjectAltName={",".join(names)}\n' if names else '')
         now = datetime.datetime.now(datetime.timezone.utc)

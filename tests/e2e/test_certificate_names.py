@@ -401,11 +401,13 @@ def client_of_an_authority_that_is_not_trusted_any_more_is_disconnected(b):
 
 @test(only='dunlin')
 def authority_of_the_same_name_is_another_one(b):
+    """Also where it says that its key is the same: the signature tells."""
     r = Revoking(b, 'namesake', ca='clients-ca', crl=pki().crl())
-    r.p.issue('namesake-x', 'clients-ca', usage='clientAuth', key_identifier=False)
-    c = r.connected('namesake-x')
-    replace(r.p.certificate('forged-ca'), r.ca)
-    r.put(r.crl, r.p.revoke('forged-ca'))
+    c = r.client('x')
+    r.p.issue('namesake-ca', None, authority=True, common_name='clients-ca',
+              key_id=r.p.key_id('clients-ca'))
+    replace(r.p.certificate('namesake-ca'), r.ca)
+    r.put(r.crl, r.p.revoke('namesake-ca'))
     c.expect_disconnect(UNAUTHORIZED)
 
 
