@@ -326,6 +326,7 @@ static void end(struct broker *b)
     judges_stop(b->node);
     callbacks_stop(b->node == NULL ? NULL : b->node->callbacks);
     if (b->started > 0) {
+        assert(b->node != NULL);                 /* whose shards they are */
         if (b->started < b->node->shard_count) { /* not all came up: none waits for the others */
             atomic_store_explicit(&b->node->running, 0, memory_order_release);
         }
