@@ -83,7 +83,7 @@ static void log_refused(const struct conn *c, const struct exchange_answer *answ
     log_event(LOG_WARNING, "authentication_refused", LOG_TEXT("method", c->exchange->method->name),
               LOG_BYTES("user_name", answer->facts.name),
               LOG_TEXT("peer", conn_address(c, address, sizeof address)),
-              LOG_TEXT("reason", mqtt_reason_text(answer->reason)));
+              LOG_TEXT("reason", mqtt_reason_text((uint8_t)answer->reason)));
 }
 
 static bool is_its_method(const struct exchange *e, const struct mqtt_disconnect *auth)
