@@ -23,9 +23,9 @@ static struct ban_list *read_file(const struct bans *b, const struct node *node,
     struct config_error error = {.count = 0};
     struct ban_list *list = NULL;
     const struct ban_clock clock = {.wall_s = time(NULL), .now_ms = node->clock_ms()};
-    switch (ban_list_read(&list, b->file, node->seed, clock, &error)) {
+    switch (ban_list_read(&list, b->file.name, node->seed, clock, &error)) {
     case BAN_LIST_OK:
-        log_event(LOG_INFO, "ban_file_read", LOG_TEXT("file", b->file),
+        log_event(LOG_INFO, "ban_file_read", LOG_TEXT("file", b->file.name),
                   LOG_NUMBER("bans", ban_list_count(list)));
         return list;
     case BAN_LIST_INVALID:
@@ -41,20 +41,17 @@ static struct ban_list *read_file(const struct bans *b, const struct node *node,
 
 bool bans_are_needed(const struct bans *b)
 {
-    return b->file != NULL && b->file[0] != '\0';
+    return watched_file_is_there(&b->file);
 }
 
 bool bans_open(struct bans *b, struct node *node, const char *file)
 {
-    *b = (struct bans){.file = strdup(file)};
-    if (b->file == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+    if (!watched_file_open(&b->file, file)) {
         return false;
     }
     if (!bans_are_needed(b)) {
         return true;
     }
-    b->watch.loaded = b->watch.seen = file_stamp_add(0, b->file);
     struct ban_list *const list = read_file(b, node, "nothing");
     atomic_store_explicit(&node->bans, list, memory_order_release);
     return list != NULL;
@@ -72,14 +69,9 @@ static void put_in_force(struct node *node, struct ban_list *fresh)
 
 void bans_refresh(struct bans *b, struct node *node, bool all)
 {
-    if (!bans_are_needed(b)) {
+    if (!watched_file_is_due(&b->file, all)) {
         return;
     }
-    const uint64_t stamp = file_stamp_add(0, b->file);
-    if (!file_watch_has_changed(&b->watch, stamp) && !all) {
-        return;
-    }
-    b->watch.loaded = stamp;
     struct ban_list *const fresh = read_file(b, node, "what was read before");
     if (fresh != NULL) {
         put_in_force(node, fresh);
@@ -91,6 +83,5 @@ void bans_close(struct bans *b, struct node *node)
     if (node != NULL) {
         ban_list_destroy(atomic_exchange_explicit(&node->bans, NULL, memory_order_relaxed));
     }
-    free(b->file);
-    *b = (struct bans){.file = NULL};
+    watched_file_close(&b->file);
 }

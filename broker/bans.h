@@ -10,14 +10,13 @@
 
 #include <stdbool.h>
 
-#include "broker/file_stamp.h"
+#include "broker/watched_file.h"
 #include "proto/nodiscard.h"
 
 struct node;
 
 struct bans {
-    char *file; /* "" or NULL: none */
-    struct file_watch watch;
+    struct watched_file file;
 };
 
 /* Before the shards run. false: the file is not good, or there is no memory; the log has said it.

@@ -22,7 +22,7 @@ static struct acl_file *read_file(const struct permissions *p, const struct node
 {
     struct config_error error = {.count = 0};
     struct acl_file *file = NULL;
-    switch (acl_file_read(&file, p->file, node->seed, &error)) {
+    switch (acl_file_read(&file, p->file.name, node->seed, &error)) {
     case ACL_FILE_OK:
         return file;
     case ACL_FILE_INVALID:
@@ -48,26 +48,23 @@ static void put_in_force(const struct permissions *p, struct node *node, struct 
         after_quiescent(node->quiescence, node->shard_count, release, former);
         node_wake_shards(node);
     }
-    log_event(LOG_INFO, "acl_file_read", LOG_TEXT("file", p->file), LOG_NUMBER("rules", rules),
+    log_event(LOG_INFO, "acl_file_read", LOG_TEXT("file", p->file.name), LOG_NUMBER("rules", rules),
               LOG_TEXT("default", allows_rest ? "allow" : "deny"));
 }
 
 bool permissions_are_needed(const struct permissions *p)
 {
-    return p->file != NULL && p->file[0] != '\0';
+    return watched_file_is_there(&p->file);
 }
 
 bool permissions_open(struct permissions *p, struct node *node, const char *file)
 {
-    *p = (struct permissions){.file = strdup(file)};
-    if (p->file == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+    if (!watched_file_open(&p->file, file)) {
         return false;
     }
     if (!permissions_are_needed(p)) {
         return true;
     }
-    p->watch.loaded = p->watch.seen = file_stamp_add(0, p->file);
     struct acl_file *const rules = read_file(p, node, "nothing");
     if (rules == NULL) {
         return false;
@@ -78,14 +75,9 @@ bool permissions_open(struct permissions *p, struct node *node, const char *file
 
 void permissions_refresh(struct permissions *p, struct node *node, bool all)
 {
-    if (!permissions_are_needed(p)) {
+    if (!watched_file_is_due(&p->file, all)) {
         return;
     }
-    const uint64_t stamp = file_stamp_add(0, p->file);
-    if (!file_watch_has_changed(&p->watch, stamp) && !all) {
-        return;
-    }
-    p->watch.loaded = stamp;
     struct acl_file *const fresh = read_file(p, node, "what was read before");
     if (fresh != NULL) {
         put_in_force(p, node, fresh);
@@ -97,6 +89,5 @@ void permissions_close(struct permissions *p, struct node *node)
     if (node != NULL) {
         acl_file_put(atomic_exchange_explicit(&node->acl, NULL, memory_order_relaxed));
     }
-    free(p->file);
-    *p = (struct permissions){.file = NULL};
+    watched_file_close(&p->file);
 }

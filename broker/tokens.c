@@ -60,8 +60,8 @@ static void release(void *keys)
 
 static struct token_keys *refused(const struct tokens *t, const char *why, const char *in_force)
 {
-    log_event(LOG_ERROR, "token_keys_refused", LOG_TEXT("file", t->file), LOG_TEXT("reason", why),
-              LOG_TEXT("in_force", in_force));
+    log_event(LOG_ERROR, "token_keys_refused", LOG_TEXT("file", t->file.name),
+              LOG_TEXT("reason", why), LOG_TEXT("in_force", in_force));
     return NULL;
 }
 
@@ -71,7 +71,7 @@ static struct token_keys *read_file(const struct tokens *t, const char *in_force
     char *text;
     size_t len;
     const char *wrong;
-    const int error = file_text_read(t->file, TOKEN_KEYS_BYTES_MAX, &text, &len);
+    const int error = file_text_read(t->file.name, TOKEN_KEYS_BYTES_MAX, &text, &len);
     if (error != 0) {
         char why[128]; /* of the thread's own: strerror() has one for all */
         return refused(t, strerror_r(error, why, sizeof why), in_force);
@@ -82,7 +82,7 @@ static struct token_keys *read_file(const struct tokens *t, const char *in_force
     if (keys == NULL) {
         return refused(t, wrong, in_force);
     }
-    log_event(LOG_INFO, "token_keys_read", LOG_TEXT("file", t->file),
+    log_event(LOG_INFO, "token_keys_read", LOG_TEXT("file", t->file.name),
               LOG_NUMBER("keys", keys->count), LOG_NUMBER("passed_over", keys->passed_over),
               LOG_TEXT("reason", keys->why));
     return keys;
@@ -108,21 +108,19 @@ static void put_in_force(struct tokens *t, struct node *node, struct token_judge
 
 bool tokens_are_needed(const struct tokens *t)
 {
-    return t->file != NULL && t->file[0] != '\0';
+    return watched_file_is_there(&t->file);
 }
 
 bool tokens_open(struct tokens *t, struct node *node, const struct config *config)
 {
-    *t = (struct tokens){.file = strdup(config->token.keys_file)};
-    if (t->file == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+    *t = (struct tokens){.judge = NULL};
+    if (!watched_file_open(&t->file, config->token.keys_file)) {
         return false;
     }
     if (!tokens_are_needed(t)) {
         return true;
     }
     json_object_seed(0); /* random; now, while files may still be opened, and by one thread */
-    t->watch.loaded = t->watch.seen = file_stamp_add(0, t->file);
     struct token_keys *const keys = read_file(t, "nothing");
     if (keys == NULL) {
         return false;
@@ -140,14 +138,9 @@ bool tokens_open(struct tokens *t, struct node *node, const struct config *confi
 
 void tokens_refresh(struct tokens *t, struct node *node, const struct config *config, bool all)
 {
-    if (!tokens_are_needed(t)) {
+    if (!watched_file_is_due(&t->file, all)) {
         return;
     }
-    const uint64_t stamp = file_stamp_add(0, t->file);
-    if (!file_watch_has_changed(&t->watch, stamp) && !all) {
-        return;
-    }
-    t->watch.loaded = stamp;
     struct token_judge *const judge = create_judge(config);
     if (judge == NULL) {
         log_event(LOG_ERROR, "out_of_memory");
@@ -165,6 +158,6 @@ void tokens_close(struct tokens *t, struct node *node)
         token_keys_destroy(atomic_exchange_explicit(&node->token_keys, NULL, memory_order_relaxed));
     }
     destroy_judge(t->judge);
-    free(t->file);
-    *t = (struct tokens){.file = NULL};
+    watched_file_close(&t->file);
+    t->judge = NULL;
 }

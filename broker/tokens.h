@@ -11,15 +11,14 @@
 #include <stdbool.h>
 
 #include "broker/auth/gate.h"
-#include "broker/file_stamp.h"
+#include "broker/watched_file.h"
 #include "proto/nodiscard.h"
 
 struct config;
 struct node;
 
 struct tokens {
-    char *file; /* "" or NULL: none */
-    struct file_watch watch;
+    struct watched_file file;
     struct token_judge *judge; /* in force; `keys` are node->token_keys */
 };
 

@@ -24,9 +24,9 @@ static struct password_file *read_file(const struct users *u, const struct node 
 {
     struct config_error error = {.count = 0};
     struct password_file *file = NULL;
-    switch (password_file_read(&file, u->file, node->seed, &error)) {
+    switch (password_file_read(&file, u->file.name, node->seed, &error)) {
     case PASSWORD_FILE_OK:
-        log_event(LOG_INFO, "password_file_read", LOG_TEXT("file", u->file),
+        log_event(LOG_INFO, "password_file_read", LOG_TEXT("file", u->file.name),
                   LOG_NUMBER("users", password_file_count(file)));
         return file;
     case PASSWORD_FILE_INVALID:
@@ -42,20 +42,17 @@ static struct password_file *read_file(const struct users *u, const struct node 
 
 bool users_are_needed(const struct users *u)
 {
-    return u->file != NULL && u->file[0] != '\0';
+    return watched_file_is_there(&u->file);
 }
 
 bool users_open(struct users *u, struct node *node, const char *file)
 {
-    *u = (struct users){.file = strdup(file)};
-    if (u->file == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+    if (!watched_file_open(&u->file, file)) {
         return false;
     }
     if (!users_are_needed(u)) {
         return true;
     }
-    u->watch.loaded = u->watch.seen = file_stamp_add(0, u->file);
     struct password_file *const users = read_file(u, node, "nothing");
     if (users == NULL) {
         return false;
@@ -86,14 +83,9 @@ static void put_in_force(struct node *node, struct password_file *fresh)
 
 void users_refresh(struct users *u, struct node *node, bool all)
 {
-    if (!users_are_needed(u)) {
+    if (!watched_file_is_due(&u->file, all)) {
         return;
     }
-    const uint64_t stamp = file_stamp_add(0, u->file);
-    if (!file_watch_has_changed(&u->watch, stamp) && !all) {
-        return;
-    }
-    u->watch.loaded = stamp;
     struct password_file *const fresh = read_file(u, node, "what was read before");
     if (fresh != NULL) {
         put_in_force(node, fresh);
@@ -107,6 +99,5 @@ void users_close(struct users *u, struct node *node)
         node->scram = NULL;
         password_file_destroy(atomic_exchange_explicit(&node->users, NULL, memory_order_relaxed));
     }
-    free(u->file);
-    *u = (struct users){.file = NULL};
+    watched_file_close(&u->file);
 }

@@ -42,28 +42,15 @@ static enum login_step yes(struct conn *c, struct bytes name, uint64_t fingerpri
     return login_yes(c, &facts);
 }
 
-static enum login_step no(struct conn *c, enum gate_verdict verdict)
-{
-    switch (verdict) {
-    case GATE_LIMITED:
-        return login_no(c, MQTT_REASON_CONNECTION_RATE_EXCEEDED);
-    case GATE_BUSY:
-    case GATE_FAILED:
-        return login_no(c, MQTT_REASON_SERVER_BUSY);
-    default:
-        return login_no(c, MQTT_REASON_BAD_USER_NAME_OR_PASSWORD);
-    }
-}
-
 static enum login_step step_after(struct conn *c, const struct gate_request *r)
 {
     struct shard *s = c->shard;
     if (r->verdict != GATE_RIGHT) {
-        return no(c, r->verdict);
+        return login_not_right(c, r->verdict);
     }
     const struct password_hash *const hash = password_file_find(s->users, gate_request_user(r));
     if (hash == NULL || !r->provable || login_fingerprint(s, hash) != r->fingerprint) {
-        return no(c, GATE_WRONG); /* the file is another since it was asked */
+        return login_not_right(c, GATE_WRONG); /* the file is another since it was asked */
     }
     remembered_add(gate_remembered(s->node->gate), &r->proof);
     return yes(c, gate_request_user(r), r->fingerprint);
@@ -75,20 +62,6 @@ static void answered(struct inquiry *q)
     if (login_is_awaited(c)) {
         login_go_on(c, step_after(c, (const struct gate_request *)q));
     }
-}
-
-static enum login_step ask_gate(struct conn *c, struct gate_request *r)
-{
-    enum gate_verdict verdict;
-    login_inquire(c, &r->inquiry);
-    r->inquiry.answered = answered;
-    r->failures_per_minute = c->shard->config->auth.failures_per_minute;
-    r->address = login_address(c);
-    if (!gate_ask(c->shard->node->gate, r, &verdict)) {
-        gate_request_destroy(r);
-        return no(c, verdict);
-    }
-    return login_wait(c);
 }
 
 /* A user that the file does not have is left to the next method; where there is none its password
@@ -114,12 +87,12 @@ static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
     }
     struct gate_request *const r = gate_request_create(m->user_name, m->password);
     if (r == NULL) {
-        return no(c, GATE_FAILED);
+        return login_not_right(c, GATE_FAILED);
     }
     r->proof = proof;
     r->provable = provable;
     r->fingerprint = fingerprint;
-    return ask_gate(c, r);
+    return login_ask_gate(c, r, answered);
 }
 
 const struct login_method login_by_password = {

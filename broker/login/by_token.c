@@ -29,12 +29,6 @@ static enum login_step refuse(struct conn *c, enum token_err err)
     return login_no(c, MQTT_REASON_BAD_USER_NAME_OR_PASSWORD);
 }
 
-static enum login_step unjudged(struct conn *c, enum gate_verdict verdict)
-{
-    return login_no(c, verdict == GATE_LIMITED ? MQTT_REASON_CONNECTION_RATE_EXCEEDED
-                                               : MQTT_REASON_SERVER_BUSY);
-}
-
 static enum login_step yes(struct conn *c, struct gate_request *r)
 {
     const struct login_facts facts = {.name = token_facts_user(&r->facts),
@@ -54,7 +48,7 @@ static enum login_step step_after(struct conn *c, struct gate_request *r)
     case GATE_WRONG:
         return refuse(c, r->token_err);
     default:
-        return unjudged(c, r->verdict);
+        return login_not_right(c, r->verdict);
     }
     if (!is_in_use(c) || !token_keys_have(c->shard->token_keys, r->facts.fingerprint)) {
         return refuse(c, TOKEN_UNKNOWN_KEY); /* the keys are others since it was judged */
@@ -88,19 +82,10 @@ static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
         return refuse(c, TOKEN_MALFORMED);
     }
     struct gate_request *const r = request_of(c, m);
-    enum gate_verdict verdict;
     if (r == NULL) {
-        return unjudged(c, GATE_FAILED);
+        return login_not_right(c, GATE_FAILED);
     }
-    login_inquire(c, &r->inquiry);
-    r->inquiry.answered = answered;
-    r->failures_per_minute = c->shard->config->auth.failures_per_minute;
-    r->address = login_address(c);
-    if (!gate_ask(c->shard->node->gate, r, &verdict)) {
-        gate_request_destroy(r);
-        return unjudged(c, verdict);
-    }
-    return login_wait(c);
+    return login_ask_gate(c, r, answered);
 }
 
 const struct login_method login_by_token = {

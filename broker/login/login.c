@@ -275,6 +275,34 @@ void login_go_on(struct conn *c, enum login_step step)
     }
 }
 
+enum login_step login_not_right(struct conn *c, enum gate_verdict verdict)
+{
+    switch (verdict) {
+    case GATE_LIMITED:
+        return login_no(c, MQTT_REASON_CONNECTION_RATE_EXCEEDED);
+    case GATE_BUSY:
+    case GATE_FAILED:
+        return login_no(c, MQTT_REASON_SERVER_BUSY);
+    default:
+        return login_no(c, MQTT_REASON_BAD_USER_NAME_OR_PASSWORD);
+    }
+}
+
+enum login_step login_ask_gate(struct conn *c, struct gate_request *r,
+                               void (*answered)(struct inquiry *q))
+{
+    enum gate_verdict verdict;
+    login_inquire(c, &r->inquiry);
+    r->inquiry.answered = answered;
+    r->failures_per_minute = c->shard->config->auth.failures_per_minute;
+    r->address = login_address(c);
+    if (!gate_ask(c->shard->node->gate, r, &verdict)) {
+        gate_request_destroy(r);
+        return login_not_right(c, verdict);
+    }
+    return login_wait(c);
+}
+
 void login_answer(struct shard *s, struct inquiry *answered)
 {
     struct inquiry *first = atomic_load_explicit(&s->answers, memory_order_relaxed);

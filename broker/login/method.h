@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "broker/config/config.h"
+#include "broker/auth/gate.h"
 #include "broker/login/login.h"
 #include "proto/bytes.h"
 #include "proto/mqtt.h"
@@ -75,6 +76,14 @@ NODISCARD bool login_set_rules(struct conn *c, struct acl *acl);
 
 /* Its time is over: counted, told, and disconnected (0x87). */
 void login_end(struct conn *c);
+
+/* Has the gate judge the request, which goes over: LOGIN_WAIT, and `answered` will be called. Or
+ * why not, LOGIN_NO. */
+enum login_step login_ask_gate(struct conn *c, struct gate_request *r,
+                               void (*answered)(struct inquiry *q));
+
+/* It has been judged, or will not be, and is not right: LOGIN_NO with the reason. */
+enum login_step login_not_right(struct conn *c, enum gate_verdict verdict);
 
 /* Does `auth.methods` name another one that is in use, after the one that is being asked? */
 bool login_has_next(const struct conn *c);

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 
@@ -16,11 +17,6 @@ from websocket import Ws
 SECONDS = 5
 NOBODY = 65534
 CANARY = 'c4n4ry-Kj3sPq9w'
-
-
-def status(broker):
-    with open(f'/proc/{broker.process.pid}/status', encoding='utf-8') as f:
-        return dict(re.findall(r'^(\w+):\t(.*)$', f.read(), re.MULTILINE))
 
 
 def of_every_thread(broker, field):
@@ -60,7 +56,6 @@ def who_stays_root_is_told(b):
 
 def refused(settings):
     """What a broker that does not start says."""
-    import subprocess
     command = [Launch.program, '--listen', 'tcp://127.0.0.1:0']
     for key, value in settings.items():
         command += ['--set', f'{key}={value}']
