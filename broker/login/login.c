@@ -47,6 +47,9 @@ static void on_end(struct timer *t, uint64_t now_ms)
     struct conn *const c = ((struct login_user *)(void *)t)->conn;
     const struct login_method *const method = methods[c->user->method];
     shard_enter(c->shard);
+    if (c->phase != CONN_CONNECTED) {
+        return; /* it lingers: it has no session, and no time left either */
+    }
     if (method->ask_again == NULL || !method->ask_again(c)) {
         login_end(c);
     }
