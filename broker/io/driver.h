@@ -25,7 +25,8 @@ struct io_driver {
                            unsigned n);
     void (*shutdown_write)(struct io *io, struct io_socket *s);
     void (*close)(struct io *io, struct io_socket *s);
-    void (*wake)(struct io *from, struct io *to); /* both have this driver */
+    void (*write_and_sync)(struct io *io, struct io_file_op *op); /* its fields are filled in */
+    void (*wake)(struct io *from, struct io *to);                 /* both have this driver */
     bool (*has_news)(struct io *io);
     void (*wake_external)(struct io *to);
     void (*turn)(struct io *io, uint64_t timeout_ns);

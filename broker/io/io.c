@@ -110,6 +110,21 @@ void io_close(struct io *io, struct io_socket *s)
     io->driver->close(io, s);
 }
 
+void io_write_and_sync(struct io *io, struct io_file_op *op, int fd, struct iovec *iov, unsigned n,
+                       uint64_t offset)
+{
+    assert(fd >= 0);
+    assert(n <= IO_FILE_IOV_MAX);
+    assert(op->done != NULL);
+
+    op->next = NULL;
+    op->fd = fd;
+    op->iov = iov;
+    op->n = n;
+    op->offset = offset;
+    io->driver->write_and_sync(io, op);
+}
+
 bool io_has_news(struct io *io)
 {
     return io->driver->has_news(io);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * io: how a shard waits for the kernel: accept, receive, send, close, wake, time.
+ * io: how a shard waits for the kernel: accept, receive, send, close, write files, wake, time.
  *
  * Nothing of io_uring shows here, so that another backend (epoll) or a test's own kernel can stand
  * behind the same functions: `struct io` begins with a table of them. Completions arrive as calls
@@ -95,7 +95,7 @@ NODISCARD enum io_err io_uring_create(struct io **out, const struct io_conf *con
 
 /* Cancels what is under way, waits for it without calling handlers, frees. Sockets that are still
  * attached are closed. By the owner, or by another thread when the owner's has ended. NULL is fine.
- */
+ * For a write of a file it waits as long as the disk takes. */
 void io_destroy(struct io *io);
 
 /* Accepts on listen_fd (bound, listening, the caller's to close after io_listen_stop()) from now
@@ -140,6 +140,34 @@ void io_shutdown_write(struct io *io, struct io_socket *s);
 
 /* Cancels what is under way and closes; closed() follows, never from inside this call. */
 void io_close(struct io *io, struct io_socket *s);
+
+/*
+ * A write of a file that is synced, under way; embedded in what it belongs to. The caller sets
+ * done(); the other fields are io's. From io_write_and_sync() until done() it must stay where it
+ * is, and so must the iov and the bytes; done() may begin the next one, or free it.
+ */
+struct io_file_op {
+    /* error 0: all is written and synced; else an errno: what was to be written may be in the file
+     * or not, whole or in part, and no later sync that succeeds says otherwise. */
+    void (*done)(struct io_file_op *op, int error);
+
+    struct io_file_op *next; /* for a backend with a list */
+    struct iovec *iov;       /* [0..n), without what is written already */
+    unsigned n;
+    int fd;
+    uint64_t offset; /* of iov[0] */
+};
+
+/*
+ * Writes all of iov[0..n) at `offset` of a regular file, as fdatasync() would keep it: exactly one
+ * done() follows, from inside io_turn(). n = 0: a sync of all that the file has. n <=
+ * IO_FILE_IOV_MAX; the array is io's until done(), and what it holds afterwards is undefined. One
+ * at a time for each op; several of one file are in no order. Nothing of it is cancelled but by
+ * io_destroy(), which waits for it without calling done().
+ */
+#define IO_FILE_IOV_MAX 1024u
+void io_write_and_sync(struct io *io, struct io_file_op *op, int fd, struct iovec *iov, unsigned n,
+                       uint64_t offset);
 
 /* Makes the io_turn() of `to`, on another thread, come back (at the latest when `from` next turns).
  */

@@ -34,7 +34,7 @@ const struct uring_options uring_defaults = {
 static const uint8_t needed_ops[] = {
     IORING_OP_NOP,     IORING_OP_ACCEPT, IORING_OP_RECV,         IORING_OP_SEND,
     IORING_OP_SENDMSG, IORING_OP_CLOSE,  IORING_OP_ASYNC_CANCEL, IORING_OP_MSG_RING,
-    IORING_OP_TIMEOUT, IORING_OP_READ,
+    IORING_OP_TIMEOUT, IORING_OP_READ,   IORING_OP_WRITEV,       IORING_OP_FSYNC,
 };
 
 /* What is registered once the ring is enabled: nothing but that. */
@@ -96,7 +96,7 @@ static int restrict_to_needed(struct io_uring *ring)
 {
     struct io_uring_restriction rules[sizeof needed_ops + sizeof needed_registrations + 1] = {
         {.opcode = IORING_RESTRICTION_SQE_FLAGS_ALLOWED,
-         .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS},
+         .sqe_flags = IOSQE_BUFFER_SELECT | IOSQE_CQE_SKIP_SUCCESS | IOSQE_ASYNC},
     };
     unsigned count = 1;
     for (size_t i = 0; i < sizeof needed_ops; i++) {
@@ -334,6 +334,9 @@ static void complete(struct uring *u, const struct io_uring_cqe *cqe)
     case URING_WAKE: /* the target is not enabled yet, or cannot take it: then the other way */
         wake_external(address);
         break;
+    case URING_FILE:
+        uring_file_complete(u, address, cqe->res);
+        break;
     default:
         uring_socket_complete(u, op, address, cqe);
         break;
@@ -352,6 +355,7 @@ static bool next_completion(struct uring *u, struct io_uring_cqe *out)
         if (is_last_of_counted(out)) {
             assert(u->under_way > 0);
             u->under_way--;
+            u->files_under_way -= (out->user_data & URING_OP_MASK) == URING_FILE;
         }
         return true;
     }
@@ -434,10 +438,12 @@ static void discard_completions(struct uring *u)
     }
 }
 
-/* Cancels all there is until all of it has completed. */
+/* Cancels all there is until all of it has completed. A write that has begun is waited for without
+ * a bound: whoever ended before it would have the kernel write what is in that memory by then. */
 static void drain(struct uring *u)
 {
-    for (unsigned i = 0; i < DRAIN_ROUNDS_MAX && u->under_way > 0; i++) {
+    for (unsigned i = 0; u->files_under_way > 0 || (i < DRAIN_ROUNDS_MAX && u->under_way > 0);
+         i++) {
         struct io_uring_sqe *const sqe = uring_sqe(u);
         io_uring_prep_cancel64(sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
         io_uring_sqe_set_data64(sqe, uring_number_tag(URING_IGNORED, 0));
@@ -473,6 +479,7 @@ static const struct io_driver driver = {
     .send_at_once = uring_send_at_once,
     .shutdown_write = uring_shutdown_write,
     .close = uring_close,
+    .write_and_sync = uring_write_and_sync,
     .wake = wake,
     .has_news = has_news,
     .wake_external = wake_external,

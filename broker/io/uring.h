@@ -6,12 +6,14 @@
  *   uring_accept.c    listeners
  *   uring_socket.c    one socket: receiving, sending, closing
  *   uring_send.c      what is left of a send, pooled
+ *   uring_file.c      files: writing, syncing
  *   uring_buffers.c   receive buffers
  *
- * A completion names what it completes in its user data: the address of an io_socket (or, for a
- * wake-up that failed, of the target) with the operation in the low bits, or a number. Addresses
- * need no generation: a socket stays where it is until its last operation has completed, and the
- * kernel knows it by the address, never by the descriptor, which may be in use again by then.
+ * A completion names what it completes in its user data: the address of an io_socket (or
+ * io_file_op, or, for a wake-up that failed, of the target) with the operation in the low bits, or
+ * a number. Addresses need no generation: a socket stays where it is until its last operation has
+ * completed, and the kernel knows it by the address, never by the descriptor, which may be in use
+ * again by then.
  */
 #pragma once
 
@@ -27,7 +29,7 @@ enum uring_op {
     URING_NUMBER, /* not an address: enum uring_number, and a listener */
     URING_RECEIVE,
     URING_SEND,
-    URING_SEND_FAILED, /* there was no memory to send; told like a completion */
+    URING_FILE,
     URING_CANCEL_RECEIVE,
     URING_CANCEL_SEND,
     URING_CLOSE,
@@ -74,7 +76,8 @@ struct uring {
     uint64_t wake_count; /* read from it */
     bool enabled;        /* by the first call that submits; `owner` is its thread */
     pthread_t owner;
-    uint64_t under_way; /* operations that will post a last completion */
+    uint64_t under_way;       /* operations that will post a last completion */
+    uint64_t files_under_way; /* those of them that write or sync a file */
 };
 
 enum io_err uring_create(struct io **out, const struct io_conf *conf,
@@ -124,3 +127,7 @@ void uring_close(struct io *io, struct io_socket *s);
 void uring_socket_complete(struct uring *u, enum uring_op op, struct io_socket *s,
                            const struct io_uring_cqe *cqe);
 void uring_sockets_forget(struct uring *u); /* closes the descriptors of all that are attached */
+
+/* ---- uring_file.c */
+void uring_write_and_sync(struct io *io, struct io_file_op *op);
+void uring_file_complete(struct uring *u, struct io_file_op *op, int res);

@@ -191,9 +191,9 @@ void uring_send(struct io *io, struct io_socket *s, const struct iovec *iov, uns
         return;
     }
     s->send = &no_memory;
-    struct io_uring_sqe *const sqe = uring_sqe(u);
+    struct io_uring_sqe *const sqe = uring_sqe(u); /* told like a completion */
     io_uring_prep_nop(sqe);
-    submitted(u, s, sqe, URING_SEND_FAILED);
+    submitted(u, s, sqe, URING_SEND);
 }
 
 size_t uring_send_at_once(struct io *io, const struct io_socket *s, const struct iovec *iov,
@@ -323,8 +323,12 @@ static void send_done(struct uring *u, struct io_socket *s, int error)
 
 static void on_send(struct uring *u, struct io_socket *s, int res)
 {
-    assert(s->send != NULL && s->send != &no_memory);
+    assert(s->send != NULL);
 
+    if (s->send == &no_memory) {
+        send_done(u, s, ENOMEM);
+        return;
+    }
     if (res > 0) {
         uring_send_advance(s->send, (size_t)res);
     }
@@ -352,9 +356,6 @@ void uring_socket_complete(struct uring *u, enum uring_op op, struct io_socket *
         break;
     case URING_SEND:
         on_send(u, s, cqe->res);
-        break;
-    case URING_SEND_FAILED:
-        send_done(u, s, ENOMEM);
         break;
     case URING_CANCEL_RECEIVE:
         clear(s, CANCELLING_RECEIVE);

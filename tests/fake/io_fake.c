@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/io/driver.h"
 
-#define FD_FIRST (1 << 30) /* no real one: a stray system call on it fails */
+#define FD_FIRST     (1 << 30) /* no real one: a stray system call on it fails */
+#define SECTOR_BYTES 512u
 
 /* Bytes on their way. */
 struct pipe {
@@ -63,6 +65,11 @@ struct fake {
     int fail_accept[IO_LISTENERS]; /* an errno; 0: none */
     struct waiting *waiting;
     size_t waiting_count, waiting_capacity;
+
+    struct io_file_op *files, *files_last; /* under way, in order */
+    bool files_held;
+    int fail_file; /* an errno; 0: none */
+    size_t fail_file_bytes;
 };
 
 static const struct io_driver driver;
@@ -404,6 +411,129 @@ static void fake_close(struct io *io, struct io_socket *s)
     begin(c, &c->close);
 }
 
+/* ---- files */
+
+static void fake_write_and_sync(struct io *io, struct io_file_op *op)
+{
+    struct fake *const f = fake_of(io);
+    if (f->files == NULL) {
+        f->files = op;
+    } else {
+        f->files_last->next = op;
+    }
+    f->files_last = op;
+}
+
+static struct io_file_op *take_file(struct fake *f)
+{
+    struct io_file_op *const op = f->files;
+    f->files = op->next;
+    op->next = NULL;
+    return op;
+}
+
+static int write_all(int fd, const uint8_t *data, size_t len, uint64_t offset)
+{
+    while (len > 0) {
+        const ssize_t n = pwrite(fd, data, len, (off_t)offset);
+        if (n <= 0) {
+            return n < 0 ? errno : EIO;
+        }
+        data += n;
+        len -= (size_t)n;
+        offset += (uint64_t)n;
+    }
+    return 0;
+}
+
+/* At most bytes_max of it: 0, or an errno. */
+static int write_file(const struct io_file_op *op, size_t bytes_max)
+{
+    uint64_t offset = op->offset;
+    int error = 0;
+    for (unsigned i = 0; i < op->n && error == 0; i++) {
+        const size_t len = op->iov[i].iov_len < bytes_max ? op->iov[i].iov_len : bytes_max;
+        error = write_all(op->fd, op->iov[i].iov_base, len, offset);
+        offset += len;
+        bytes_max -= len;
+    }
+    return error;
+}
+
+static void turn_files(struct fake *f)
+{
+    struct io_file_op *const last = f->files != NULL ? f->files_last : NULL;
+    bool is_last = last == NULL || f->files_held; /* a handler may ask for more, and may hold */
+    while (!is_last && f->files != NULL && !f->files_held) {
+        struct io_file_op *const op = take_file(f);
+        is_last = op == last;
+        int error = f->fail_file;
+        if (error == 0) {
+            error = write_file(op, SIZE_MAX);
+        } else {
+            f->fail_file = 0;
+            (void)write_file(op, f->fail_file_bytes);
+        }
+        op->done(op, error);
+    }
+}
+
+void io_fake_files_hold(struct io *io, bool hold)
+{
+    fake_of(io)->files_held = hold;
+}
+
+void io_fake_fail_file(struct io *io, int error, size_t bytes)
+{
+    assert(error > 0);
+
+    fake_of(io)->fail_file = error;
+    fake_of(io)->fail_file_bytes = bytes;
+}
+
+static void lose_file(const struct io_file_op *op, bool (*kept)(void *context, uint64_t sector),
+                      void *context)
+{
+    uint64_t offset = op->offset, asked = UINT64_MAX;
+    bool keep = false;
+    for (unsigned i = 0; i < op->n; i++) {
+        for (size_t at = 0; at < op->iov[i].iov_len;) {
+            const size_t left = op->iov[i].iov_len - at;
+            const size_t in_sector = SECTOR_BYTES - offset % SECTOR_BYTES;
+            const size_t len = left < in_sector ? left : in_sector;
+            if (offset / SECTOR_BYTES != asked) { /* once for each, also where an iov ends in it */
+                asked = offset / SECTOR_BYTES;
+                keep = kept(context, asked);
+            }
+            if (keep) {
+                (void)write_all(op->fd, (const uint8_t *)op->iov[i].iov_base + at, len, offset);
+            }
+            at += len;
+            offset += len;
+        }
+    }
+}
+
+void io_fake_files_lose(struct io *io, bool (*kept)(void *context, uint64_t sector), void *context)
+{
+    struct fake *const f = fake_of(io);
+    while (f->files != NULL) {
+        const struct io_file_op *const op = take_file(f);
+        if (kept != NULL) {
+            lose_file(op, kept, context);
+        }
+    }
+}
+
+unsigned io_fake_files_under_way(const struct io *io)
+{
+    unsigned n = 0;
+    for (const struct io_file_op *op = fake_of(io)->files; op != NULL; op = op->next) {
+        n++;
+    }
+    return n;
+}
+
 static void fake_wake_external(struct io *to)
 {
     fake_of(to)->woken = true;
@@ -557,6 +687,7 @@ static void fake_turn(struct io *io, uint64_t timeout_ns)
             turn_receive(f, c);
         }
     }
+    turn_files(f);
 }
 
 static void fake_submit(struct io *io)
@@ -592,7 +723,7 @@ bool io_fake_has_pending(const struct io *io)
             return true;
         }
     }
-    return false;
+    return f->files != NULL && !f->files_held;
 }
 
 bool io_fake_is_woken(const struct io *io)
@@ -645,6 +776,7 @@ static const struct io_driver driver = {
     .send_at_once = fake_send_at_once,
     .shutdown_write = fake_shutdown_write,
     .close = fake_close,
+    .write_and_sync = fake_write_and_sync,
     .wake = fake_wake,
     .has_news = fake_has_news,
     .wake_external = fake_wake_external,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * io_fake: io.h in memory, for whole shards in unit tests and fuzzers: no descriptor, no clock, no
- * thread. The test is the clients; everything happens in an order that follows from the calls.
+ * io_fake: io.h in memory, for whole shards in unit tests and fuzzers: no descriptor (but of
+ * files), no clock, no thread. The test is the clients; everything happens in an order that follows
+ * from the calls.
  *
  * Owner: one thread for all. Memory: a net owns its connections, with all bytes under way, until it
  * is destroyed; ios are destroyed first. Nothing is bounded but by what the test writes; out of
@@ -12,7 +13,11 @@
  * net. Unlike there, descriptors are not used again, so that a client can still be asked after its
  * connection was closed. io_turn() never waits, whatever the timeout: it calls handlers for all
  * that is there, first accepted() in the order of the connects, then each socket in the order of
- * descriptors: sent(), then received() and ended(), or closed().
+ * descriptors: sent(), then received() and ended(), or closed(); then done() of each file
+ * operation, in the order in which they were asked for.
+ *
+ * Files are real ones. Of io_write_and_sync() nothing is in the file before the turn that calls
+ * done(), and then all of it: what is under way is what a crash may lose, or leave in part.
  */
 #pragma once
 
@@ -40,6 +45,22 @@ void io_fake_fail_accept(struct io *io, unsigned listener, int error);
 
 /* received() gets at most that many bytes at a time; SIZE_MAX at first. */
 void io_fake_set_chunk(struct io_fake_net *net, size_t bytes_max);
+
+/* ---- files */
+
+/* On a slow disk: while held, nothing that was asked for completes. */
+void io_fake_files_hold(struct io *io, bool hold);
+
+/* The next that is asked for fails with that error, after so many of its bytes were written. */
+void io_fake_fail_file(struct io *io, int error, size_t bytes);
+
+/*
+ * The power fails: what is under way is over, without done(). Of each, in order, those sectors
+ * reach the file for which kept() says so; its argument counts sectors of 512 bytes in the file, of
+ * which a write may touch the first and the last in part. NULL: nothing reaches it.
+ */
+void io_fake_files_lose(struct io *io, bool (*kept)(void *context, uint64_t sector), void *context);
+unsigned io_fake_files_under_way(const struct io *io);
 
 /* ---- what clients do */
 void io_fake_client_write(struct io_fake_net *net, int fd, const void *data, size_t len);

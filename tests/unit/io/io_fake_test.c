@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* What was told, as one line. */
 static char told[4096];
@@ -262,4 +263,99 @@ Test(io_fake, moves_between_ios)
     io_wake_external(ios[0]);
     cr_expect(io_fake_is_woken(ios[0]));
     io_submit(ios[0]);
+}
+
+/* ---- files */
+
+static int file;
+static struct io_file_op op;
+
+static void file_done(struct io_file_op *of, int error)
+{
+    tell("file %ld done %ld;", of == &op, error);
+}
+
+static void open_file(void)
+{
+    FILE *const made = tmpfile();
+    cr_assert_not_null(made);
+    file = dup(fileno(made));
+    fclose(made);
+    cr_assert(file >= 0);
+    op.done = file_done;
+}
+
+static char block[2048];
+
+static void write_block(struct iovec iov[2], char byte, uint64_t offset)
+{
+    memset(block, byte, sizeof block);
+    iov[0] = (struct iovec){.iov_base = block, .iov_len = 700};
+    iov[1] = (struct iovec){.iov_base = block + 700, .iov_len = sizeof block - 700};
+    io_write_and_sync(ios[0], &op, file, iov, 2, offset);
+}
+
+static ssize_t count_in_file(char byte)
+{
+    char back[8192];
+    const ssize_t n = pread(file, back, sizeof back, 0);
+    ssize_t count = 0;
+    for (ssize_t i = 0; i < n; i++) {
+        count += back[i] == byte;
+    }
+    return count;
+}
+
+Test(io_fake, writes_files)
+{
+    struct iovec iov[2];
+    open_file();
+    write_block(iov, 'a', 0);
+    cr_expect_eq(count_in_file('a'), 0, "not before it is told");
+    expect_turn(ios[0], "file 1 done 0;");
+    cr_expect_eq(count_in_file('a'), 2048);
+    io_fake_files_hold(ios[0], true);
+    write_block(iov, 'b', 0);
+    cr_expect_not(io_fake_has_pending(ios[0]));
+    expect_turn(ios[0], "");
+    cr_expect_eq(io_fake_files_under_way(ios[0]), 1);
+    io_fake_files_hold(ios[0], false);
+    expect_turn(ios[0], "file 1 done 0;");
+    cr_expect_eq(count_in_file('b'), 2048);
+    io_fake_fail_file(ios[0], ENOSPC, 800);
+    write_block(iov, 'c', 2048);
+    expect_turn(ios[0], "file 1 done 28;");
+    cr_expect_eq(count_in_file('c'), 800);
+    io_write_and_sync(ios[0], &op, file, NULL, 0, 0);
+    expect_turn(ios[0], "file 1 done 0;");
+    close(file);
+}
+
+static bool is_even(void *context, uint64_t sector)
+{
+    ++*(unsigned *)context;
+    return sector % 2 == 0;
+}
+
+/* What nobody was told of may be lost, whole or by the sector; what somebody was told of, not. */
+Test(io_fake, loses_what_is_under_way)
+{
+    struct iovec iov[2];
+    open_file();
+    write_block(iov, 'a', 0);
+    io_turn(ios[0], 0);
+    write_block(iov, 'b', 2048);
+    io_fake_files_lose(ios[0], NULL, NULL);
+    expect_turn(ios[0], "");
+    cr_expect_eq(count_in_file('a'), 2048);
+    cr_expect_eq(count_in_file('b'), 0);
+    unsigned asked = 0;
+    write_block(iov, 'c', 2048 + 100); /* sectors 4 to 8, the first without 100 bytes */
+    io_fake_files_lose(ios[0], is_even, &asked);
+    expect_turn(ios[0], "");
+    cr_expect_eq(asked, 5);
+    cr_expect_eq(count_in_file('a'), 2048);
+    cr_expect_eq(count_in_file('c'), 412 + 512 + 100);
+    cr_expect_eq(io_fake_files_under_way(ios[0]), 0);
+    close(file);
 }
