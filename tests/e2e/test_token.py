@@ -8,19 +8,12 @@ import time
 
 from harness import Launch, equal, test, wait_until
 from raw import CONNACK, PUBACK, SUBACK, V5, V31, V311, wire
-from tokens import ALGS, Key, b64, json_b64, jwks
+from token_house import Keys, folder, house, key, refused_for
+from tokens import ALGS, b64, json_b64, jwks
 
 VERSIONS = [(V31,), (V311,), (V5,)]
 BAD, UNAUTHORIZED, LIMITED = 0x86, 0x87, 0x9F
 BEFORE_5 = {0: 0, BAD: 4, UNAUTHORIZED: 5, LIMITED: 3}
-
-
-def folder():
-    return os.path.abspath(Launch.folder)
-
-
-def key(alg='ES256', kid=None):
-    return Key(alg, folder(), kid)
 
 
 def expect(b, code, version=V5, at=None, client_id='', **connect):
@@ -31,31 +24,6 @@ def expect(b, code, version=V5, at=None, client_id='', **connect):
     equal(got, code if version == V5 else BEFORE_5[code], connect.get('username'))
     if got != 0:
         c.expect_end()
-
-
-class Keys:
-    """A file of keys."""
-    made = 0
-
-    def __init__(self, *keys):
-        Keys.made += 1
-        self.path = os.path.join(folder(), f'token-keys-{os.getpid()}-{Keys.made}')
-        self.write(jwks(*keys))
-
-    def write(self, text):
-        with open(f'{self.path}.new', 'w', encoding='utf-8') as f:
-            f.write(text)
-        os.replace(f'{self.path}.new', self.path)
-
-
-def house(b, keys, listeners=None, **more):
-    settings = {name.replace('__', '.'): value for name, value in more.items()}
-    return b.another({'token.keys_file': keys.path, **settings}, listeners=listeners)
-
-
-def refused_for(b, words, since):
-    wait_until(lambda: [e for e in b.events('token_refused', since) if words in e['reason']],
-               what=f'a token refused as it {words}')
 
 
 # ---- Who gets in
