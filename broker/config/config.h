@@ -118,10 +118,11 @@ struct config_log {
 
 struct config_limits {
     uint32_t connections_max;
-    uint32_t connect_timeout_s;   /* from the accept, or the handshake's end, to a whole CONNECT */
-    uint32_t handshake_timeout_s; /* of PROXY, TLS, and WebSocket together */
-    uint32_t handshakes_max;      /* at a time */
-    uint32_t connections_per_second;             /* of the node; 0: any number */
+    uint32_t connect_timeout_s;      /* from the accept, or the handshake's end, to a whole CONNECT;
+                                        and for an exchange of AUTH while connected */
+    uint32_t handshake_timeout_s;    /* of PROXY, TLS, and WebSocket together */
+    uint32_t handshakes_max;         /* at a time */
+    uint32_t connections_per_second; /* of the node; 0: any number */
     uint32_t connections_per_second_per_address; /* likewise */
     uint32_t publish_messages_per_second;        /* of each client; likewise */
     uint64_t publish_bytes_per_second;           /* likewise */

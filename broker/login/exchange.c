@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/input.h"
@@ -20,6 +21,8 @@
 static const struct exchange_method *const methods[] = {&exchange_by_scram};
 
 #define METHODS (sizeof methods / sizeof methods[0])
+
+static void on_deadline(struct timer *t, uint64_t now_ms);
 
 static const struct exchange_method *find(const struct conn *c, struct bytes name)
 {
@@ -40,8 +43,10 @@ static bool start(struct conn *c)
     return c->exchange->state != NULL;
 }
 
-static void stop(struct exchange *e)
+static void stop(struct conn *c)
 {
+    struct exchange *const e = c->exchange;
+    wheel_cancel(c->shard->wheel, &e->deadline);
     if (e->state != NULL) {
         e->method->end(e->state);
         e->state = NULL;
@@ -136,7 +141,7 @@ static bool step_to_connack(struct conn *c, const struct mqtt_properties *p)
         (void)login_no(c, answer.reason);
         break;
     }
-    stop(c->exchange);
+    stop(c);
     return true;
 }
 
@@ -153,6 +158,8 @@ bool exchange_begin(struct conn *c, const struct mqtt_connect *m)
         return true;
     }
     c->exchange->method = method;
+    c->exchange->conn = c;
+    timer_init(&c->exchange->deadline, on_deadline);
     if (!start(c)) {
         (void)login_no(c, MQTT_REASON_SERVER_BUSY);
         return true;
@@ -212,7 +219,7 @@ static void refuse(struct conn *c, const struct exchange_answer *answer)
 {
     shard_count(c->shard, METRIC_logins_not_renewed);
     log_refused(c, answer);
-    stop(c->exchange);
+    stop(c);
     conn_close(c, (uint8_t)answer->reason, SESSION_WILL_PUBLISH); /* [MQTT-4.12.1-2] */
 }
 
@@ -228,7 +235,7 @@ static void renew(struct conn *c, struct exchange_answer *answer)
     c->user->fingerprint = answer->facts.fingerprint;
     login_renew(c, answer->facts.ends_ms);
     send_auth(c, MQTT_REASON_SUCCESS, answer);
-    stop(c->exchange);
+    stop(c);
 }
 
 static void step_again(struct conn *c, const struct mqtt_properties *p)
@@ -245,6 +252,31 @@ static void step_again(struct conn *c, const struct mqtt_properties *p)
         refuse(c, &answer);
         break;
     }
+}
+
+/* Before it is connected connect_timeout_s runs anyway. */
+static void set_deadline(struct conn *c)
+{
+    const struct shard *s = c->shard;
+    wheel_set(s->wheel, &c->exchange->deadline,
+              s->now_ms + s->config->limits.connect_timeout_s * UINT64_C(1000));
+}
+
+/* It has begun to say who it is, and left it at that. */
+static void on_deadline(struct timer *t, uint64_t now_ms)
+{
+    (void)now_ms;
+    struct conn *const c = table_object(t, struct exchange, deadline)->conn;
+    shard_enter(c->shard);
+    if (c->phase != CONN_CONNECTED) {
+        return; /* it lingers */
+    }
+    shard_count(c->shard, METRIC_logins_not_renewed);
+    log_event(LOG_INFO, "authentication_timed_out", LOG_TEXT("method", c->exchange->method->name),
+              LOG_BYTES("user_name", login_user_name(c->user)),
+              LOG_BYTES("client_id", session_client_id(c->session)));
+    conn_close_saying(c, MQTT_REASON_NOT_AUTHORIZED, "the authentication took too long",
+                      SESSION_WILL_PUBLISH);
 }
 
 enum mqtt_reason exchange_again(struct conn *c, const struct mqtt_disconnect *auth)
@@ -264,6 +296,9 @@ enum mqtt_reason exchange_again(struct conn *c, const struct mqtt_disconnect *au
         refuse(c, &(const struct exchange_answer){.reason = MQTT_REASON_SERVER_BUSY});
         return MQTT_REASON_SUCCESS;
     }
+    if (begins) {
+        set_deadline(c);
+    }
     step_again(c, &auth->properties);
     return MQTT_REASON_SUCCESS;
 }
@@ -273,7 +308,7 @@ enum mqtt_reason exchange_again(struct conn *c, const struct mqtt_disconnect *au
 void exchange_forget(struct conn *c)
 {
     if (c->exchange != NULL) {
-        stop(c->exchange);
+        stop(c);
         forget_last_word(c->exchange);
         free(c->exchange);
         c->exchange = NULL;

@@ -7,9 +7,9 @@
  *   CONNECT ─▶ begin ── AUTH 0x18 ⇄ AUTH 0x18 ── yes or no ──▶ on_connect(), CONNACK
  *   connected: AUTH 0x19 ─▶ begin ── AUTH 0x18 ⇄ AUTH 0x18 ── yes: AUTH 0x00; no: DISCONNECT
  *
- * Before CONNACK, CONNECT is set aside meanwhile (input.h), and connect_timeout_s runs. Who is
- * connected goes on with everything else meanwhile, and stays the same user. A method answers at
- * once; one that has to ask a thread belongs into the chain.
+ * Before CONNACK, CONNECT is set aside meanwhile (input.h). Who is connected goes on with
+ * everything else meanwhile, and stays the same user. Either has connect_timeout_s for it. A method
+ * answers at once; one that has to ask a thread belongs into the chain.
  *
  * Owner: the shard of the connection. Memory: some bytes while connected; what the method keeps, as
  * long as an exchange lasts. At the bound of a message: the method says no.
@@ -21,6 +21,7 @@
 #include <stdint.h>
 
 #include "broker/login/method.h"
+#include "broker/shard/wheel.h"
 #include "proto/bytes.h"
 #include "proto/mqtt.h"
 #include "proto/nodiscard.h"
@@ -62,8 +63,10 @@ extern const struct exchange_method exchange_by_scram;
 /* On the heap, the connection's, from a CONNECT with a method that is in use on. */
 struct exchange {
     const struct exchange_method *method;
-    void *state;        /* NULL: none is under way */
-    uint8_t *last_word; /* for CONNACK; owned; NULL: none, or it has been said */
+    struct conn *conn;
+    struct timer deadline; /* of one that is under way while connected */
+    void *state;           /* NULL: none is under way */
+    uint8_t *last_word;    /* for CONNACK; owned; NULL: none, or it has been said */
     size_t last_word_len;
 };
 

@@ -40,7 +40,7 @@ COUNTER(http_timed_out,                  "clients that it gave no answer about i
 COUNTER(http_unclear,                    "clients that it gave an answer about that is none: its status, its form, or its size")
 COUNTER(http_waited_ms,                  "milliseconds that clients waited for its answers, all together")
 COUNTER(logins_renewed,                  "connected clients that authenticated again (AUTH 0x19)")
-COUNTER(logins_not_renewed,              "connections ended because the client tried that and failed")
+COUNTER(logins_not_renewed,              "connections ended because the client tried that and failed, or left it unfinished")
 COUNTER(exchanges_begun,                 "exchanges of AUTH packets begun, by CONNECT or while connected")
 COUNTER(keep_alive_timed_out,            "connections closed at one and a half times their keep alive")
 COUNTER(protocol_errors,                 "connections closed for malformed packets or protocol errors")

@@ -485,10 +485,24 @@ def a_line_that_changes_meanwhile_counts_no_more(b):
 
 @test(only='dunlin')
 def who_says_no_more_is_closed(b):
+    """Before CONNACK; while connected too, as one who has failed [MQTT-4.12.1-2]. Who has finished
+    stays."""
     other, _ = house(b, limits__connect_timeout_s=1)
-    c, _ = begin(other, Scram('alice', 'wonderland'))
-    c.expect_end(timeout=5 * Launch.slow)
-    equal(other.counters('connect_timed_out')['connect_timed_out'], 1)
+    stays, _ = come_in(other)
+    stays.subscribe('auth/will')
+    s = Scram('alice', 'wonderland')
+    answer(stays, s.final(again(stays, s)))
+    stays.expect(AUTH, reason=0)
+    since = other.log_size()
+    stranger, _ = begin(other, Scram('alice', 'wonderland'))
+    c, _ = come_in(other, will=Will('auth/will', b'gone'))
+    again(c, Scram('alice', 'wonderland'))
+    stranger.expect_end(timeout=5 * Launch.slow)
+    c.expect_disconnect(UNAUTHORIZED, timeout=5 * Launch.slow)
+    stays.expect_message('auth/will', b'gone')
+    equal(other.one_event('authentication_timed_out', since)['user_name'], 'alice')
+    told = other.counters('connect_timed_out')
+    equal((told['connect_timed_out'], told['logins_not_renewed']), (1, 1))
 
 
 @test(only='dunlin')

@@ -218,8 +218,8 @@ KEY(limits, connections_max, UINT(1, 10000000), "100000", "connections", LIVE,
     "Clients at a time. At the limit a CONNECT is refused (0x97, before MQTT 5: 3); connections "
     "that are more than 100 above it are closed at once. Both are counted.")
 KEY(limits, connect_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
-    "Time from the connection's opening, or the end of its handshake, to a whole CONNECT. After it the "
-    "connection is closed.")
+    "Time from the connection's opening, or the end of its handshake, to a whole CONNECT, and to the end of an exchange of AUTH "
+    "that it begins. After it the connection is closed. A client that authenticates again has as long (0x87).")
 KEY(limits, handshake_timeout_s, UINT(1, 3600), "10", "seconds", LIVE,
     "Time from the connection's opening to the end of what comes before MQTT: the PROXY header, and the handshakes "
     "of TLS and WebSocket. After it the connection is closed.")

@@ -80,17 +80,40 @@ static void auth(struct fake_client *c, uint8_t reason, struct bytes data)
     send_with_method(c, MQTT_AUTH, reason, NULL, data);
 }
 
+/* client-first, in CONNECT (`id`) or AUTH. */
+static void say_first(struct fake_client *c, struct scram_client *client, const char *id)
+{
+    char first[SCRAM_CLIENT_TEXT];
+    send_with_method(c, id != NULL ? MQTT_CONNECT : MQTT_AUTH, MQTT_REASON_REAUTHENTICATE, id,
+                     scram_client_first(client, "alice", first));
+}
+
+/* server-first, and client-final. */
+static void say_final(struct fake_client *c, struct scram_client *client)
+{
+    const struct got *g = client_next(c);
+    cr_assert_not_null(g);
+    cr_assert_eq(g->type, MQTT_AUTH);
+    cr_assert_eq(g->reason, MQTT_REASON_CONTINUE_AUTHENTICATION);
+    auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION,
+         scram_client_final(client, "pencil", bytes_text(g->authentication_data)));
+}
+
+static void expect_next(struct fake_client *c, enum mqtt_type type, uint8_t reason)
+{
+    const struct got *g = client_next(c);
+    cr_assert_not_null(g);
+    cr_expect_eq(g->type, type, "%d, not %d", g->type, type);
+    cr_expect_eq(g->reason, reason, "0x%x, not 0x%x", g->reason, reason);
+}
+
 static struct fake_client *begin(struct fake_node *n, unsigned shard, const char *id)
 {
     struct scram_client client;
-    char first[SCRAM_CLIENT_TEXT];
     struct fake_client *c = client_open(n, shard);
     c->version = MQTT_V5;
-    send_with_method(c, MQTT_CONNECT, 0, id, scram_client_first(&client, "alice", first));
-    const struct got *g = client_next(c);
-    cr_assert_not_null(g);
-    cr_expect_eq(g->type, MQTT_AUTH);
-    cr_expect_eq(g->reason, MQTT_REASON_CONTINUE_AUTHENTICATION);
+    say_first(c, &client, id);
+    expect_next(c, MQTT_AUTH, MQTT_REASON_CONTINUE_AUTHENTICATION);
     return c;
 }
 
@@ -139,6 +162,35 @@ Test(exchange, it_ends_at_the_time_of_connect)
     cr_expect_null(client_next(c));
     cr_expect_eq(fake_node_count(n, METRIC_connect_timed_out), 1);
     cr_expect_eq(unread(n), 0);
+    leave(n);
+}
+
+/* Again, while connected: it has as long as CONNECT has; and who has finished is left alone. */
+Test(exchange, it_ends_too_while_connected)
+{
+    struct fake_node *n = node_of(1, SETTINGS("limits.connect_timeout_s=10"));
+    struct scram_client client;
+    struct fake_client *c = client_open(n, 0);
+    c->version = MQTT_V5;
+    say_first(c, &client, "client");
+    say_final(c, &client);
+    expect_next(c, MQTT_CONNACK, MQTT_REASON_SUCCESS);
+    say_first(c, &client, NULL);
+    say_final(c, &client);
+    expect_next(c, MQTT_AUTH, MQTT_REASON_SUCCESS);
+    fake_node_advance(n, 20000);
+    cr_expect_not(client_is_ended(c));
+
+    say_first(c, &client, NULL);
+    fake_node_settle(n);
+    expect_next(c, MQTT_AUTH, MQTT_REASON_CONTINUE_AUTHENTICATION);
+    fake_node_advance(n, 9900);
+    cr_expect_not(client_is_ended(c));
+    fake_node_advance(n, 200);
+    expect_next(c, MQTT_DISCONNECT, MQTT_REASON_NOT_AUTHORIZED);
+    cr_expect(client_is_ended(c));
+    cr_expect_eq(fake_node_count(n, METRIC_logins_renewed), 1);
+    cr_expect_eq(fake_node_count(n, METRIC_logins_not_renewed), 1);
     leave(n);
 }
 

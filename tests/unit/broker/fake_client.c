@@ -307,8 +307,14 @@ static void note(struct got *g, const struct mqtt_packet *packet)
         g->reason = g->reasons[0];
         break;
     case MQTT_DISCONNECT:
-    case MQTT_AUTH:
         g->reason = packet->disconnect.reason;
+        break;
+    case MQTT_AUTH:
+        g->reason = packet->auth.reason;
+        if (property_has(&packet->auth.properties, PROPERTY_AUTHENTICATION_DATA)) {
+            text_of(g->authentication_data, sizeof g->authentication_data,
+                    packet->auth.properties.authentication_data);
+        }
         break;
     case MQTT_PINGRESP:
         break;

@@ -38,6 +38,7 @@ struct got {
     uint16_t receive_maximum, topic_alias_maximum, server_keep_alive_s;
     char assigned_id[64];
     char response_information[64];
+    char authentication_data[192]; /* of AUTH */
 };
 
 struct fake_client {
