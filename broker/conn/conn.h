@@ -50,7 +50,7 @@ enum conn_blocked {
     BLOCKED_OUTPUT = 8,    /* the client does not read what it asks for */
     BLOCKED_TURN = 16,     /* what it sent before was much work: until it is its turn again */
     BLOCKED_MOVE = 32,     /* it is to move, and its handshake's end is not sent yet */
-    BLOCKED_LOGIN = 64,    /* it is being found out who it is */
+    BLOCKED_LOGIN = 64,    /* it is being found out who it is, or whether it still is */
     BLOCKED_RATE = 128,    /* it has published more than it may in a second */
 };
 
@@ -117,7 +117,7 @@ struct conn {
     size_t send_bytes; /* of `out`, or of the wire, with the kernel */
 
     uint8_t *in;    /* what was received and is not decoded yet; NULL when there is nothing */
-    bool in_secret; /* a password may be among it */
+    bool in_secret; /* a password or token may be among it */
     uint32_t in_len;
     uint32_t in_capacity; /* counted in shard->unread_bytes */
     uint32_t in_wanted;   /* the size of the packet that begins there */

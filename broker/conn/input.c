@@ -304,6 +304,11 @@ static void wipe(void *at, size_t len)
     }
 }
 
+static bool may_have_secrets(const struct conn *c)
+{
+    return c->phase == CONN_AWAIT_CONNECT || exchange_has_secrets(c);
+}
+
 static void release(struct conn *c)
 {
     wipe(c->in, c->in_secret ? c->in_capacity : 0);
@@ -383,7 +388,7 @@ static bool keep(struct conn *c, const uint8_t *data, size_t len)
         }
         hold(c, capacity);
     }
-    c->in_secret = c->in_secret || c->phase == CONN_AWAIT_CONNECT;
+    c->in_secret = c->in_secret || may_have_secrets(c);
     memcpy(c->in + c->in_len, data, len);
     c->in_len += (uint32_t)len;
     limit_unread(c->shard);
@@ -414,11 +419,13 @@ static bool wants_input(const struct conn *c)
 void input_read_on(struct conn *c)
 {
     struct io *io = c->shard->io;
-    if (!is_open(c) || c->peer_ended || (c->blocked & (BLOCKED_MOVE | BLOCKED_LOGIN)) != 0) {
+    if (!is_open(c) || c->peer_ended) {
         return;
     }
     if (c->phase == CONN_AWAIT_CONNECT) {
-        io_receive_once(io, &c->socket);
+        if ((c->blocked & (BLOCKED_MOVE | BLOCKED_LOGIN)) == 0) {
+            io_receive_once(io, &c->socket);
+        }
     } else if (c->receiving && !wants_input(c)) {
         c->receiving = false;
         io_receive_stop(io, &c->socket);
@@ -461,7 +468,7 @@ bool input_received(struct conn *c, const uint8_t *data, size_t len)
     ASSERT_OWNED(c->shard);
     assert(len > 0);
 
-    const bool secret = c->phase == CONN_AWAIT_CONNECT;
+    const bool secret = may_have_secrets(c);
     const bool is_here = receive(c, data, len);
     wipe((void *)(uintptr_t)data, secret ? len : 0); /* a buffer that others write, too */
     return is_here;

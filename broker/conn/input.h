@@ -13,8 +13,8 @@
 
 struct conn;
 
-/* Deals with bytes of MQTT, which are borrowed; those before CONNECT is answered are wiped. false:
- * the connection has moved away, and is freed. */
+/* Deals with bytes of MQTT, which are borrowed; those that may have a password or token in them are
+ * wiped. false: the connection has moved away, and is freed. */
 bool input_received(struct conn *c, const uint8_t *data, size_t len);
 
 /* Goes on receiving, as far as that is wanted: where nothing came of what was received. */

@@ -469,7 +469,7 @@ bool conn_flush_at_once(struct conn *c)
 static void check_keep_alive(struct conn *c, uint64_t now_ms)
 {
     struct shard *s = c->shard;
-    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_RATE)) != 0) {
+    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_LOGIN | BLOCKED_RATE)) != 0) {
         c->last_packet_ms = now_ms; /* it is we who do not read */
     }
     const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;

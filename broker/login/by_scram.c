@@ -67,10 +67,11 @@ static enum exchange_step right(const struct conn *c, const struct scram *x,
     return EXCHANGE_YES;
 }
 
-static enum exchange_step step(struct conn *c, void *state, struct bytes data,
-                               struct exchange_answer *answer)
+static enum exchange_step step(struct conn *c, void *state, const struct mqtt_connect *connect,
+                               struct bytes data, struct exchange_answer *answer)
 {
     struct scram *const x = state;
+    (void)connect; /* the user is the one of the exchange */
     /* Of many that were begun together each is counted before the next is judged. */
     if (!may_try(c, scram_user(x))) {
         answer->facts.name = scram_user(x);

@@ -1,35 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* By a JSON Web Token in the place of the password (docs/tokens.md). */
-#include "broker/auth/gate.h"
-#include "broker/auth/token.h"
+#include "broker/login/by_token.h"
+
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/log/log.h"
-#include "broker/login/method.h"
+#include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
-static bool is_in_use(const struct conn *c)
+bool login_token_is_in_use(const struct conn *c)
 {
     return c->shard->token_keys != NULL;
+}
+
+static bool has_key(const struct conn *c, uint64_t fingerprint)
+{
+    const struct token_keys *const keys = c->shard->token_keys;
+    return keys != NULL && token_keys_have(keys, fingerprint);
 }
 
 /* Its key may have gone: who took it out does not trust it any more. */
 static bool is_still(const struct conn *c, const struct login_user *user)
 {
-    const struct token_keys *const keys = c->shard->token_keys;
-    return keys != NULL && token_keys_have(keys, user->fingerprint);
+    return has_key(c, user->fingerprint);
 }
 
-static enum login_step refuse(struct conn *c, enum token_err err)
+void login_token_refused(const struct conn *c, enum token_err err)
 {
     char address[CONN_ADDRESS_TEXT];
     log_event(LOG_INFO, "token_refused",
               LOG_TEXT("address", conn_address(c, address, sizeof address)),
               LOG_TEXT("reason", token_err_text(err)));
-    return login_no(c, MQTT_REASON_BAD_USER_NAME_OR_PASSWORD);
 }
 
-static enum login_step yes(struct conn *c, struct gate_request *r)
+enum gate_verdict login_token_verdict(const struct conn *c, const struct gate_request *r)
+{
+    if (r->verdict == GATE_RIGHT && !has_key(c, r->facts.fingerprint)) {
+        login_token_refused(c, TOKEN_UNKNOWN_KEY); /* the keys are others since it was judged */
+        return GATE_WRONG;
+    }
+    if (r->verdict == GATE_WRONG) {
+        login_token_refused(c, r->token_err);
+    }
+    return r->verdict;
+}
+
+struct login_facts login_token_facts(struct gate_request *r)
 {
     const struct login_facts facts = {.name = token_facts_user(&r->facts),
                                       .ends_ms = r->ends_ms,
@@ -37,23 +53,29 @@ static enum login_step yes(struct conn *c, struct gate_request *r)
                                       .acl = r->facts.acl,
                                       .method = CONFIG_AUTH_TOKEN};
     r->facts.acl = NULL; /* the user's from now on */
-    return login_yes(c, &facts);
+    return facts;
+}
+
+/* A user name that does not have to match is nobody's business. */
+struct gate_request *login_token_request(const struct conn *c, const struct mqtt_connect *m,
+                                         struct bytes token)
+{
+    const bool matters =
+        m != NULL && m->has_user_name && c->shard->config->token.user_name_must_match;
+    const struct bytes client_id = m != NULL ? m->client_id : session_client_id(c->session);
+    const struct token_bearer bearer = {.user_name = matters ? &m->user_name : NULL,
+                                        .client_id = client_id};
+    return gate_token_request_create(&bearer, token);
 }
 
 static enum login_step step_after(struct conn *c, struct gate_request *r)
 {
-    switch (r->verdict) {
-    case GATE_RIGHT:
-        break;
-    case GATE_WRONG:
-        return refuse(c, r->token_err);
-    default:
-        return login_not_right(c, r->verdict);
+    const enum gate_verdict verdict = login_token_verdict(c, r);
+    if (verdict != GATE_RIGHT) {
+        return login_not_right(c, verdict);
     }
-    if (!is_in_use(c) || !token_keys_have(c->shard->token_keys, r->facts.fingerprint)) {
-        return refuse(c, TOKEN_UNKNOWN_KEY); /* the keys are others since it was judged */
-    }
-    return yes(c, r);
+    const struct login_facts facts = login_token_facts(r);
+    return login_yes(c, &facts);
 }
 
 static void answered(struct inquiry *q)
@@ -64,24 +86,16 @@ static void answered(struct inquiry *q)
     }
 }
 
-/* A user name that does not have to match is nobody's business. */
-static struct gate_request *request_of(const struct conn *c, const struct mqtt_connect *m)
-{
-    const bool matters = m->has_user_name && c->shard->config->token.user_name_must_match;
-    const struct token_bearer bearer = {.user_name = matters ? &m->user_name : NULL,
-                                        .client_id = m->client_id};
-    return gate_token_request_create(&bearer, m->password);
-}
-
 static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
 {
     if (!m->has_password || !token_has_form(m->password)) {
         return LOGIN_NEXT;
     }
     if (m->password.len > TOKEN_BYTES_MAX) {
-        return refuse(c, TOKEN_MALFORMED);
+        login_token_refused(c, TOKEN_MALFORMED);
+        return login_not_right(c, GATE_WRONG);
     }
-    struct gate_request *const r = request_of(c, m);
+    struct gate_request *const r = login_token_request(c, m, m->password);
     if (r == NULL) {
         return login_not_right(c, GATE_FAILED);
     }
@@ -89,4 +103,4 @@ static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
 }
 
 const struct login_method login_by_token = {
-    .is_in_use = is_in_use, .ask = ask, .is_still = is_still};
+    .is_in_use = login_token_is_in_use, .ask = ask, .is_still = is_still};

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/auth/acl.h"
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
@@ -18,7 +19,7 @@
 /* Of a step, in the shard's measure: some tens of microseconds. */
 #define WORK_PER_STEP 1000u
 
-static const struct exchange_method *const methods[] = {&exchange_by_scram};
+static const struct exchange_method *const methods[] = {&exchange_by_scram, &exchange_by_jwt};
 
 #define METHODS (sizeof methods / sizeof methods[0])
 
@@ -53,14 +54,22 @@ static void stop(struct conn *c)
     }
 }
 
-static enum exchange_step step(struct conn *c, const struct mqtt_properties *p,
-                               struct exchange_answer *answer)
+static enum exchange_step step(struct conn *c, const struct mqtt_connect *connect,
+                               const struct mqtt_properties *p, struct exchange_answer *answer)
 {
     struct exchange *const e = c->exchange;
     const bool says = property_has(p, PROPERTY_AUTHENTICATION_DATA);
     *answer = (struct exchange_answer){.len = 0};
     c->shard->work += WORK_PER_STEP;
-    return e->method->step(c, e->state, says ? p->authentication_data : bytes_of(NULL, 0), answer);
+    return e->method->step(c, e->state, connect, says ? p->authentication_data : bytes_of(NULL, 0),
+                           answer);
+}
+
+static void wait_for_answer(struct conn *c)
+{
+    c->exchange->waits = true;
+    c->waiting++;
+    c->blocked |= BLOCKED_LOGIN;
 }
 
 static void put(struct property_writer *w, const struct exchange *e, struct bytes data)
@@ -124,25 +133,44 @@ static void forget_last_word(struct exchange *e)
     e->last_word_len = 0;
 }
 
-/* True: it is settled. */
-static bool step_to_connack(struct conn *c, const struct mqtt_properties *p)
+static void say_yes(struct conn *c, const struct exchange_answer *answer)
 {
-    struct exchange_answer answer;
-    switch (step(c, p, &answer)) {
+    if (keep_last_word(c->exchange, answer)) {
+        (void)login_yes(c, &answer->facts);
+    } else {
+        acl_destroy(answer->facts.acl);
+        (void)login_no(c, MQTT_REASON_SERVER_BUSY);
+    }
+}
+
+/* What comes of a step. True: it is settled. */
+static bool heed(struct conn *c, enum exchange_step next, const struct exchange_answer *answer)
+{
+    switch (next) {
     case EXCHANGE_GO_ON:
-        send_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION, &answer);
+        send_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION, answer);
+        return false;
+    case EXCHANGE_WAIT:
+        wait_for_answer(c);
         return false;
     case EXCHANGE_YES:
-        (void)(keep_last_word(c->exchange, &answer) ? login_yes(c, &answer.facts)
-                                                    : login_no(c, MQTT_REASON_SERVER_BUSY));
+        say_yes(c, answer);
         break;
     case EXCHANGE_NO:
-        log_refused(c, &answer);
-        (void)login_no(c, answer.reason);
+        log_refused(c, answer);
+        (void)login_no(c, answer->reason);
         break;
     }
     stop(c);
     return true;
+}
+
+static bool step_to_connack(struct conn *c, const struct mqtt_connect *connect,
+                            const struct mqtt_properties *p)
+{
+    struct exchange_answer answer;
+    const enum exchange_step next = step(c, connect, p, &answer);
+    return heed(c, next, &answer);
 }
 
 bool exchange_begin(struct conn *c, const struct mqtt_connect *m)
@@ -166,21 +194,25 @@ bool exchange_begin(struct conn *c, const struct mqtt_connect *m)
     }
     c->version = MQTT_V5;
     c->packet_bytes_max = connect_packet_bytes_max(m); /* AUTH keeps to it too */
-    return step_to_connack(c, &m->properties);
+    return step_to_connack(c, m, &m->properties);
 }
 
-/* Goes on with the CONNECT that was set aside. on_connect() may close the connection, which forgets
- * those bytes: as with any packet, they are not looked at afterwards. */
-static void go_on(struct conn *c)
+/* The CONNECT that was set aside. */
+static void look_aside(struct conn *c, struct mqtt_packet *packet)
 {
     const struct mqtt_params params = {.packet_bytes_max = c->server_packet_bytes_max};
-    struct mqtt_packet packet;
     size_t used;
-    const enum mqtt_err err = mqtt_decode(&packet, c->aside, c->aside_len, &params, &used);
+    const enum mqtt_err err = mqtt_decode(packet, c->aside, c->aside_len, &params, &used);
     assert(err == MQTT_OK); /* as when it came */
     (void)err;
-    connect_complete(c, &packet.connect);
-    (void)on_connect(c, &packet); /* it always answers itself */
+    connect_complete(c, &packet->connect);
+}
+
+/* Goes on with it. on_connect() may close the connection, which forgets those bytes: as with any
+ * packet, they are not looked at afterwards. */
+static void go_on(struct conn *c, const struct mqtt_packet *connect)
+{
+    (void)on_connect(c, connect); /* it always answers itself */
     input_take_back(c);
 }
 
@@ -199,8 +231,10 @@ enum mqtt_reason exchange_hear(struct conn *c, const struct mqtt_packet *packet)
     if (packet->auth.reason != MQTT_REASON_CONTINUE_AUTHENTICATION) {
         return MQTT_REASON_PROTOCOL_ERROR; /* [MQTT-4.12.0-3] */
     }
-    if (step_to_connack(c, &packet->auth.properties)) {
-        go_on(c);
+    struct mqtt_packet connect;
+    look_aside(c, &connect);
+    if (step_to_connack(c, &connect.connect, &packet->auth.properties)) {
+        go_on(c, &connect);
     }
     return MQTT_REASON_SUCCESS;
 }
@@ -223,12 +257,22 @@ static void refuse(struct conn *c, const struct exchange_answer *answer)
     conn_close(c, (uint8_t)answer->reason, SESSION_WILL_PUBLISH); /* [MQTT-4.12.1-2] */
 }
 
-/* Whose session it is does not change. */
+static void refuse_for(struct conn *c, struct exchange_answer *answer, enum mqtt_reason reason)
+{
+    answer->reason = reason;
+    refuse(c, answer);
+}
+
+/* Whose session it is does not change; what it may do is as it has proved now. */
 static void renew(struct conn *c, struct exchange_answer *answer)
 {
     if (!bytes_equal(answer->facts.name, login_user_name(c->user))) {
-        answer->reason = MQTT_REASON_NOT_AUTHORIZED;
-        refuse(c, answer);
+        acl_destroy(answer->facts.acl);
+        refuse_for(c, answer, MQTT_REASON_NOT_AUTHORIZED);
+        return;
+    }
+    if (!login_set_rules(c, answer->facts.acl)) {
+        refuse_for(c, answer, MQTT_REASON_SERVER_BUSY);
         return;
     }
     shard_count(c->shard, METRIC_logins_renewed);
@@ -238,18 +282,20 @@ static void renew(struct conn *c, struct exchange_answer *answer)
     stop(c);
 }
 
-static void step_again(struct conn *c, const struct mqtt_properties *p)
+static void heed_again(struct conn *c, enum exchange_step next, struct exchange_answer *answer)
 {
-    struct exchange_answer answer;
-    switch (step(c, p, &answer)) {
+    switch (next) {
     case EXCHANGE_GO_ON:
-        send_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION, &answer);
+        send_auth(c, MQTT_REASON_CONTINUE_AUTHENTICATION, answer);
+        break;
+    case EXCHANGE_WAIT:
+        wait_for_answer(c);
         break;
     case EXCHANGE_YES:
-        renew(c, &answer);
+        renew(c, answer);
         break;
     case EXCHANGE_NO:
-        refuse(c, &answer);
+        refuse(c, answer);
         break;
     }
 }
@@ -279,6 +325,18 @@ static void on_deadline(struct timer *t, uint64_t now_ms)
                       SESSION_WILL_PUBLISH);
 }
 
+static enum mqtt_reason begin_again(struct conn *c)
+{
+    if (!c->exchange->method->is_in_use(c)) {
+        return MQTT_REASON_BAD_AUTHENTICATION_METHOD; /* any more */
+    }
+    if (!start(c)) {
+        return MQTT_REASON_SERVER_BUSY;
+    }
+    set_deadline(c);
+    return MQTT_REASON_SUCCESS;
+}
+
 enum mqtt_reason exchange_again(struct conn *c, const struct mqtt_disconnect *auth)
 {
     struct exchange *const e = c->exchange;
@@ -292,15 +350,45 @@ enum mqtt_reason exchange_again(struct conn *c, const struct mqtt_disconnect *au
     if (begins == (e->state != NULL)) {
         return MQTT_REASON_PROTOCOL_ERROR; /* one at a time, and none that has not begun */
     }
-    if (begins && !start(c)) {
-        refuse(c, &(const struct exchange_answer){.reason = MQTT_REASON_SERVER_BUSY});
+    struct exchange_answer answer = {.reason = begins ? begin_again(c) : MQTT_REASON_SUCCESS};
+    if (answer.reason != MQTT_REASON_SUCCESS) {
+        refuse(c, &answer);
         return MQTT_REASON_SUCCESS;
     }
-    if (begins) {
-        set_deadline(c);
-    }
-    step_again(c, &auth->properties);
+    const enum exchange_step next = step(c, NULL, &auth->properties, &answer);
+    heed_again(c, next, &answer);
     return MQTT_REASON_SUCCESS;
+}
+
+/* ---- after an inquiry */
+
+bool exchange_is_awaited(const struct conn *c)
+{
+    const bool has_connect = c->phase == CONN_AWAIT_CONNECT && c->aside != NULL;
+    return c->exchange->waits && (has_connect || c->phase == CONN_CONNECTED);
+}
+
+void exchange_go_on(struct conn *c, enum exchange_step next, struct exchange_answer *answer)
+{
+    assert(exchange_is_awaited(c));
+    assert(next != EXCHANGE_WAIT);
+    c->exchange->waits = false;
+    input_unblock(c, BLOCKED_LOGIN); /* later in this turn */
+    if (c->phase == CONN_CONNECTED) {
+        heed_again(c, next, answer);
+    } else if (heed(c, next, answer)) {
+        struct mqtt_packet connect;
+        look_aside(c, &connect);
+        c->more_input = c->in_len > 0;
+        go_on(c, &connect);
+    }
+}
+
+/* ---- what it sends */
+
+bool exchange_has_secrets(const struct conn *c)
+{
+    return c->exchange != NULL && c->exchange->method->says_secrets;
 }
 
 /* ---- the end */

@@ -291,19 +291,26 @@ enum login_step login_not_right(struct conn *c, enum gate_verdict verdict)
     }
 }
 
+bool login_hand_over(struct conn *c, struct gate_request *r, void (*answered)(struct inquiry *q),
+                     enum gate_verdict *verdict)
+{
+    const bool is_known = c->phase == CONN_CONNECTED;
+    login_inquire(c, &r->inquiry);
+    r->inquiry.answered = answered;
+    r->failures_per_minute = is_known ? 0 : c->shard->config->auth.failures_per_minute;
+    r->address = login_address(c);
+    if (!gate_ask(c->shard->node->gate, r, verdict)) {
+        gate_request_destroy(r);
+        return false;
+    }
+    return true;
+}
+
 enum login_step login_ask_gate(struct conn *c, struct gate_request *r,
                                void (*answered)(struct inquiry *q))
 {
     enum gate_verdict verdict;
-    login_inquire(c, &r->inquiry);
-    r->inquiry.answered = answered;
-    r->failures_per_minute = c->shard->config->auth.failures_per_minute;
-    r->address = login_address(c);
-    if (!gate_ask(c->shard->node->gate, r, &verdict)) {
-        gate_request_destroy(r);
-        return login_not_right(c, verdict);
-    }
-    return login_wait(c);
+    return login_hand_over(c, r, answered, &verdict) ? login_wait(c) : login_not_right(c, verdict);
 }
 
 void login_answer(struct shard *s, struct inquiry *answered)

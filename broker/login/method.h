@@ -77,8 +77,13 @@ NODISCARD bool login_set_rules(struct conn *c, struct acl *acl);
 /* Its time is over: counted, told, and disconnected (0x87). */
 void login_end(struct conn *c);
 
-/* Has the gate judge the request, which goes over: LOGIN_WAIT, and `answered` will be called. Or
- * why not, LOGIN_NO. */
+/* Has the gate judge the request, which goes over: `answered` will be called. false: *verdict says
+ * why not. Of who is connected already nobody's failures count, so that no stranger at the same
+ * address keeps it from staying. */
+NODISCARD bool login_hand_over(struct conn *c, struct gate_request *r,
+                               void (*answered)(struct inquiry *q), enum gate_verdict *verdict);
+
+/* The same for a method of the chain: LOGIN_WAIT; or LOGIN_NO. */
 enum login_step login_ask_gate(struct conn *c, struct gate_request *r,
                                void (*answered)(struct inquiry *q));
 

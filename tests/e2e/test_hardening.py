@@ -10,7 +10,8 @@ import time
 
 from harness import Launch, equal, test, wait_until
 from pki import pki
-from raw import CONNACK, V5, wire
+from raw import AUTH, CONNACK, V5, wire
+from token_house import Keys, house, key
 from users import QUICK, QUICK_PASSWORD, Users
 from websocket import Ws
 
@@ -153,3 +154,26 @@ def a_password_is_not_kept(b, how):
         time.sleep(0.002)
     c.expect(CONNACK)
     equal(memory_has(other, password), False, 'the password is in memory')
+
+
+@test(only='dunlin', each=[('whole',), ('in pieces',)])
+def a_token_is_not_kept(b, how):
+    """Of CONNECT, and of AUTH while connected, where other packets are around it."""
+    mine = key('HS256')
+    other = house(b, Keys(mine))
+    if other.sanitized() or not is_root():
+        return
+    c = other.client()
+    said = {'authentication_method': 'JWT'}
+    for i in range(2):
+        token = mine.token(sub='alice', jti=f'{i}' * 1000)
+        props = {**said, 'authentication_data': token.encode()}
+        packet = wire.connect(V5, 'x' * 20, props=props) if i == 0 else \
+            wire.publish(V5, 't', b'x' * 100) + wire.auth(0x19, props) + wire.pingreq()
+        size = len(packet) if how == 'whole' else len(packet) // 20
+        for at in range(0, len(packet), size):
+            c.send(packet[at:at + size])
+            time.sleep(0.002)
+        c.expect(AUTH if i else CONNACK, reason=0)
+        equal(memory_has(other, token[-60:]) or memory_has(other, token[60:120]), False,
+              'the token is in memory')

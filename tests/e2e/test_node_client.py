@@ -6,6 +6,7 @@ import os
 
 from harness import PORTS, Client, equal, finish, test
 from pki import pki
+from token_house import Keys, house, key
 
 NODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'node')
 BOTH = [(4,), (5,)]
@@ -22,13 +23,13 @@ def LISTENERS():
             'origin': {'url': 'ws://{}/mqtt', 'origins': f'http://localhost:{PAGE_PORT}'}}
 
 
-def run(b, scenario, *versions, scheme='mqtt'):
+def run(b, scenario, *versions, scheme='mqtt', **more):
     if not os.path.isdir(os.path.join(NODE, 'node_modules')):
         raise AssertionError(f'run `npm ci` in {NODE}; ./dev test does')
     timeout = 2 * Client.timeout
     url = f'mqtt://127.0.0.1:{b.port}' if scheme == 'mqtt' else \
         f'{scheme}://localhost:{b.at[scheme][1]}{"/mqtt" if scheme.startswith("ws") else ""}'
-    environment = {**os.environ, 'TIMEOUT_MS': str(int(timeout * 1000))}
+    environment = {**os.environ, 'TIMEOUT_MS': str(int(timeout * 1000)), **more}
     if scheme in ('mqtts', 'wss'):
         environment['CA'] = pki().certificate('root')
     finish(b.run('node', os.path.join(NODE, 'scenarios.mjs'), scenario, url, *map(str, versions),
@@ -78,6 +79,16 @@ def message_expiry_counts_down(b):
 @test
 def topic_aliases(b):
     run(b, 'topic_aliases', 5)
+
+
+@test(only='dunlin')
+def token_is_renewed(b):
+    mine = key('HS256')
+    other = house(b, Keys(mine))
+    run(other, 'token_is_renewed', 5, TOKEN=mine.token(sub='alice', acl=[{'permission': 'deny', 'topic': '#'}]),
+        RENEWAL=mine.token(sub='alice'))
+    counters = other.counters('logins_renewed')
+    equal((counters['logins_accepted'], counters['logins_renewed']), (1, 1))
 
 
 # ---- By other transports

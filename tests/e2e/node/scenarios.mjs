@@ -161,6 +161,30 @@ const scenarios = {
     assert.ok([97, 98].includes(m.packet.properties.messageExpiryInterval), JSON.stringify(m.packet.properties));
   },
 
+  // TOKEN lets it in for as long as it lasts, when the broker has asked for it; RENEWAL, longer.
+  async token_is_renewed(topic = 'node/token') {
+    const auth = (reasonCode, token) => ({ cmd: 'auth', reasonCode,
+      properties: { authenticationMethod: 'JWT', authenticationData: Buffer.from(token) } });
+    const heard = [];
+    const client = mqtt.connect(url, { protocolVersion: 5, reconnectPeriod: 0,
+      properties: { authenticationMethod: 'JWT' } });
+    opened.push(client);
+    client.handleAuth = (packet, answer) => {
+      heard.push(packet.reasonCode);
+      client.emit('heard');
+      answer(null, packet.reasonCode === 0x18 ? auth(0x18, process.env.TOKEN) : undefined);
+    };
+    await once(client, 'connect');
+    const finished = once(client, 'heard');
+    client._sendPacket(auth(0x19, process.env.RENEWAL));
+    await finished;
+    assert.deepEqual(heard, [0x18, 0]);
+    await client.subscribeAsync(topic, { qos: 1 });
+    const message = once(client, 'message');
+    await client.publishAsync(topic, 'x', { qos: 1 });
+    assert.equal((await message)[1].toString(), 'x');
+  },
+
   async topic_aliases(topic = 'node/alias/a/rather/long/topic/name') {
     const subscriber = await user({ properties: { topicAliasMaximum: 10 } });
     await subscriber.subscribeAsync(topic, { qos: 1 });
