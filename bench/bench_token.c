@@ -26,6 +26,7 @@ static const struct token_rules rules = {.issuer = "",
                                          .audience = "",
                                          .user_claim = "sub",
                                          .client_id_claim = "client_id",
+                                         .groups_claim = "groups",
                                          .acl_claim = "acl",
                                          .leeway_s = 30,
                                          .require_expiry = true};

@@ -22,6 +22,7 @@ static void destroy_judge(struct token_judge *j)
         free((char *)j->rules.audience);
         free((char *)j->rules.user_claim);
         free((char *)j->rules.client_id_claim);
+        free((char *)j->rules.groups_claim);
         free((char *)j->rules.acl_claim);
         free(j);
     }
@@ -39,12 +40,14 @@ static struct token_judge *create_judge(const struct config *config)
                                     .audience = strdup(c->audience),
                                     .user_claim = strdup(c->user_claim),
                                     .client_id_claim = strdup(c->client_id_claim),
+                                    .groups_claim = strdup(c->groups_claim),
                                     .acl_claim = strdup(c->acl_claim),
                                     .leeway_s = c->leeway_s,
                                     .require_expiry = c->require_expiry,
                                     .user_name_must_match = c->user_name_must_match};
     if (j->rules.issuer == NULL || j->rules.audience == NULL || j->rules.user_claim == NULL ||
-        j->rules.client_id_claim == NULL || j->rules.acl_claim == NULL) {
+        j->rules.client_id_claim == NULL || j->rules.groups_claim == NULL ||
+        j->rules.acl_claim == NULL) {
         destroy_judge(j);
         return NULL;
     }

@@ -9,6 +9,7 @@
 #include <xxhash.h>
 
 #include "broker/auth/acl_line.h"
+#include "broker/auth/groups.h"
 #include "broker/config/address_ranges.h"
 #include "broker/config/file_text.h"
 #include "proto/utf8.h"
@@ -493,7 +494,8 @@ static bool add_member(struct reader *r, uint32_t group, struct bytes user)
     }
     struct entry *const e = &f->entries[at];
     if (e->first != NONE && f->members[e->first].group == group) {
-        return true; /* given twice; elsewhere that would find the same rules twice, no more */
+        return true; /* given twice; elsewhere that finds the same rules twice, which sort() mends
+                      */
     }
     f->members[f->member_count] = (struct member){.group = group, .next = e->first};
     e->first = f->member_count++;
@@ -571,7 +573,9 @@ static void find_undefined(struct reader *r)
         const struct entry *const e = &r->file->entries[i];
         if (e->kind == KIND_GROUP && !e->defined) {
             r->line = e->line;
-            wrong_word(r, e->name, "there is no such group; write: group GROUP USER…");
+            wrong_word(r, e->name,
+                       "there is no such group; write: group GROUP USER…, or without users if "
+                       "tokens name it");
         }
     }
 }
@@ -728,11 +732,36 @@ static bool pick_user(const struct acl_file *f, const struct acl_who *who, struc
     return pick_of(f, KIND_USER, user, who, out);
 }
 
+/* What it is in by its token: groups that the file has no rule about are nothing to it. */
+static bool pick_groups(const struct acl_file *f, const struct acl_who *who, struct acl_picked *out)
+{
+    size_t at = 0;
+    for (uint32_t i = 0; i < groups_count(who->groups); i++) {
+        if (!pick_of(f, KIND_GROUP, groups_next(who->groups, &at), who, out)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static int by_number(const void *a, const void *b)
 {
     const uint32_t x = *(const uint32_t *)a;
     const uint32_t y = *(const uint32_t *)b;
     return (x > y) - (x < y);
+}
+
+/* A group's rules are found twice if both the file and the token have the client in it. */
+static void sort(struct acl_picked *picked)
+{
+    qsort(picked->at, picked->count, sizeof *picked->at, by_number);
+    uint32_t kept = 1;
+    for (uint32_t i = 1; i < picked->count; i++) {
+        if (picked->at[i] != picked->at[kept - 1]) {
+            picked->at[kept++] = picked->at[i];
+        }
+    }
+    picked->count = kept;
 }
 
 bool acl_file_pick(const struct acl_file *f, const struct acl_who *who, struct acl_picked *out)
@@ -741,11 +770,11 @@ bool acl_file_pick(const struct acl_file *f, const struct acl_who *who, struct a
     if (!pick_of(f, KIND_EVERYBODY, bytes_of(NULL, 0), who, out) ||
         !pick_of(f, KIND_CLIENT, who->names.value[ACL_CLIENT_ID], who, out) ||
         (who->anonymous ? !pick_of(f, KIND_ANONYMOUS, bytes_of(NULL, 0), who, out)
-                        : !pick_user(f, who, out))) {
+                        : !pick_user(f, who, out) || !pick_groups(f, who, out))) {
         return false;
     }
     if (out->count > 1) {
-        qsort(out->at, out->count, sizeof *out->at, by_number);
+        sort(out);
     }
     return true;
 }

@@ -4,7 +4,7 @@
  * describes the file, acl_line.h its words.
  *
  *   default deny
- *   group GROUP USER…
+ *   group GROUP USER… (nobody: those whose token says so)
  *   allow|deny [user=… client=… group=… address=… anonymous] publish|subscribe|all [qos=… retain=…]
  *       FILTER…
  *
@@ -31,6 +31,7 @@
 #define ACL_ADDRESS_LINES_MAX 10000u
 
 struct acl_file;
+struct groups;
 
 enum acl_file_err {
     ACL_FILE_OK = 0,
@@ -60,6 +61,7 @@ struct acl_who {
     struct acl_names names;
     bool anonymous;                 /* nobody has said who it is */
     const struct in6_addr *address; /* IPv4 mapped; NULL: it has none */
+    const struct groups *groups;    /* besides those that the file has it in; NULL: none */
 };
 
 /* Numbers of rules; grows as needed. = {0} is empty. */

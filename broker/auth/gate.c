@@ -8,7 +8,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "broker/auth/acl.h"
 #include "broker/auth/attempts.h"
 #include "broker/auth/password_file.h"
 #include "broker/auth/token_key.h"
@@ -113,7 +112,7 @@ void gate_request_destroy(struct gate_request *r)
 {
     if (r != NULL) {
         wipe(r);
-        acl_destroy(r->facts.acl);
+        token_facts_fini(&r->facts);
         free(r);
     }
 }

@@ -67,7 +67,7 @@ struct gate_request {
     /* Of a token. */
     bool has_user;
     enum token_err token_err;
-    struct token_facts facts; /* if it is right; the rules in it go with the request */
+    struct token_facts facts; /* if it is right; what it owns goes with the request */
     uint64_t ends_ms;         /* facts.ends_s, by the clock of the gate */
 
     size_t user_len, password_len, client_id_len;

@@ -6,8 +6,10 @@
 #include <string.h>
 #include <strings.h>
 
+#include "broker/auth/acl.h"
 #include "broker/auth/acl_json.h"
 #include "broker/auth/base64url.h"
+#include "broker/auth/groups.h"
 
 #define HEADER_BEGIN "eyJ" /* {" */
 #define SECONDS_MAX  (1ull << 53)
@@ -28,6 +30,7 @@ static const char *const texts[] = {
     [TOKEN_CLAIM] = "has a claim that is of a wrong type",
     [TOKEN_USER] = "names no user, or another one than the client",
     [TOKEN_CLIENT] = "is for another client identifier",
+    [TOKEN_GROUPS] = "has groups that are none, or too many",
     [TOKEN_ACL] = "has rules that are none (acl)",
     [TOKEN_NO_MEMORY] = "found no memory",
 };
@@ -35,6 +38,14 @@ static const char *const texts[] = {
 const char *token_err_text(enum token_err err)
 {
     return texts[err];
+}
+
+void token_facts_fini(struct token_facts *facts)
+{
+    groups_destroy(facts->groups);
+    acl_destroy(facts->acl);
+    facts->groups = NULL;
+    facts->acl = NULL;
 }
 
 /* ---- form */
@@ -277,7 +288,24 @@ static enum token_err judge_client(const struct token_rules *rules,
                                                                                      : TOKEN_CLIENT;
 }
 
-/* The last: what it makes is the caller's if all is well. */
+static enum token_err judge_groups(struct token_facts *facts, const struct token_rules *rules,
+                                   const json_t *claims)
+{
+    const json_t *const claim = optional(claims, rules->groups_claim);
+    if (claim == NULL) {
+        return TOKEN_OK;
+    }
+    switch (groups_read(&facts->groups, claim)) {
+    case GROUPS_OK:
+        return TOKEN_OK;
+    case GROUPS_WRONG:
+        return TOKEN_GROUPS;
+    case GROUPS_NO_MEMORY:
+        break;
+    }
+    return TOKEN_NO_MEMORY;
+}
+
 static enum token_err judge_acl(struct token_facts *facts, const struct token_rules *rules,
                                 const json_t *claims)
 {
@@ -307,6 +335,9 @@ static enum token_err judge_claims(struct token_facts *facts, const struct token
     }
     if (err == TOKEN_OK) {
         err = judge_client(rules, bearer, claims);
+    }
+    if (err == TOKEN_OK) {
+        err = judge_groups(facts, rules, claims);
     }
     if (err == TOKEN_OK) {
         err = judge_acl(facts, rules, claims);
@@ -342,6 +373,8 @@ enum token_err token_verify(struct token_facts *facts, const struct token_keys *
     json_decref(claims);
     if (err == TOKEN_OK) {
         *facts = found;
+    } else {
+        token_facts_fini(&found);
     }
     return err;
 }

@@ -42,6 +42,7 @@ enum token_err {
     TOKEN_CLAIM,  /* one is not what it has to be */
     TOKEN_USER,   /* it names no user, or another one than CONNECT */
     TOKEN_CLIENT, /* it is for another client identifier */
+    TOKEN_GROUPS, /* its groups are none */
     TOKEN_ACL,    /* its rules are none */
     TOKEN_NO_MEMORY,
 };
@@ -54,6 +55,7 @@ struct token_rules {
     const char *audience;        /* "": none, then a token that has one is for somebody else */
     const char *user_claim;      /* the user's name */
     const char *client_id_claim; /* looked at where it is there; "": never */
+    const char *groups_claim;    /* likewise */
     const char *acl_claim;       /* likewise */
     uint32_t leeway_s;           /* clocks may be that much apart */
     bool require_expiry;
@@ -67,13 +69,15 @@ struct token_bearer {
 };
 
 struct acl;
+struct groups;
 
 /* What a good token says. */
 struct token_facts {
-    uint64_t ends_s;      /* with the leeway; UINT64_MAX: never */
-    uint64_t fingerprint; /* of its key */
-    struct acl *acl;      /* owned; NULL: it has no rules */
-    uint16_t user_len;    /* 1..TOKEN_USER_BYTES_MAX */
+    uint64_t ends_s;       /* with the leeway; UINT64_MAX: never */
+    uint64_t fingerprint;  /* of its key */
+    struct groups *groups; /* owned; NULL: it names none */
+    struct acl *acl;       /* owned; NULL: it has no rules */
+    uint16_t user_len;     /* 1..TOKEN_USER_BYTES_MAX */
     uint8_t user[TOKEN_USER_BYTES_MAX];
 };
 
@@ -81,6 +85,9 @@ static inline struct bytes token_facts_user(const struct token_facts *facts)
 {
     return bytes_of(facts->user, facts->user_len);
 }
+
+/* What is owned goes; the rest stays. */
+void token_facts_fini(struct token_facts *facts);
 
 /* Does it look like a token, good or bad: a header of JSON, and two more parts? No look inside. */
 bool token_has_form(struct bytes text);

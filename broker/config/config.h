@@ -171,6 +171,7 @@ struct config_token {
     char *user_claim;
     bool user_name_must_match;
     char *client_id_claim; /* "": none */
+    char *groups_claim;    /* "": none */
     char *acl_claim;       /* "": none */
 };
 

@@ -137,8 +137,10 @@ static bool look_up(struct conn *c, const struct acl_names *names, struct acl_li
     }
     access_forget(c);
     c->access.is_named = true; /* names are as before */
-    const struct acl_who who = {
-        .names = *names, .anonymous = c->user == NULL, .address = c->local ? NULL : &c->address};
+    const struct acl_who who = {.names = *names,
+                                .anonymous = c->user == NULL,
+                                .address = c->local ? NULL : &c->address,
+                                .groups = c->user == NULL ? NULL : c->user->groups};
     if (!acl_file_pick(s->acl, &who, &s->acl_picked)) {
         return false;
     }

@@ -111,7 +111,7 @@ static void answered_again(struct inquiry *q)
     if (c->phase != CONN_CONNECTED) {
         return;
     }
-    if (v->result == CALLBACK_ALLOW && login_set_rules(c, take_rules(v))) {
+    if (v->result == CALLBACK_ALLOW && login_set_rules(c, take_rules(v), NULL)) {
         login_renew(c, ends_ms(c->shard, v));
     } else {
         login_end(c);

@@ -51,8 +51,10 @@ struct login_facts login_token_facts(struct gate_request *r)
                                       .ends_ms = r->ends_ms,
                                       .fingerprint = r->facts.fingerprint,
                                       .acl = r->facts.acl,
+                                      .groups = r->facts.groups,
                                       .method = CONFIG_AUTH_TOKEN};
     r->facts.acl = NULL; /* the user's from now on */
+    r->facts.groups = NULL;
     return facts;
 }
 

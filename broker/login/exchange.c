@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/auth/acl.h"
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
@@ -133,18 +132,18 @@ static void forget_last_word(struct exchange *e)
     e->last_word_len = 0;
 }
 
-static void say_yes(struct conn *c, const struct exchange_answer *answer)
+static void say_yes(struct conn *c, struct exchange_answer *answer)
 {
     if (keep_last_word(c->exchange, answer)) {
         (void)login_yes(c, &answer->facts);
     } else {
-        acl_destroy(answer->facts.acl);
+        login_facts_fini(&answer->facts);
         (void)login_no(c, MQTT_REASON_SERVER_BUSY);
     }
 }
 
 /* What comes of a step. True: it is settled. */
-static bool heed(struct conn *c, enum exchange_step next, const struct exchange_answer *answer)
+static bool heed(struct conn *c, enum exchange_step next, struct exchange_answer *answer)
 {
     switch (next) {
     case EXCHANGE_GO_ON:
@@ -267,11 +266,11 @@ static void refuse_for(struct conn *c, struct exchange_answer *answer, enum mqtt
 static void renew(struct conn *c, struct exchange_answer *answer)
 {
     if (!bytes_equal(answer->facts.name, login_user_name(c->user))) {
-        acl_destroy(answer->facts.acl);
+        login_facts_fini(&answer->facts);
         refuse_for(c, answer, MQTT_REASON_NOT_AUTHORIZED);
         return;
     }
-    if (!login_set_rules(c, answer->facts.acl)) {
+    if (!login_set_rules(c, answer->facts.acl, answer->facts.groups)) {
         refuse_for(c, answer, MQTT_REASON_SERVER_BUSY);
         return;
     }

@@ -47,7 +47,7 @@ struct exchange_answer {
     uint8_t data[EXCHANGE_DATA_MAX];
     size_t len;               /* 0: nothing is said */
     struct login_facts facts; /* the name is borrowed from the state, or the inquiry; whatever the
-                                 step, if known. Rules: of EXCHANGE_YES only */
+                                 step, if known. Rules and groups: of EXCHANGE_YES only */
     enum mqtt_reason reason;  /* one that CONNACK and DISCONNECT may have */
 };
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/auth/acl.h"
+#include "broker/auth/groups.h"
 #include "broker/auth/inquiry.h"
 #include "broker/config/auth_methods.h"
 #include "broker/config/config.h"
@@ -79,32 +80,48 @@ enum login_step login_no(struct conn *c, enum mqtt_reason reason)
     return LOGIN_NO;
 }
 
-/* Rules of a client's own count as memory of the shard's. */
-static bool hold_rules(struct conn *c, const struct acl *acl)
+/* Rules and groups of a client's own count as memory of the shard's. false: they have gone. */
+static bool hold_own(struct conn *c, struct acl *acl, struct groups *groups)
 {
-    return acl == NULL || access_hold(c->shard, acl->bytes);
+    const size_t bytes = (acl == NULL ? 0 : acl->bytes) + groups_bytes(groups);
+    if (bytes == 0 || access_hold(c->shard, bytes)) {
+        return true;
+    }
+    acl_destroy(acl);
+    groups_destroy(groups);
+    return false;
 }
 
-static void destroy_rules(struct conn *c, struct acl *acl)
+static void destroy_own(struct conn *c, struct acl *acl, struct groups *groups)
 {
-    if (acl != NULL) {
-        access_let_go(c->shard, acl->bytes);
-        acl_destroy(acl);
-    }
+    access_let_go(c->shard, (acl == NULL ? 0 : acl->bytes) + groups_bytes(groups));
+    acl_destroy(acl);
+    groups_destroy(groups);
+}
+
+void login_facts_fini(struct login_facts *facts)
+{
+    acl_destroy(facts->acl);
+    groups_destroy(facts->groups);
+    facts->acl = NULL;
+    facts->groups = NULL;
 }
 
 enum login_step login_yes(struct conn *c, const struct login_facts *facts)
 {
+    if (!hold_own(c, facts->acl, facts->groups)) {
+        return login_no(c, MQTT_REASON_SERVER_BUSY);
+    }
     struct login_user *const user = malloc(sizeof *user + facts->name.len);
-    if (user == NULL || !hold_rules(c, facts->acl)) {
-        free(user);
-        acl_destroy(facts->acl);
+    if (user == NULL) {
+        destroy_own(c, facts->acl, facts->groups);
         return login_no(c, MQTT_REASON_SERVER_BUSY);
     }
     *user = (struct login_user){.conn = c,
                                 .ends_ms = facts->ends_ms,
                                 .fingerprint = facts->fingerprint,
                                 .acl = facts->acl,
+                                .groups = facts->groups,
                                 .method = facts->method,
                                 .len = (uint16_t)facts->name.len};
     timer_init(&user->end, on_end);
@@ -117,14 +134,14 @@ enum login_step login_yes(struct conn *c, const struct login_facts *facts)
     return LOGIN_YES;
 }
 
-bool login_set_rules(struct conn *c, struct acl *acl)
+bool login_set_rules(struct conn *c, struct acl *acl, struct groups *groups)
 {
-    if (!hold_rules(c, acl)) {
-        acl_destroy(acl);
+    if (!hold_own(c, acl, groups)) {
         return false;
     }
-    destroy_rules(c, c->user->acl);
+    destroy_own(c, c->user->acl, c->user->groups);
     c->user->acl = acl;
+    c->user->groups = groups;
     access_changed(c);
     return true;
 }
@@ -149,7 +166,7 @@ void login_forget(struct conn *c)
 {
     if (c->user != NULL) {
         wheel_cancel(c->shard->wheel, &c->user->end);
-        destroy_rules(c, c->user->acl);
+        destroy_own(c, c->user->acl, c->user->groups);
         free(c->user);
         c->user = NULL;
     }

@@ -23,6 +23,7 @@
 
 struct acl;
 struct conn;
+struct groups;
 struct inquiry;
 struct shard;
 
@@ -32,10 +33,11 @@ enum login_state { LOGIN_OPEN, LOGIN_ASKED, LOGIN_SETTLED };
 struct login_user {
     struct timer end; /* runs while connected, if `ends_ms` says so */
     struct conn *conn;
-    uint64_t ends_ms;     /* the connection ends then, unless it is renewed; UINT64_MAX: never */
-    uint64_t fingerprint; /* of what it was judged by, as its method has it; 0: none */
-    struct acl *acl;      /* owned; rules of its own, asked before those of all; NULL: none */
-    uint8_t method;       /* enum config_auth_method */
+    uint64_t ends_ms;      /* the connection ends then, unless it is renewed; UINT64_MAX: never */
+    uint64_t fingerprint;  /* of what it was judged by, as its method has it; 0: none */
+    struct acl *acl;       /* owned; rules of its own, asked before those of all; NULL: none */
+    struct groups *groups; /* owned; besides those of the ACL file; NULL: none */
+    uint8_t method;        /* enum config_auth_method */
     uint16_t len;
     char name[];
 };

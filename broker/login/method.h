@@ -50,9 +50,13 @@ struct login_facts {
     struct bytes name;
     uint64_t ends_ms; /* UINT64_MAX: never */
     uint64_t fingerprint;
-    struct acl *acl; /* goes over, whatever the outcome; NULL: none */
-    uint8_t method;  /* enum config_auth_method */
+    struct acl *acl;       /* goes over, whatever the outcome; NULL: none */
+    struct groups *groups; /* likewise */
+    uint8_t method;        /* enum config_auth_method */
 };
+
+/* What goes over goes, where they are not used. */
+void login_facts_fini(struct login_facts *facts);
 
 /* The client is that user: LOGIN_YES; or, without memory, LOGIN_NO. Counts. */
 enum login_step login_yes(struct conn *c, const struct login_facts *facts);
@@ -70,9 +74,9 @@ enum login_step login_wait(struct conn *c);
  * memory. */
 void login_wait_connected(struct conn *c);
 
-/* The connected client's own rules are those from now on, which go over, whatever the outcome;
- * NULL: it has none. false: there is no memory for them, and the former stay. */
-NODISCARD bool login_set_rules(struct conn *c, struct acl *acl);
+/* The connected client's own rules and groups are those from now on, which go over, whatever the
+ * outcome; NULL: it has none. false: there is no memory for them, and the former stay. */
+NODISCARD bool login_set_rules(struct conn *c, struct acl *acl, struct groups *groups);
 
 /* Its time is over: counted, told, and disconnected (0x87). */
 void login_end(struct conn *c);

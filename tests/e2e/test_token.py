@@ -174,6 +174,39 @@ def token_brings_rules_of_its_own(b):
     expect(other, BAD, password=mine.token(sub='pump-7', acl=[{'permission': 'allow', 'topics': '#'}]))
 
 
+@test(only='dunlin')
+def groups_of_a_token_are_groups_of_the_rules(b):
+    """As if the file had its user in them; hostile ones widen nothing, and what is no list lets nobody in."""
+    mine = key()
+    rules = os.path.join(folder(), f'token-acl-{os.getpid()}')
+    with open(rules, 'w', encoding='utf-8') as f:
+        f.write('group ops alice\ngroup audit\ndeny group=audit publish secret\n'
+                'allow group=ops all ops secret ${username}/#\nallow user=audit all user\n')
+    other = house(b, Keys(mine), acl__file=rules)
+
+    def may(topics, **claims):
+        """The topics that its bearer may publish to."""
+        c = other.connected(password=mine.token(**claims))
+        answers = []
+        for number, topic in enumerate(topics, 1):
+            c.send(wire.publish(V5, topic, b'x', qos=1, packet_id=number))
+            answers.append(c.expect(PUBACK, packet_id=number).reason < 0x80)
+        c.close()
+        return [topic for topic, yes in zip(topics, answers) if yes]
+
+    topics = ['ops', 'secret', 'user', 'bob/x', 'alice/x']
+    equal(may(topics, sub='alice'), ['ops', 'secret', 'alice/x'])
+    equal(may(topics, sub='bob'), [])
+    equal(may(topics, sub='bob', groups=['ops']), ['ops', 'secret', 'bob/x'])
+    equal(may(topics, sub='bob', groups='web,ops audit'), ['ops', 'bob/x'])
+    equal(may(topics, sub='bob', groups=['alice', 'ops,audit', '#', '+', 'OPS', 'user=audit', 'ops\n']), [])
+    equal(may(topics, sub='#', groups=['ops']), ['ops', 'secret'])
+    since = other.log_size()
+    for groups in 7, ['ops', None], [['ops']], {'ops': True}, [''], ['x' * 256], [str(i) for i in range(257)]:
+        expect(other, BAD, password=mine.token(sub='bob', groups=groups))
+    refused_for(other, 'groups that are none', since)
+
+
 # ---- For how long
 
 @test(only='dunlin')

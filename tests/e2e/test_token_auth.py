@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """JSON Web Tokens as the data of enhanced authentication (MQTT 5.0, 4.12), and renewed by it, on raw
 bytes."""
+import os
 import signal
 import time
 
 from harness import equal, test, wait_until
 from raw import AUTH, CONNACK, PUBACK, V5, Will, wire
-from token_house import Keys, house, key, refused_for
+from token_house import Keys, folder, house, key, refused_for
 from tokens import jwks
 
 METHOD = 'JWT'
@@ -171,6 +172,19 @@ def rules_of_the_new_token_are_in_force_at_once(b):
     renewed(c, mine.token(sub='pump'))
     free.publish('a/again', b'x', qos=1)
     c.expect_message('a/again')
+
+
+@test(only='dunlin')
+def groups_of_the_new_token_are_in_force_at_once(b):
+    mine, path = key('HS256'), os.path.join(folder(), f'token-auth-acl-{os.getpid()}')
+    with open(path, 'w', encoding='utf-8') as f:
+        f.write('group ops\nallow group=ops publish ops\n')
+    other = house(b, Keys(mine), acl__file=path)
+    c = come_in(other, mine.token(sub='bob', groups=['ops']))
+    for groups, code in ('ops', 0), (None, UNAUTHORIZED), (['web', 'ops'], 0), ([], UNAUTHORIZED):
+        renewed(c, mine.token(sub='bob', groups=groups))
+        c.send(wire.publish(V5, 'ops', b'x', qos=1, packet_id=7))
+        equal(c.expect(PUBACK, packet_id=7).reason & 0x80, code & 0x80, groups)
 
 
 @test(only='dunlin')

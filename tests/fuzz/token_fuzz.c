@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/auth/acl.h"
+#include "broker/auth/groups.h"
 #include "broker/auth/token.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -61,6 +61,7 @@ static enum token_err verify(struct token_facts *facts, struct bytes token)
                                       .audience = "a",
                                       .user_claim = "sub",
                                       .client_id_claim = "client_id",
+                                      .groups_claim = "groups",
                                       .acl_claim = "acl",
                                       .leeway_s = 5,
                                       .require_expiry = true,
@@ -87,7 +88,12 @@ static void claims_are_judged(const uint8_t *data, size_t size)
     if (err == TOKEN_OK) {
         FUZZ_EXPECT(bytes_equal(token_facts_user(&facts), bytes_text("u")));
         FUZZ_EXPECT(facts.ends_s > NOW && facts.ends_s != UINT64_MAX);
-        acl_destroy(facts.acl);
+        size_t place = 0;
+        for (uint32_t i = 0; i < groups_count(facts.groups); i++) {
+            FUZZ_EXPECT(groups_next(facts.groups, &place).len > 0);
+        }
+        FUZZ_EXPECT(facts.groups == NULL || place == facts.groups->bytes - sizeof *facts.groups);
+        token_facts_fini(&facts);
     }
     free(token);
 }

@@ -154,6 +154,9 @@ KEY(token, user_name_must_match, BOOL, "true", "", LIVE,
     "Whether the user name of CONNECT, if it has one, has to be the token's. Otherwise it does not count.")
 KEY(token, client_id_claim, TEXT(255), "client_id", "", LIVE,
     "The claim that, if it is there, has to be the client identifier. Empty: none.")
+KEY(token, groups_claim, TEXT(255), "groups", "", LIVE,
+    "The claim that names the groups that its bearer is in, for rules of acl.file with group=: an array of at most 256 strings of 1 to "
+    "255 bytes, or one string of names with blanks or commas between them. With anything else the token is refused. Empty: none.")
 KEY(token, acl_claim, TEXT(255), "acl", "", LIVE,
     "The claim in which a token may bring rules of its own (docs/authorization.md), which are asked before those of acl.file. Empty: none.")
 END(token)

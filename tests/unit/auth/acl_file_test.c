@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/auth/groups.h"
 #include "tests/unit/route/fault.h"
 
 #define SEED 42u
@@ -39,14 +40,32 @@ static struct acl_who who_of(const struct client *c, struct in6_addr *room)
     return who;
 }
 
-/* Its verdicts on publishing to the topics, one letter each: a, d, or - for none. */
-static void expect(const struct acl_file *f, const struct client *c, const char *const *topics,
-                   const char *verdicts)
+static struct groups *groups_of(const char *text)
+{
+    struct groups *groups = NULL;
+    json_t *const value = text == NULL ? NULL : json_loads(text, JSON_DECODE_ANY, NULL);
+    cr_assert_eq(value != NULL, text != NULL);
+    if (value != NULL) {
+        cr_assert_eq(groups_read(&groups, value), GROUPS_OK, "%s", text);
+    }
+    json_decref(value);
+    return groups;
+}
+
+/* Its verdicts on publishing to the topics, one letter each: a, d, or - for none. Groups of its own
+ * are JSON; NULL: none. */
+static void expect_in(const struct acl_file *f, const struct client *c, const char *groups_text,
+                      const char *const *topics, const char *verdicts)
 {
     struct in6_addr room;
     struct acl_picked picked = {.count = 0};
-    const struct acl_who who = who_of(c, &room);
+    struct acl_who who = who_of(c, &room);
+    struct groups *const groups = groups_of(groups_text);
+    who.groups = groups;
     cr_assert(acl_file_pick(f, &who, &picked));
+    for (uint32_t i = 0; i + 1 < picked.count; i++) {
+        cr_expect_lt(picked.at[i], picked.at[i + 1], "%s: rule %u", c->id, picked.at[i]);
+    }
     const struct acl_list list = {
         .rules = acl_file_rules(f), .only = picked.at, .count = picked.count};
     for (size_t i = 0; topics[i] != NULL; i++) {
@@ -55,6 +74,13 @@ static void expect(const struct acl_file *f, const struct client *c, const char 
         cr_expect_eq(letter, verdicts[i], "%s (%s) on %s: %c", c->id, c->user, topics[i], letter);
     }
     acl_picked_fini(&picked);
+    groups_destroy(groups);
+}
+
+static void expect(const struct acl_file *f, const struct client *c, const char *const *topics,
+                   const char *verdicts)
+{
+    expect_in(f, c, NULL, topics, verdicts);
 }
 
 #define TOPICS(...)                                                                                \
@@ -95,6 +121,37 @@ Test(acl_file, rules_are_about_whom_they_name)
 }
 
 /* Whichever chain it was found by. */
+/* Groups by token are as good as the file's; who is in one by both has its rules once. */
+Test(acl_file, groups_of_the_client_s_own)
+{
+    struct acl_file *const f = file_of("group ops alice\n"
+                                       "group audit\n"
+                                       "deny group=audit publish secret\n"
+                                       "allow group=ops client=g publish g\n"
+                                       "allow group=ops publish ops secret\n"
+                                       "allow user=audit publish user\n");
+    const char *const *const topics = TOPICS("ops", "secret", "g", "user");
+    const struct {
+        struct client client;
+        const char *groups; /* JSON */
+        const char *verdicts;
+    } rows[] = {
+        {{"x", "alice", NULL}, "[]", "aa--"},
+        {{"x", "bob", NULL}, "[]", "----"},
+        {{"x", "bob", NULL}, "[\"ops\"]", "aa--"},
+        {{"g", "bob", NULL}, "\"ops\"", "aaa-"},
+        {{"x", "bob", NULL}, "\"audit, ops\"", "ad--"},
+        {{"x", "alice", NULL}, "[\"ops\", \"audit\"]", "ad--"},
+        {{"x", "bob", NULL}, "[\"\\u0001ops\", \"alice\", \"op\", \"opss\", \"Ops\"]", "----"},
+        {{"x", "audit", NULL}, "[\"alice\", \"user\"]", "---a"},
+        {{"ops", NULL, NULL}, "[\"ops\"]", "----"}, /* nobody is in no group */
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        expect_in(f, &rows[i].client, rows[i].groups, topics, rows[i].verdicts);
+    }
+    acl_file_put(f);
+}
+
 Test(acl_file, first_rule_decides)
 {
     struct acl_file *const f = file_of("group ops alice\n"
@@ -198,7 +255,8 @@ static const struct {
     {"allow user= publish a", "p:1: 'user=': names nobody\n"},
     {"allow user=a user=b publish a",
      "p:1: 'user=b': stands twice; a rule about several is one of a group\n"},
-    {"allow group=g publish a", "p:1: 'g': there is no such group; write: group GROUP USER…\n"},
+    {"allow group=g publish a", "p:1: 'g': there is no such group; write: group GROUP USER…, or "
+                                "without users if tokens name it\n"},
     {"allow anonymous user=a publish a",
      "p:1: anonymous are those who are no user; a rule cannot be about both\n"},
     {"allow address=10.0.0.1/8 publish a",

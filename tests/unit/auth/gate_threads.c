@@ -131,6 +131,7 @@ static struct token_judge *judge_of(struct token_keys *keys)
                                             .audience = "",
                                             .user_claim = "sub",
                                             .client_id_claim = "client_id",
+                                            .groups_claim = "groups",
                                             .acl_claim = "acl",
                                             .require_expiry = true,
                                             .user_name_must_match = true}};

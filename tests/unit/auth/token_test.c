@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/auth/acl.h"
 #include "broker/auth/base64url.h"
+#include "broker/auth/groups.h"
 #include "tests/unit/auth/token_vectors.h"
 
 #define VECTORS (sizeof vectors / sizeof vectors[0])
@@ -21,6 +21,7 @@ static const struct token_rules any = {.issuer = "",
                                        .audience = "",
                                        .user_claim = "sub",
                                        .client_id_claim = "client_id",
+                                       .groups_claim = "groups",
                                        .acl_claim = "acl",
                                        .leeway_s = LEEWAY,
                                        .require_expiry = true,
@@ -261,7 +262,9 @@ Test(token, each_case_is_judged)
             verify_by(vectors[0].jwks, &rules, &bearer, bytes_text(cases[i].token), &facts);
         cr_expect_eq(err, cases[i].err, "%s: it %s", cases[i].name, token_err_text(err));
         cr_expect_eq(facts.acl != NULL, strcmp(cases[i].name, "rules") == 0, "%s", cases[i].name);
-        acl_destroy(facts.acl);
+        cr_expect_eq(groups_count(facts.groups), strcmp(cases[i].name, "groups") == 0 ? 2 : 0, "%s",
+                     cases[i].name);
+        token_facts_fini(&facts);
     }
 }
 

@@ -383,6 +383,21 @@ static const struct {
      "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkhTMjU2LWtleSJ9.eyJleHAiOiAyMDAwMDAwMDAwLCA"
      "iaWF0IjogMTkwMDAwMDAwMCwgImlzcyI6ICJodHRwczovL2lzc3Vlci50ZXN0IiwgImF1ZCI6ICJtcXR0IiwgInN"
      "1YiI6ICJhbGljZSIsICJhY2wiOiA3fQ.Z9-kOk3o84s6ZYI3c_1VH5nmqgRGGI6WYTMewzCfLzc"},
+    {"groups", TOKEN_OK,
+     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkhTMjU2LWtleSJ9.eyJleHAiOiAyMDAwMDAwMDAwLCA"
+     "iaWF0IjogMTkwMDAwMDAwMCwgImlzcyI6ICJodHRwczovL2lzc3Vlci50ZXN0IiwgImF1ZCI6ICJtcXR0IiwgInN"
+     "1YiI6ICJhbGljZSIsICJncm91cHMiOiBbIm9wcyIsICJhIGIiXX0.z6SQsI7QF2_9s91H52WPrHvZ4RGI6fB8IEY"
+     "rgxfrBko"},
+    {"groups that are no text", TOKEN_GROUPS,
+     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkhTMjU2LWtleSJ9.eyJleHAiOiAyMDAwMDAwMDAwLCA"
+     "iaWF0IjogMTkwMDAwMDAwMCwgImlzcyI6ICJodHRwczovL2lzc3Vlci50ZXN0IiwgImF1ZCI6ICJtcXR0IiwgInN"
+     "1YiI6ICJhbGljZSIsICJncm91cHMiOiBbIm9wcyIsIDFdfQ.65Ur5PKjQXhOc26QxiajafCl_ZzRzk7v18EKWI4t"
+     "fcE"},
+    {"groups, and rules that are none", TOKEN_ACL,
+     "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkhTMjU2LWtleSJ9.eyJleHAiOiAyMDAwMDAwMDAwLCA"
+     "iaWF0IjogMTkwMDAwMDAwMCwgImlzcyI6ICJodHRwczovL2lzc3Vlci50ZXN0IiwgImF1ZCI6ICJtcXR0IiwgInN"
+     "1YiI6ICJhbGljZSIsICJncm91cHMiOiBbIm9wcyJdLCAiYWNsIjogN30.6cSk4seXcaazJNGJIDT2lRISIyPfXO7"
+     "8obtJpRwc2a0"},
     {"claims that are a list", TOKEN_MALFORMED,
      "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCIsImtpZCI6IkhTMjU2LWtleSJ9.WzFd.zYsgYl_j_uNUNbZhLgfR8F"
      "L2JIGXX7oDubJdJscprTY"},
