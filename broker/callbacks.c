@@ -13,8 +13,9 @@
 #include "broker/log/log.h"
 #include "broker/node.h"
 
-#define SECRET_BYTES_MAX 4096u
-#define REMEMBER_NO_MS   5000u /* who was just made known to the server comes in soon */
+#define SECRET_BYTES_MAX        4096u
+#define SERVER_ANSWER_BYTES_MAX 65536u
+#define REMEMBER_NO_MS          5000u /* who was just made known to the server comes in soon */
 
 struct callbacks {
     struct http_client *client;
@@ -177,7 +178,8 @@ static struct http_client *start_client(const struct config_http *config)
                                               .authorization = secret,
                                               .timeout_ms = config->timeout_ms,
                                               .in_flight_max = config->in_flight_max,
-                                              .waiting_max = config->waiting_max};
+                                              .waiting_max = config->waiting_max,
+                                              .answer_bytes_max = SERVER_ANSWER_BYTES_MAX};
         client = http_client_start(&conf);
         if (client == NULL) {
             log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "http"));

@@ -15,7 +15,7 @@
 struct http_client {
     char *url, *ca_file;
     struct curl_slist *headers;
-    uint32_t timeout_ms, in_flight_max, waiting_max;
+    uint32_t timeout_ms, in_flight_max, waiting_max, answer_bytes_max;
     CURLM *multi;                 /* the thread's; but for curl_multi_wakeup() */
     struct http_request **flying; /* [in_flight], the thread's; room for in_flight_max */
     uint32_t in_flight;
@@ -72,7 +72,7 @@ static size_t take_answer(char *data, size_t size, size_t count, void *request)
 {
     struct http_request *const r = request;
     const size_t len = size * count;
-    if (r->answer_len + len > HTTP_ANSWER_BYTES_MAX) {
+    if (len > r->answer_bytes_max - r->answer_len) {
         r->err = HTTP_TOO_LARGE;
         return 0;
     }
@@ -163,6 +163,7 @@ static void begin(struct http_client *c, struct http_request *r)
         return;
     }
     assert(c->in_flight < c->in_flight_max);
+    r->answer_bytes_max = c->answer_bytes_max;
     r->place = c->in_flight;
     c->flying[c->in_flight++] = r;
     if (!prepare(c, r, r->easy) || curl_multi_add_handle(c->multi, r->easy) != CURLM_OK) {
@@ -308,6 +309,7 @@ struct http_client *http_client_start(const struct http_client_conf *conf)
     c->timeout_ms = conf->timeout_ms;
     c->in_flight_max = conf->in_flight_max;
     c->waiting_max = conf->waiting_max;
+    c->answer_bytes_max = conf->answer_bytes_max;
     pthread_mutex_init(&c->lock, NULL);
     if (!set_up(c, conf) || pthread_create(&c->thread, NULL, run, c) != 0) {
         http_client_destroy(c);

@@ -6,7 +6,7 @@
  *   any thread ── http_client_ask() ─▶ waiting ─▶ in flight ── answered(), on the client's thread
  *
  * Connections are kept and used again. At the bounds: more than `in_flight_max` requests wait, more
- * than `waiting_max` are refused; an answer of more than HTTP_ANSWER_BYTES_MAX is an error. No
+ * than `waiting_max` are refused; an answer of more than `answer_bytes_max` is an error. No
  * redirect is followed: who may be asked is the operator's to say.
  *
  * Owner: the main thread. A request is the asker's until http_client_ask() took it, then the
@@ -19,8 +19,6 @@
 #include <stdint.h>
 
 #include "proto/nodiscard.h"
-
-#define HTTP_ANSWER_BYTES_MAX 65536u
 
 enum http_err {
     HTTP_OK = 0, /* there is an answer, whatever its status */
@@ -35,7 +33,8 @@ struct http_request {
     struct http_request *next;
     void *easy;     /* libcurl's; the client's own, as is */
     uint32_t place; /* … among those in flight */
-    char *body;     /* JSON, owned, wiped when it has been sent; NULL: GET */
+    uint32_t answer_bytes_max;
+    char *body; /* JSON, owned, wiped when it has been sent; NULL: GET */
     size_t body_len;
     void (*answered)(struct http_request *r); /* on the client's thread: short, and never waits */
 
@@ -56,6 +55,7 @@ struct http_client_conf {
     uint32_t timeout_ms;       /* of a request in flight */
     uint32_t in_flight_max;
     uint32_t waiting_max;
+    uint32_t answer_bytes_max;
 };
 
 struct http_client;

@@ -138,7 +138,8 @@ static struct http_client *start(uint16_t port, uint32_t timeout_ms, uint32_t wa
                                           .authorization = "Bearer x",
                                           .timeout_ms = timeout_ms,
                                           .in_flight_max = 3,
-                                          .waiting_max = waiting_max};
+                                          .waiting_max = waiting_max,
+                                          .answer_bytes_max = 4};
     struct http_client *const client = http_client_start(&conf);
     CHECK(client != NULL);
     return client;
