@@ -35,6 +35,8 @@ struct gate {
     pthread_mutex_t lock; /* of all below; never held for long */
     pthread_cond_t asked;
     struct line lines[GATE_KINDS];
+    struct line held;         /* tokens that wait for other keys */
+    uint64_t news;            /* times that there were other keys, or none where some were sought */
     unsigned tokens_in_a_row; /* since the last password */
     bool stopping;
     struct attempts attempts;
@@ -291,11 +293,65 @@ static enum token_err verify_token(struct gate *g, struct gate_request *r)
     return err;
 }
 
-static void judge_token(struct gate *g, struct gate_request *r)
+static uint64_t news_of(struct gate *g)
 {
+    pthread_mutex_lock(&g->lock);
+    const uint64_t news = g->news;
+    pthread_mutex_unlock(&g->lock);
+    return news;
+}
+
+/* Under the lock. */
+static bool is_held_full(const struct gate *g)
+{
+    return g->held.waiting >= g->conf.threads * GATE_HELD_PER_THREAD ||
+           g->held.bytes >= (size_t)g->conf.threads * GATE_BYTES_PER_THREAD;
+}
+
+enum held {
+    HELD_NOT,  /* no keys are sought for it */
+    HELD_FULL, /* too many wait for them, or the process ends */
+    HELD,      /* it is not ours any more */
+};
+
+/* `news`: as they were before it was judged; what is new since then is not waited for. */
+static enum held hold(struct gate *g, struct gate_request *r, uint64_t news)
+{
+    if (r->again || g->conf.seek_keys == NULL) {
+        return HELD_NOT;
+    }
+    const bool sought = g->conf.seek_keys(g->conf.context);
+    enum held held = HELD_NOT;
+    pthread_mutex_lock(&g->lock);
+    if (sought || g->news != news) {
+        held = g->stopping || is_held_full(g) ? HELD_FULL : HELD;
+    }
+    if (held == HELD) {
+        r->again = true;
+        line_add(g->news == news ? &g->held : &g->lines[GATE_TOKEN], r);
+    }
+    pthread_mutex_unlock(&g->lock);
+    return held;
+}
+
+static bool is_for_other_keys(enum token_err err)
+{
+    return err == TOKEN_UNKNOWN_KEY || err == TOKEN_NO_KEYS;
+}
+
+static bool judge_token(struct gate *g, struct gate_request *r)
+{
+    const uint64_t news = news_of(g);
     pthread_rwlock_rdlock(&g->judged_by);
     r->token_err = verify_token(g, r);
     pthread_rwlock_unlock(&g->judged_by);
+    const enum held held = is_for_other_keys(r->token_err) ? hold(g, r, news) : HELD_NOT;
+    if (held != HELD_NOT) {
+        if (held == HELD_FULL) {
+            r->verdict = GATE_BUSY;
+        }
+        return held == HELD_FULL;
+    }
     switch (r->token_err) {
     case TOKEN_OK:
         r->verdict = GATE_RIGHT;
@@ -303,14 +359,18 @@ static void judge_token(struct gate *g, struct gate_request *r)
     case TOKEN_NO_MEMORY:
         r->verdict = GATE_FAILED;
         break;
+    case TOKEN_NO_KEYS:
+        r->verdict = GATE_UNREADY;
+        break;
     default:
         r->verdict = GATE_WRONG;
         count_failure_of(g, r);
         break;
     }
+    return true;
 }
 
-static void judge_password(struct gate *g, struct gate_request *r)
+static bool judge_password(struct gate *g, struct gate_request *r)
 {
     pthread_rwlock_rdlock(&g->judged_by);
     const enum password_err err =
@@ -328,9 +388,11 @@ static void judge_password(struct gate *g, struct gate_request *r)
         r->verdict = GATE_FAILED;
         break;
     }
+    return true;
 }
 
-static void (*const judges[GATE_KINDS])(struct gate *g, struct gate_request *r) = {
+/* Is there a verdict? Otherwise it waits again, and is not ours any more. */
+static bool (*const judges[GATE_KINDS])(struct gate *g, struct gate_request *r) = {
     [GATE_PASSWORD] = judge_password,
     [GATE_TOKEN] = judge_token,
 };
@@ -341,8 +403,8 @@ static void *run(void *gate)
     /* Of this thread, on Linux. It may be forbidden, and then is not. */
     (void)setpriority(PRIO_PROCESS, (id_t)gettid(), NICE);
     for (struct gate_request *r; (r = next_request(g)) != NULL;) {
-        if (r->verdict != GATE_BUSY) {
-            judges[r->kind](g, r);
+        if (r->verdict != GATE_BUSY && !judges[r->kind](g, r)) {
+            continue;
         }
         wipe(r);
         g->conf.answer(g->conf.context, r);
@@ -365,6 +427,26 @@ void gate_set_tokens(struct gate *g, const struct token_judge *tokens)
     pthread_rwlock_wrlock(&g->judged_by);
     g->tokens = tokens;
     pthread_rwlock_unlock(&g->judged_by);
+    pthread_mutex_lock(&g->lock);
+    g->news++;
+    pthread_mutex_unlock(&g->lock);
+}
+
+/* Under the lock: what was held is among those that wait. */
+static void let_go(struct gate *g)
+{
+    for (struct gate_request *r; (r = line_take(&g->held)) != NULL;) {
+        line_add(&g->lines[GATE_TOKEN], r);
+    }
+    pthread_cond_broadcast(&g->asked);
+}
+
+void gate_keys_sought(struct gate *g)
+{
+    pthread_mutex_lock(&g->lock);
+    g->news++;
+    let_go(g);
+    pthread_mutex_unlock(&g->lock);
 }
 
 struct gate *gate_start(const struct gate_conf *conf, const struct password_file *users)
@@ -402,7 +484,7 @@ void gate_stop(struct gate *g)
 {
     pthread_mutex_lock(&g->lock);
     g->stopping = true;
-    pthread_cond_broadcast(&g->asked);
+    let_go(g);
     pthread_mutex_unlock(&g->lock);
     for (unsigned i = 0; i < g->started; i++) {
         pthread_join(g->threads[i], NULL);
@@ -413,7 +495,7 @@ void gate_stop(struct gate *g)
 void gate_destroy(struct gate *g)
 {
     if (g != NULL) {
-        assert(is_empty(g) && g->started == 0);
+        assert(is_empty(g) && g->held.first == NULL && g->started == 0);
         pthread_rwlock_destroy(&g->judged_by);
         pthread_mutex_destroy(&g->lock);
         pthread_cond_destroy(&g->asked);

@@ -8,6 +8,9 @@
  * Passwords and tokens wait in lines of their own: a token is judged before the passwords that came
  * earlier, as it takes a hundredth of the time; a password's turn comes after GATE_TOKENS_IN_A_ROW.
  *
+ * A token by a key that is unknown may wait for other keys, if conf.seek_keys says that such are
+ * sought, and is judged once more then.
+ *
  * Any thread may ask; what is asked is short, under a lock that is never held while a hash is
  * computed. At the bound, and where an address or a user has been wrong too often, the verdict
  * comes at once (GATE_BUSY, GATE_LIMITED).
@@ -34,6 +37,9 @@
 /* Tokens, of each thread, up to half a millisecond each: one second. */
 #define GATE_TOKENS_PER_THREAD 2000u
 #define GATE_TOKENS_IN_A_ROW   100u /* as long as one password */
+/* Tokens that wait for other keys, of each thread. Anybody can make some: what is above it is told
+ * to come again. */
+#define GATE_HELD_PER_THREAD 500u
 /* Of each kind and thread, whatever their number: names may be long. */
 #define GATE_BYTES_PER_THREAD (8u << 20)
 
@@ -52,6 +58,7 @@ enum gate_verdict {
     GATE_BUSY,    /* too many are waiting, or the process ends */
     GATE_LIMITED, /* wrong too often of late */
     GATE_FAILED,  /* no memory to judge */
+    GATE_UNREADY, /* there is nothing yet to judge a token by */
 };
 
 struct gate_request {
@@ -66,6 +73,7 @@ struct gate_request {
 
     /* Of a token. */
     bool has_user;
+    bool again; /* the gate's: keys were sought for it */
     enum token_err token_err;
     struct token_facts facts; /* if it is right; what it owns goes with the request */
     uint64_t ends_ms;         /* facts.ends_s, by the clock of the gate */
@@ -101,6 +109,9 @@ struct gate_conf {
     uint64_t (*clock_ms)(void);
     uint64_t (*wall_s)(void); /* since 1970: tokens' clock; NULL: no token will be asked for */
     void (*answer)(void *context, struct gate_request *r); /* by a thread of the gate */
+    /* A token names a key that is unknown: will gate_keys_sought() be called, soon, and after this?
+     * By a thread of the gate. NULL: never. */
+    bool (*seek_keys)(void *context);
     void *context;
 };
 
@@ -112,6 +123,9 @@ void gate_set_users(struct gate *g, const struct password_file *users);
 
 /* The same, of what tokens are judged by: borrowed; NULL: every token is wrong. */
 void gate_set_tokens(struct gate *g, const struct token_judge *tokens);
+
+/* Keys were sought, found or not; if so, they are in force. Tokens that waited are judged again. */
+void gate_keys_sought(struct gate *g);
 
 /* false: *verdict says why, and the request is still the caller's. */
 NODISCARD bool gate_ask(struct gate *g, struct gate_request *r, enum gate_verdict *verdict);

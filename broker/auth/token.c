@@ -20,6 +20,7 @@ static const char *const texts[] = {
     [TOKEN_CRITICAL] = "has an extension that we do not know (crit)",
     [TOKEN_TYPE] = "is for something else (typ)",
     [TOKEN_UNKNOWN_KEY] = "is signed by a key that is unknown (kid)",
+    [TOKEN_NO_KEYS] = "cannot be judged, as there are no keys yet",
     [TOKEN_ALGORITHM] = "is signed by an algorithm that no key of ours is for (alg)",
     [TOKEN_SIGNATURE] = "has a wrong signature",
     [TOKEN_NO_EXPIRY] = "has no end (exp)",
@@ -142,6 +143,9 @@ static enum token_err find_signer(uint64_t *fingerprint, const struct token_keys
     size_t len;
     if (!base64url_decode(signature, sizeof signature, &len, p->signature)) {
         return TOKEN_MALFORMED;
+    }
+    if (keys->count == 0) {
+        return TOKEN_NO_KEYS;
     }
     unsigned at = 0;
     for (unsigned tries = 0; tries < TOKEN_TRIES_MAX; tries++) {

@@ -32,6 +32,7 @@ enum token_err {
     TOKEN_CRITICAL,    /* it has an extension that must be understood (RFC 7515, 4.1.11) */
     TOKEN_TYPE,        /* it is a token for something else (RFC 8725, 3.11) */
     TOKEN_UNKNOWN_KEY, /* it names a key that we do not have */
+    TOKEN_NO_KEYS,     /* nobody can say: we have no keys at all */
     TOKEN_ALGORITHM,   /* no key of ours is for the algorithm that it names */
     TOKEN_SIGNATURE,
     TOKEN_NO_EXPIRY,

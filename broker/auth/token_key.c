@@ -226,12 +226,34 @@ struct token_key *token_key_create(const struct token_key_parts *parts, const ch
     return k;
 }
 
+static size_t data_bytes(const struct token_key *k)
+{
+    return (size_t)k->kid_len + k->first_len + k->second_len;
+}
+
 void token_key_destroy(struct token_key *k)
 {
     if (k != NULL) {
-        explicit_bzero(k->data, (size_t)k->kid_len + k->first_len + k->second_len);
+        explicit_bzero(k->data, data_bytes(k));
         free(k);
     }
+}
+
+struct token_key *token_key_copy(const struct token_key *k)
+{
+    const size_t bytes = sizeof *k + data_bytes(k);
+    struct token_key *const copy = malloc(bytes);
+    if (copy != NULL) {
+        memcpy(copy, k, bytes);
+    }
+    return copy;
+}
+
+bool token_key_same(const struct token_key *a, const struct token_key *b)
+{
+    return a->alg == b->alg && a->has_kid == b->has_kid && a->kid_len == b->kid_len &&
+           a->first_len == b->first_len && a->second_len == b->second_len &&
+           memcmp(a->data, b->data, data_bytes(a)) == 0;
 }
 
 /* ---- signatures */

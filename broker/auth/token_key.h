@@ -81,6 +81,12 @@ NODISCARD struct token_key *token_key_create(const struct token_key_parts *parts
                                              const char **wrong);
 void token_key_destroy(struct token_key *k); /* NULL is fine */
 
+/* Another one like it; NULL: no memory. */
+NODISCARD struct token_key *token_key_copy(const struct token_key *k);
+
+/* Are they the same key, of the same name? */
+bool token_key_same(const struct token_key *a, const struct token_key *b);
+
 enum token_signature {
     TOKEN_SIGNATURE_RIGHT,
     TOKEN_SIGNATURE_WRONG,

@@ -47,6 +47,38 @@ void token_keys_destroy(struct token_keys *keys)
     free(keys);
 }
 
+static bool copy_all(struct token_keys *to, const struct token_keys *from)
+{
+    for (unsigned i = 0; from != NULL && i < from->count; i++) {
+        assert(to->count < TOKEN_KEYS_JOINED_MAX);
+        struct token_key *const copy = token_key_copy(from->keys[i]);
+        if (copy == NULL) {
+            return false;
+        }
+        to->keys[to->count++] = copy;
+    }
+    return true;
+}
+
+struct token_keys *token_keys_join(const struct token_keys *a, const struct token_keys *b)
+{
+    struct token_keys *const keys = calloc(1, sizeof *keys);
+    if (keys == NULL || !copy_all(keys, a) || !copy_all(keys, b)) {
+        token_keys_destroy(keys);
+        return NULL;
+    }
+    return keys;
+}
+
+bool token_keys_same(const struct token_keys *a, const struct token_keys *b)
+{
+    bool same = a->count == b->count;
+    for (unsigned i = 0; same && i < a->count; i++) {
+        same = token_key_same(a->keys[i], b->keys[i]);
+    }
+    return same;
+}
+
 bool token_keys_have(const struct token_keys *keys, uint64_t fingerprint)
 {
     for (unsigned i = 0; i < keys->count; i++) {

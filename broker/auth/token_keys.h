@@ -20,19 +20,27 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-#define TOKEN_KEYS_MAX       64u
-#define TOKEN_KEYS_BYTES_MAX (256u << 10)
+#define TOKEN_KEYS_MAX        64u /* of one text */
+#define TOKEN_KEYS_JOINED_MAX (2 * TOKEN_KEYS_MAX)
+#define TOKEN_KEYS_BYTES_MAX  (256u << 10)
 
 struct token_keys {
-    unsigned count;       /* 1.. in one that was parsed */
+    unsigned count;       /* 1.. in one that was parsed; 0: those of a server are still to come */
     unsigned passed_over; /* of a JWKS */
     const char *why;      /* the last of those; constant; NULL: none */
-    struct token_key *keys[TOKEN_KEYS_MAX];
+    struct token_key *keys[TOKEN_KEYS_JOINED_MAX];
 };
 
 /* NULL: *wrong says why, a constant text with nothing of the keys in it. */
 NODISCARD struct token_keys *token_keys_parse(struct bytes text, const char **wrong);
 void token_keys_destroy(struct token_keys *keys); /* NULL is fine */
+
+/* Copies of all keys of both, each of which was parsed, or is NULL: none. NULL: no memory. */
+NODISCARD struct token_keys *token_keys_join(const struct token_keys *a,
+                                             const struct token_keys *b);
+
+/* Are they the same keys, in the same order? */
+bool token_keys_same(const struct token_keys *a, const struct token_keys *b);
 
 /* Is the key of that fingerprint among them? */
 bool token_keys_have(const struct token_keys *keys, uint64_t fingerprint);

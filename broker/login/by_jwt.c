@@ -35,6 +35,7 @@ static enum exchange_step no(struct exchange_answer *answer, enum gate_verdict v
         break;
     case GATE_BUSY:
     case GATE_FAILED:
+    case GATE_UNREADY: /* DISCONNECT has no 0x88 */
         answer->reason = MQTT_REASON_SERVER_BUSY;
         break;
     default:

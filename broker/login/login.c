@@ -303,6 +303,8 @@ enum login_step login_not_right(struct conn *c, enum gate_verdict verdict)
     case GATE_BUSY:
     case GATE_FAILED:
         return login_no(c, MQTT_REASON_SERVER_BUSY);
+    case GATE_UNREADY:
+        return login_no(c, MQTT_REASON_SERVER_UNAVAILABLE);
     default:
         return login_no(c, MQTT_REASON_BAD_USER_NAME_OR_PASSWORD);
     }
@@ -340,12 +342,15 @@ void login_answer(struct shard *s, struct inquiry *answered)
     io_wake_external(s->io);
 }
 
-static void take_up_answers(struct shard *s)
+static struct inquiry *take_answers(struct shard *s)
 {
-    if (atomic_load_explicit(&s->answers, memory_order_relaxed) == NULL) {
-        return;
-    }
-    struct inquiry *q = atomic_exchange_explicit(&s->answers, NULL, memory_order_acquire);
+    return atomic_load_explicit(&s->answers, memory_order_relaxed) == NULL
+               ? NULL
+               : atomic_exchange_explicit(&s->answers, NULL, memory_order_acquire);
+}
+
+static void take_up(struct inquiry *q)
+{
     while (q != NULL) {
         struct inquiry *const next = q->next;
         struct conn *const c = q->client;
@@ -383,10 +388,11 @@ void login_turn(struct shard *s)
 {
     const uint64_t generation =
         atomic_load_explicit(&s->node->users_generation, memory_order_acquire);
+    struct inquiry *const answers = take_answers(s); /* what they were judged by is seen then */
     shard_look(s); /* not before: who is let in is let in by what is reviewed now, or a later one */
     if (s->users_generation != generation) {
         s->users_generation = generation;
         review(s);
     }
-    take_up_answers(s);
+    take_up(answers);
 }

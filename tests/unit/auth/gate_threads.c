@@ -138,8 +138,163 @@ static struct token_judge *judge_of(struct token_keys *keys)
     return judge;
 }
 
+/* ---- tokens by keys that are to come */
+
+static atomic_uint sought; /* times that keys were */
+static atomic_bool in_vain;
+
+static bool seek_keys(void *context)
+{
+    CHECK(context == verdicts);
+    atomic_fetch_add(&sought, 1);
+    return !atomic_load(&in_vain);
+}
+
+static atomic_uint of[GATE_UNREADY + 1]; /* verdicts */
+
+static void answer_held(void *context, struct gate_request *r)
+{
+    CHECK(context == verdicts && r->kind == GATE_TOKEN && r->password_len == 0);
+    atomic_fetch_add(&of[r->verdict], 1);
+    gate_request_destroy(r);
+}
+
+static void wait_for(const atomic_uint *count, unsigned wanted)
+{
+    while (atomic_load(count) < wanted) {
+        sched_yield();
+    }
+    CHECK(atomic_load(count) == wanted);
+}
+
+/* All of them are by vectors[0]. */
+static void ask_held(struct gate *gate, unsigned times)
+{
+    const struct token_bearer bearer = {.client_id = bytes_text("c")};
+    for (unsigned i = 0; i < times; i++) {
+        struct gate_request *r = gate_token_request_create(&bearer, bytes_text(vectors[0].token));
+        enum gate_verdict verdict;
+        CHECK(r != NULL);
+        while (!gate_ask(gate, r, &verdict)) {
+            sched_yield();
+        }
+    }
+}
+
+static struct token_keys *keys_of(unsigned vector)
+{
+    const char *wrong = NULL;
+    struct token_keys *const keys = token_keys_parse(bytes_text(vectors[vector].jwks), &wrong);
+    CHECK(keys != NULL);
+    return keys;
+}
+
+/* Who is by an unknown key waits for other keys, is judged by them once, and no more; above the
+ * bound, and where none are sought, it is told at once. */
+static void unknown_keys_are_waited_for(void)
+{
+    const struct gate_conf conf = {.threads = 2,
+                                   .clock_ms = clock_ms,
+                                   .wall_s = wall_s,
+                                   .answer = answer_held,
+                                   .seek_keys = seek_keys,
+                                   .context = verdicts};
+    struct gate *const gate = gate_start(&conf, NULL);
+    struct token_keys *const none = token_keys_join(NULL, NULL), *const other = keys_of(1),
+                             *const right = keys_of(0);
+    struct token_judge *const judges[] = {judge_of(none), judge_of(other), judge_of(right)};
+    CHECK(gate != NULL && none != NULL && none->count == 0);
+
+    gate_set_tokens(gate, judges[0]);
+    ask_held(gate, 10);
+    wait_for(&sought, 10);
+    gate_keys_sought(gate); /* there are none */
+    wait_for(&of[GATE_UNREADY], 10);
+    CHECK(sought == 10);
+
+    gate_set_tokens(gate, judges[1]);
+    ask_held(gate, 10);
+    wait_for(&sought, 20);
+    gate_set_tokens(gate, judges[2]);
+    gate_keys_sought(gate);
+    wait_for(&of[GATE_RIGHT], 10);
+
+    gate_set_tokens(gate, judges[1]);
+    const unsigned most = conf.threads * GATE_HELD_PER_THREAD;
+    ask_held(gate, most + 7);
+    wait_for(&of[GATE_BUSY], 7);
+    gate_keys_sought(gate);
+    wait_for(&of[GATE_WRONG], most);
+
+    atomic_store(&in_vain, true);
+    ask_held(gate, 10);
+    wait_for(&of[GATE_WRONG], most + 10);
+    atomic_store(&in_vain, false);
+
+    const unsigned before = atomic_load(&sought);
+    ask_held(gate, 10); /* until it stops */
+    wait_for(&sought, before + 10);
+    gate_stop(gate);
+    CHECK(of[GATE_BUSY] == 7 + 10);
+    CHECK(of[GATE_RIGHT] == 10 && of[GATE_UNREADY] == 10 && of[GATE_FAILED] == 0);
+    gate_destroy(gate);
+    for (unsigned i = 0; i < 3; i++) {
+        free(judges[i]);
+    }
+    token_keys_destroy(none);
+    token_keys_destroy(other);
+    token_keys_destroy(right);
+}
+
+static atomic_bool over;
+
+static void *keeps_seeking(void *gate)
+{
+    while (!atomic_load(&over)) {
+        gate_keys_sought(gate);
+        sched_yield();
+    }
+    return NULL;
+}
+
+/* None is forgotten, whenever keys come. */
+static void none_waits_for_ever(void)
+{
+    const struct gate_conf conf = {.threads = 2,
+                                   .clock_ms = clock_ms,
+                                   .wall_s = wall_s,
+                                   .answer = answer_held,
+                                   .seek_keys = seek_keys,
+                                   .context = verdicts};
+    struct gate *const gate = gate_start(&conf, NULL);
+    struct token_keys *const other = keys_of(1), *const right = keys_of(0);
+    struct token_judge *const wrong_one = judge_of(other), *const right_one = judge_of(right);
+    pthread_t thread;
+    const unsigned before = of[GATE_RIGHT] + of[GATE_WRONG] + of[GATE_BUSY];
+    CHECK(gate != NULL);
+    gate_set_tokens(gate, wrong_one);
+    CHECK(pthread_create(&thread, NULL, keeps_seeking, gate) == 0);
+    for (unsigned i = 0; i < 20; i++) {
+        ask_held(gate, 100);
+        gate_set_tokens(gate, i % 2 == 0 ? right_one : wrong_one);
+    }
+    while (of[GATE_RIGHT] + of[GATE_WRONG] + of[GATE_BUSY] < before + 2000) {
+        sched_yield();
+    }
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    gate_stop(gate);
+    gate_destroy(gate);
+    free(wrong_one);
+    free(right_one);
+    token_keys_destroy(other);
+    token_keys_destroy(right);
+}
+
 int main(void)
 {
+    unknown_keys_are_waited_for();
+    none_waits_for_ever();
     const struct gate_conf conf = {.threads = 2,
                                    .clock_ms = clock_ms,
                                    .wall_s = wall_s,

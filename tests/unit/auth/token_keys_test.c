@@ -162,6 +162,66 @@ Test(token_keys, bounds)
     free(text);
 }
 
+static struct token_keys *keys_of(const char *text)
+{
+    const char *wrong = NULL;
+    struct token_keys *const keys = token_keys_parse(bytes_text(text), &wrong);
+    cr_assert_not_null(keys, "%s", wrong);
+    return keys;
+}
+
+/* All keys of both, whatever their names; each side may be missing. */
+Test(token_keys, joined_are_copies_of_both)
+{
+    char *const text = set_of(TOKEN_KEYS_MAX);
+    struct token_keys *const many = keys_of(text),
+                             *const one =
+                                 keys_of("{\"keys\":[{\"alg\":\"HS256\",\"kid\":\"a\"," OCT "}]}");
+    struct token_keys *const joined = token_keys_join(one, many),
+                             *const none = token_keys_join(NULL, NULL),
+                             *const same = token_keys_join(NULL, one),
+                             *const most = token_keys_join(many, many);
+    free(text);
+    cr_expect_eq(joined->count, TOKEN_KEYS_MAX + 1);
+    cr_expect_eq(most->count, TOKEN_KEYS_JOINED_MAX);
+    cr_expect_eq(none->count, 0);
+    cr_expect(token_keys_same(same, one));
+    cr_expect(token_keys_same(none, none));
+    cr_expect_not(token_keys_same(none, one));
+    cr_expect_not(token_keys_same(joined, one));
+    cr_expect_not(token_keys_same(many, one));
+    token_keys_destroy(many);
+    token_keys_destroy(one);
+    cr_expect(token_keys_know(joined, bytes_text("a"))); /* nothing of it was theirs */
+    cr_expect(token_keys_have(same, joined->keys[0]->fingerprint));
+    token_keys_destroy(joined);
+    token_keys_destroy(none);
+    token_keys_destroy(same);
+    token_keys_destroy(most);
+}
+
+/* Any part of a key makes it another one. */
+Test(token_keys, same_to_the_last_part)
+{
+    static const char *const texts[] = {
+        "{\"keys\":[{\"alg\":\"HS256\",\"kid\":\"a\"," OCT "}]}",
+        "{\"keys\":[{\"alg\":\"HS256\",\"kid\":\"a\",\"kty\":\"oct\",\"k\":"
+        "\"AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_U\"}]}",
+        "{\"keys\":[{\"alg\":\"HS256\",\"kid\":\"b\"," OCT "}]}",
+        "{\"keys\":[{\"alg\":\"HS256\",\"kid\":\"\"," OCT "}]}",
+        "{\"keys\":[{\"alg\":\"HS256\"," OCT "}]}",
+        "{\"keys\":[" EC "]}",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
+        for (size_t j = 0; j < sizeof texts / sizeof texts[0]; j++) {
+            struct token_keys *const a = keys_of(texts[i]), *const b = keys_of(texts[j]);
+            cr_expect_eq(token_keys_same(a, b), i == j, "%zu, %zu", i, j);
+            token_keys_destroy(a);
+            token_keys_destroy(b);
+        }
+    }
+}
+
 /* A name that two keys have is both's; a key without a name is for every one. */
 Test(token_keys, names_choose)
 {
