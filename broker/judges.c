@@ -7,6 +7,7 @@
 
 #include "broker/auth/gate.h"
 #include "broker/config/usable.h"
+#include "broker/key_server.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/node.h"
@@ -30,6 +31,11 @@ static void answer(void *node, struct gate_request *r)
     login_answer(((struct node *)node)->shards[r->inquiry.shard], &r->inquiry);
 }
 
+static bool seek_keys(void *node)
+{
+    return key_server_seek(((struct node *)node)->key_server);
+}
+
 bool judges_start(struct node *node)
 {
     if (node->gate != NULL) {
@@ -40,6 +46,7 @@ bool judges_start(struct node *node)
                                    .clock_ms = node->clock_ms,
                                    .wall_s = wall_s,
                                    .answer = answer,
+                                   .seek_keys = seek_keys,
                                    .context = node};
     node->gate = gate_start(&conf, NULL);
     if (node->gate == NULL) {

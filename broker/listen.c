@@ -149,7 +149,8 @@ static const char *remedy(int error)
 static bool may_be_open(const struct listener *l, const struct config *config)
 {
     return l->url.loopback || config->allow_anonymous || config->auth.password_file[0] != '\0' ||
-           config->token.keys_file[0] != '\0' || config->http.url[0] != '\0' ||
+           config->token.keys_file[0] != '\0' || config->token.keys_url[0] != '\0' ||
+           config->http.url[0] != '\0' ||
            l->settings.client_certificate == CONFIG_CLIENT_REQUIRED ||
            l->settings.user_from != CONFIG_FROM_NONE;
 }
@@ -175,7 +176,8 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
                 LOG_WARNING, "listener_left_out", LOG_TEXT("url", text),
                 LOG_TEXT("reason", "anyone could connect: nothing tells who a client is"),
                 LOG_TEXT("remedy",
-                         "set auth.password_file, token.keys_file or http.url, require client "
+                         "set auth.password_file, token.keys_file, token.keys_url or http.url, "
+                         "require client "
                          "certificates, or set allow_anonymous: true if that is what you want"));
             listener_fini(listener);
             continue;
@@ -191,10 +193,12 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
                   LOG_NUMBER("port", url->port));
     }
     if (node->listener_count == 0) {
-        log_event(LOG_ERROR, "no_listener",
-                  LOG_TEXT("remedy", "add a loopback listener, set auth.password_file, "
-                                     "token.keys_file or http.url, require client certificates, or "
-                                     "set allow_anonymous: true"));
+        log_event(
+            LOG_ERROR, "no_listener",
+            LOG_TEXT("remedy",
+                     "add a loopback listener, set auth.password_file, "
+                     "token.keys_file, token.keys_url or http.url, require client certificates, or "
+                     "set allow_anonymous: true"));
     }
     return node->listener_count > 0;
 }

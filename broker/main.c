@@ -6,6 +6,7 @@
  *   SIGTERM, SIGINT   a graceful end: clients are told (DISCONNECT 0x8B); a second one ends at once
  *   SIGHUP            the configuration and certificates are read again; what cannot change is said
  *   SIGUSR1           every counter goes to the log
+ *   SIGUSR2           of our own threads: there is something to take up (node_wake_main())
  */
 #include <assert.h>
 #include <errno.h>
@@ -271,7 +272,9 @@ static void pass(struct broker *b)
 /* The next signal; or -1, when it is time to look after files. */
 static int wait_for_signal(const struct broker *b, const sigset_t *signals)
 {
-    const struct timespec poll = {.tv_sec = CERTIFICATES_POLL_MS / 1000};
+    const uint64_t poll_ms = tokens_poll_ms(&b->tokens, CERTIFICATES_POLL_MS);
+    const struct timespec poll = {.tv_sec = (time_t)(poll_ms / 1000),
+                                  .tv_nsec = (long)(poll_ms % 1000) * 1000000};
     const bool forever = !certificates_are_needed(&b->certificates) &&
                          !users_are_needed(&b->users) && !tokens_are_needed(&b->tokens) &&
                          !permissions_are_needed(&b->permissions) && !bans_are_needed(&b->bans);
@@ -297,6 +300,9 @@ static void serve_signals(struct broker *b, const sigset_t *signals)
         case SIGHUP:
             reload(b);
             break;
+        case NODE_WAKE_SIGNAL:
+            tokens_refresh(&b->tokens, b->node, b->config, false);
+            break;
         case SIGUSR1:
             counters_log(b->node);
             break;
@@ -315,6 +321,7 @@ static void block_signals(sigset_t *signals)
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGHUP);
     sigaddset(signals, SIGUSR1);
+    sigaddset(signals, NODE_WAKE_SIGNAL);
     pthread_sigmask(SIG_BLOCK, signals, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -324,6 +331,7 @@ static void block_signals(sigset_t *signals)
 static void end(struct broker *b)
 {
     judges_stop(b->node);
+    tokens_stop(&b->tokens);
     callbacks_stop(b->node == NULL ? NULL : b->node->callbacks);
     if (b->started > 0) {
         assert(b->node != NULL);                 /* whose shards they are */

@@ -82,6 +82,7 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
         goto out;
     }
     node->clock_ms = conf->clock_ms;
+    node->main = pthread_self();
     node->listeners = calloc(CONFIG_LISTENERS_MAX, sizeof *node->listeners);
     if (node->listeners == NULL) {
         goto out;
@@ -128,6 +129,11 @@ void node_wake_shards(struct node *node)
     for (unsigned i = 0; i < node->shard_count; i++) {
         io_wake_external(node->shards[i]->io);
     }
+}
+
+void node_wake_main(const struct node *node)
+{
+    (void)pthread_kill(node->main, NODE_WAKE_SIGNAL); /* it is there until all others have ended */
 }
 
 /* ---- the end */

@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -22,6 +24,7 @@ struct acl_file;
 struct address_rate;
 struct ban_list;
 struct callbacks;
+struct key_server;
 struct config;
 struct gate;
 struct listener;
@@ -38,6 +41,7 @@ struct node {
     uint64_t seed;                 /* of the tables that clients choose the keys of; random */
     struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
     uint64_t (*clock_ms)(void);    /* monotonic */
+    pthread_t main;                /* the thread that made it */
     struct address_rate *arrivals_by_address;
     uint8_t partition_shard[PARTITIONS];
 
@@ -60,8 +64,9 @@ struct node {
     struct listener *listeners; /* [CONFIG_LISTENERS_MAX]; zeros: plain */
     unsigned listener_count;
     struct gate *gate; /* judges passwords and tokens; NULL: there is nothing to judge by */
-    struct callbacks *callbacks; /* asks a server; NULL: there is none */
-    struct scram_server *scram;  /* of the exchanges of all shards; NULL as `users` */
+    struct callbacks *callbacks;   /* asks a server; NULL: there is none */
+    struct key_server *key_server; /* has tokens' keys; NULL: there is none */
+    struct scram_server *scram;    /* of the exchanges of all shards; NULL as `users` */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */
@@ -90,6 +95,11 @@ void node_destroy(struct node *node);
 
 /* After a change that they are to see: each looks in its next turn, which comes at once. */
 void node_wake_shards(struct node *node);
+
+/* Something is there for main to take up. Any thread. It comes as a signal, which main waits for
+ * anyway, and which is blocked everywhere. */
+#define NODE_WAKE_SIGNAL SIGUSR2
+void node_wake_main(const struct node *node);
 
 /* The shard that a client identifier's session lives on. */
 static inline unsigned node_shard_of(const struct node *node, uint64_t client_hash)

@@ -11,6 +11,7 @@
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/counters.h"
+#include "broker/key_server.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/node.h"

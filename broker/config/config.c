@@ -191,12 +191,12 @@ static void check_admin(const struct config *c, struct config_error *error)
     }
 }
 
-static void check_http(const struct config *c, struct config_error *error)
+static void check_http(const struct config *c, const char *key, const char *url,
+                       struct config_error *error)
 {
-    const char *const url = c->http.url;
     if (url[0] != '\0' && strncmp(url, "http://", 7) != 0 && strncmp(url, "https://", 8) != 0) {
-        config_error_add(error, "%s: http.url: '%.64s' does not begin with http:// or https://",
-                         settings_origin(c->settings, "http.url"), url);
+        config_error_add(error, "%s: %s: '%.64s' does not begin with http:// or https://",
+                         settings_origin(c->settings, key), key, url);
     }
 }
 
@@ -224,6 +224,7 @@ static void check_auth(const struct config *c, struct config_error *error)
     check_asked(c, &methods, CONFIG_AUTH_PASSWORD, "auth.password_file", c->auth.password_file,
                 error);
     check_asked(c, &methods, CONFIG_AUTH_TOKEN, "token.keys_file", c->token.keys_file, error);
+    check_asked(c, &methods, CONFIG_AUTH_TOKEN, "token.keys_url", c->token.keys_url, error);
     check_asked(c, &methods, CONFIG_AUTH_HTTP, "http.url", c->http.url, error);
 }
 
@@ -282,7 +283,8 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     check_mqtt(c, &found);
     check_auth(c, &found);
     check_token(c, &found);
-    check_http(c, &found);
+    check_http(c, "token.keys_url", c->token.keys_url, &found);
+    check_http(c, "http.url", c->http.url, &found);
     check_admin(c, &found);
     if (found.count > 0) {
         err = CONFIG_INVALID;

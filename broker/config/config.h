@@ -163,9 +163,14 @@ struct config_acl {
 };
 
 struct config_token {
-    char *keys_file; /* "": none */
-    char *issuer;    /* "": any */
-    char *audience;  /* "": none */
+    char *keys_file;    /* "": none */
+    char *keys_url;     /* "": none */
+    char *keys_ca_file; /* PEM; "": the system's */
+    uint32_t keys_timeout_ms;
+    uint32_t keys_refresh_s;
+    uint32_t keys_pause_s; /* also where keys_refresh_s is less */
+    char *issuer;          /* "": any */
+    char *audience;        /* "": none */
     uint32_t leeway_s;
     bool require_expiry;
     char *user_claim;

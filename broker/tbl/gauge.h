@@ -15,8 +15,11 @@ GAUGE(index_bytes,           index_bytes(node->index),            "memory of the
 GAUGE(message_memory_bytes,  message_memory(),                    "memory of messages, wherever they are")
 GAUGE(acl_bytes,             counters_now(&node->acl_bytes),      "memory of the lists of rules that concern each client, and of clients' own rules")
 
+GAUGE(token_keys_age_seconds, key_server_age_s(node->key_server), "time since the keys of token.keys_url came last, or since the start if they never did; 0 without it")
 GAUGE(http_requests,         callbacks_load(node->callbacks),     "questions to the server of http.url, waiting or under way")
 
+TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")
+TOTAL(token_keys_failed,     key_server_failed(node->key_server),       "times that token.keys_url gave no good answer, and the former keys stayed in force")
 TOTAL(io_turns,              counters_io(node, IO_TURNS),               "waits for the kernel that came back")
 TOTAL(io_submission_full,    counters_io(node, IO_SUBMISSION_FULL),     "times that the submission queue was full")
 TOTAL(io_completion_overflow, counters_io(node, IO_COMPLETION_OVERFLOW), "turns that began with the kernel holding completions back")

@@ -27,7 +27,7 @@ COUNTER(logins_accepted,                 "clients that a method of auth.methods 
 COUNTER(logins_remembered,               "of those, by passwords known from an earlier time")
 COUNTER(logins_refused,                  "CONNECT packets that a method said no to, or none yes")
 COUNTER(logins_limited,                  "CONNECT packets refused unjudged because of failures_per_minute")
-COUNTER(logins_busy,                     "CONNECT packets refused unjudged because too many were waiting to be judged")
+COUNTER(logins_busy,                     "CONNECT packets refused unjudged because too many were waiting to be judged, or nobody was there to judge them yet")
 COUNTER(logins_revoked,                  "connections ended because what their users were let in by is not in force any more")
 COUNTER(logins_ended,                    "connections ended because the time of what their users were let in by was over")
 COUNTER(clients_flapping,                "times that a client was banned for a while because of flapping_connects_per_minute")

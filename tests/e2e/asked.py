@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A server that is asked about clients (docs/http-callback.md), by Python's own http.server: a thread
-for each connection, on a free port of 127.0.0.1."""
+"""A server that is asked about clients (docs/http-callback.md), or for keys (token.keys_url), by
+Python's own http.server: a thread for each connection, on a free port of 127.0.0.1."""
 import http.server
 import json
 import ssl
@@ -9,12 +9,12 @@ import threading
 
 class Asked:
     """`answer` is what it says: a dict, which goes as JSON; bytes; or a function of the question that
-    gives either, or (status, headers, bytes). All questions are in `questions`, and the connections that
-    they came by in `connections`."""
+    gives either, or (status, headers, bytes). All questions are in `questions` (None: GET), and the
+    connections that they came by in `connections`."""
 
-    def __init__(self, answer, certificate=None, key=None):
+    def __init__(self, answer, certificate=None, key=None, port=0):
         self.answer, self.questions, self.headers, self.connections = answer, [], [], set()
-        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), self._handler())
+        self.server = http.server.ThreadingHTTPServer(('127.0.0.1', port), self._handler())
         self.server.daemon_threads = True
         self.server.handle_error = lambda *_: None  # who asked has not waited
         self.scheme = 'http'
@@ -38,8 +38,12 @@ class Asked:
             protocol_version = 'HTTP/1.1'
 
             def do_POST(self):
-                body = self.rfile.read(int(self.headers['Content-Length']))
-                question = json.loads(body)
+                self._say(json.loads(self.rfile.read(int(self.headers['Content-Length']))))
+
+            def do_GET(self):
+                self._say(None)
+
+            def _say(self, question):
                 asked.connections.add(self.client_address)
                 asked.headers.append(dict(self.headers))
                 asked.questions.append(question)

@@ -103,7 +103,7 @@ ITEM(listeners, struct config_listener, connections_max, UINT(0, 10000000), "0",
 END_LIST(listeners, struct config_listener, CONFIG_LISTENERS_MAX)
 
 ALONE(allow_anonymous, BOOL, "false", "", AT_START,
-    "Whether clients may connect of whom nothing is known. Without it, and without auth.password_file, token.keys_file or http.url, "
+    "Whether clients may connect of whom nothing is known. Without it, and without auth.password_file, token.keys_file, token.keys_url or http.url, "
     "only these listeners are opened: on loopback addresses, Unix sockets, and those that require client certificates or have "
     "user_from. With one of those: whether clients may connect without a user name; by listeners that require client "
     "certificates, and do not take user names from them, they always may.")
@@ -111,7 +111,7 @@ ALONE(allow_anonymous, BOOL, "false", "", AT_START,
 GROUP(auth)
 KEY(auth, methods, TEXT(255), "certificate,token,password,http", "", LIVE,
     "The ways to find out who a client is, in the order in which they are asked, separated by commas: certificate "
-    "(listeners.*.user_from), token (token.keys_file), password (auth.password_file), http (http.url). Each says yes, no, or leaves it to "
+    "(listeners.*.user_from), token (token.keys_file, token.keys_url), password (auth.password_file), http (http.url). Each says yes, no, or leaves it to "
     "the next; one that is not configured is passed over. A client that gives a user name or password and that none says yes to is refused.")
 KEY(auth, password_file, TEXT(4095), "", "", AT_START,
     "File of users and hashes of their passwords, made by dunlin passwd, or Mosquitto's. Clients that give a user name or "
@@ -140,6 +140,19 @@ KEY(token, keys_file, TEXT(4095), "", "", AT_START,
     "such a token as their password are let in if it is good (docs/tokens.md). Read again when it changes, and at a reload: "
     "who came in by a key that is not in it any more is disconnected (0x87). A file with a mistake leaves the former in "
     "force. Empty: tokens mean nothing.")
+KEY(token, keys_url, TEXT(2048), "", "", AT_START,
+    "Server that has the keys (JWKS), as in https://issuer.example.org/jwks.json, instead of keys_file; with both, the keys of both count. "
+    "They are fetched at the start, every keys_refresh_s, when a token names a key that is unknown, and at a reload. Who came in by "
+    "a key that is not among them any more is disconnected (0x87). While there is no good answer the former stay in force; while "
+    "there were none yet, tokens are refused with 0x88 (before MQTT 5: 3). Empty: none.")
+KEY(token, keys_ca_file, TEXT(4095), "", "", AT_START,
+    "File with the certificates (PEM) that an https:// server of keys_url has to be signed by. Empty: those that the system trusts.")
+KEY(token, keys_timeout_ms, UINT(100, 60000), "5000", "milliseconds", AT_START,
+    "Keys that have not come by then are not waited for any longer.")
+KEY(token, keys_refresh_s, UINT(1, 86400), "300", "seconds", AT_START,
+    "How often keys are fetched from keys_url.")
+KEY(token, keys_pause_s, UINT(1, 3600), "10", "seconds", AT_START,
+    "Least time between two requests to keys_url, for whatever reason: also how soon it is asked again when it gave no good answer.")
 KEY(token, issuer, TEXT(1024), "", "", LIVE,
     "Who has to have issued a token (claim iss). Empty: anybody with one of the keys.")
 KEY(token, audience, TEXT(1024), "", "", LIVE,

@@ -67,6 +67,9 @@ static const char *other_value(const struct schema_key *key, char text[64])
         if (strcmp(key->path, "http.url") == 0) {
             return "https://[::1]/?a=b";
         }
+        if (strcmp(key->path, "token.keys_url") == 0) {
+            return "http://127.0.0.1/keys";
+        }
         return strcmp(key->path, "auth.methods") == 0 ? "password," : "say \"ah\" \\ \xc3\xa9";
     case SCHEMA_URL:
         return "tcp://127.0.0.2:2883";
@@ -435,7 +438,7 @@ Test(config, reloadable_as_promised)
             strncmp(key->path, "node.", 5) == 0 || strncmp(key->path, "listeners.", 10) == 0 ||
             strncmp(key->path, "process.", 8) == 0 || strncmp(key->path, "data.", 5) == 0 ||
             strncmp(key->path, "tls.", 4) == 0 || strcmp(key->path, "allow_anonymous") == 0 ||
-            strcmp(key->path, "admin.listen") == 0 || strcmp(key->path, "token.keys_file") == 0 ||
+            strcmp(key->path, "admin.listen") == 0 || strncmp(key->path, "token.keys_", 11) == 0 ||
             strcmp(key->path, "auth.password_file") == 0 || strcmp(key->path, "acl.file") == 0 ||
             strcmp(key->path, "auth.ban_file") == 0 ||
             (strncmp(key->path, "http.", 5) == 0 && strcmp(key->path, "http.remember_s") != 0 &&
