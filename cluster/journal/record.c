@@ -40,15 +40,16 @@ static uint32_t head_sum(const uint8_t *at, uint32_t seed)
     return crc32c(seed, at + LENGTH, RECORD_HEAD_BYTES - LENGTH);
 }
 
-static uint32_t whole_sum(const uint8_t *at, size_t size, uint32_t seed)
+/* Goes on from the head's. */
+static uint32_t whole_sum(const uint8_t *at, size_t size)
 {
-    return crc32c(seed, at + HEAD_SUM, size - HEAD_SUM);
+    return crc32c(get_u32(at + HEAD_SUM), at + RECORD_HEAD_BYTES, size - RECORD_HEAD_BYTES);
 }
 
 void record_seal(uint8_t *at, uint32_t seed)
 {
     put_u32(at + HEAD_SUM, head_sum(at, seed));
-    put_u32(at + SUM, whole_sum(at, record_size(get_u32(at + LENGTH)), seed));
+    put_u32(at + SUM, whole_sum(at, record_size(get_u32(at + LENGTH))));
 }
 
 size_t record_peek(struct record *r, const uint8_t *at)
@@ -77,7 +78,7 @@ enum record_err record_decode(struct record *r, const uint8_t *in, size_t len, u
         return RECORD_NONE;
     }
     const size_t size = record_peek(r, in);
-    if (size > len || get_u32(in + SUM) != whole_sum(in, size, seed)) {
+    if (size > len || get_u32(in + SUM) != whole_sum(in, size)) {
         return RECORD_BAD_BODY;
     }
     return RECORD_OK;

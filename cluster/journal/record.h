@@ -2,17 +2,13 @@
 /*
  * record: one record of a journal as bytes. Pure: bytes in, struct out.
  *
- *    0  u32  sum of all that follows, the body and the zeros behind it too
- *    4  u32  sum of the head from 8 on: whether these bytes are a head at all is known without
- *            reading a body that may be long, or not there
- *    8  u32  length of the body
- *   12  u16  partition
- *   14  u8   kind
- *   15  u8   format version
- *   16  u64  lsn: 1, 2, 3, … in the order in which the records of a journal were appended
- *   24  u64  batch: the lsn of the first record that was written and synced together with this one
- *   32  u64  index in its partition
- *   40       the body, then zeros up to a multiple of 8
+ *    0  u32  sum of the head from 8 on, the body, and the zeros behind it
+ *    4  u32  sum of the head from 8 on alone: whether these bytes are a head at all is known
+ * without reading a body that may be long, or not there 8  u32  length of the body 12  u16
+ * partition 14  u8   kind 15  u8   format version 16  u64  lsn: 1, 2, 3, … in the order in which
+ * the records of a journal were appended 24  u64  batch: the lsn of the first record that was
+ * written and synced together with this one 32  u64  index in its partition 40       the body, then
+ * zeros up to a multiple of 8
  *
  * Little-endian. Both sums are CRC32C and begin with the seed of the segment that the record is in
  * (segment.h). No record is valid under another segment's seed: what is left in a file that is used

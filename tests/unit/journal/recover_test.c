@@ -245,6 +245,11 @@ Test(recover, a_batch_that_is_followed_by_another_was_durable)
     flip(3, SEGMENT_HEAD_BYTES + RECORD + 5);
     is_bad_at(RECOVER_CORRUPT, 3, SEGMENT_HEAD_BYTES + RECORD);
     flip(3, SEGMENT_HEAD_BYTES + RECORD + 5);
+    flip(3, SEGMENT_HEAD_BYTES + RECORD + 20); /* a sector: the end of a batch, and a beginning */
+    flip(3, SEGMENT_HEAD_BYTES + 2 * RECORD + 20);
+    is_bad_at(RECOVER_CORRUPT, 3, SEGMENT_HEAD_BYTES + RECORD);
+    flip(3, SEGMENT_HEAD_BYTES + RECORD + 20);
+    flip(3, SEGMENT_HEAD_BYTES + 2 * RECORD + 20);
     flip(1, SEGMENT_HEAD_BYTES + 3 * RECORD + RECORD_HEAD_BYTES);
     is_bad_at(RECOVER_CORRUPT, 1, SEGMENT_HEAD_BYTES + 3 * RECORD);
     flip(1, SEGMENT_HEAD_BYTES + 3 * RECORD + RECORD_HEAD_BYTES);
