@@ -78,7 +78,7 @@ static void count(const struct micro *m, uint64_t n)
 
 int main(int argc, char **argv)
 {
-    const struct micro *const tables[] = {micro_acl,   micro_codec, micro_index,
+    const struct micro *const tables[] = {micro_acl,   micro_codec, micro_index,    micro_journal,
                                           micro_shard, micro_table, micro_websocket};
     const bool list = argc == 2 && strcmp(argv[1], "--list") == 0;
     const bool counted = argc == 4 && strcmp(argv[1], "--count") == 0;

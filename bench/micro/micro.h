@@ -20,6 +20,7 @@ struct micro {
 extern const struct micro micro_acl[];
 extern const struct micro micro_codec[];
 extern const struct micro micro_index[];
+extern const struct micro micro_journal[];
 extern const struct micro micro_shard[];
 extern const struct micro micro_table[];
 extern const struct micro micro_websocket[];
