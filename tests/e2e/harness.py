@@ -82,6 +82,19 @@ def test(function=None, *, each=None, **how):
     return function
 
 
+class Skipped(Exception):
+    """Here the test cannot show what it is for; why, in words."""
+
+
+def skip(why):
+    raise Skipped(why)
+
+
+def needs_root():
+    if os.geteuid() != 0:
+        skip('it needs root')
+
+
 def pass_time(seconds):
     """Lets time go by for what counts in seconds: an expiry, a delay, a keep alive. Not for
     waiting until something has happened."""

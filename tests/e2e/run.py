@@ -105,15 +105,18 @@ def say(name, result, seconds=0.0, why=''):
 
 def attempt(name, limit, *actions):
     """Runs all the actions, and says whether each went well."""
-    begin, why = time.monotonic(), []
+    begin, why, skipped = time.monotonic(), [], ''
     for action in actions:
         try:
             with time_limit(limit):
                 action()
+        except harness.Skipped as e:
+            skipped = str(e)
         except Exception as e:  # whatever it is, it is this test's failure
             where = ''.join(traceback.format_tb(e.__traceback__)[-3:])
             why.append(f'{where}{type(e).__name__}: {e}')
-    say(name, 'FAIL' if why else 'ok', time.monotonic() - begin, '\n'.join(why))
+    say(name, 'FAIL' if why else 'skip' if skipped else 'ok', time.monotonic() - begin,
+        '\n'.join(why) or skipped)
     return not why
 
 
@@ -168,7 +171,9 @@ def folder(args):
 def show(module, said, counts):
     with PRINTING:
         counts[said['result']] = counts.get(said['result'], 0) + 1
-        if said['result'] == 'skip':
+        if said['result'] == 'skip':  # without a reason: it is not about this broker at all
+            if said['why']:
+                print(f'{module[5:]}.{said["name"]} ... skip: {said["why"]}', flush=True)
             return
         RESULTS.append({'name': f'{module[5:]}.{said["name"]}', 'ok': said['result'] == 'ok',
                         'seconds': round(said['seconds'], 3)})
