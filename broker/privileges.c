@@ -14,6 +14,7 @@
 
 #include <seccomp.h>
 
+#include "broker/auth/accounts.h"
 #include "broker/config/config.h"
 #include "broker/log/log.h"
 
@@ -48,39 +49,22 @@ struct identity {
     char *name; /* NULL: it has no entry, and no further groups */
 };
 
-static bool parse_number(const char *text, unsigned long *number)
-{
-    char *end;
-    errno = 0;
-    *number = strtoul(text, &end, 10);
-    return errno == 0 && text[0] >= '0' && text[0] <= '9' && *end == '\0' && *number < UINT32_MAX;
-}
-
 static bool find_user(const char *text, struct identity *out)
 {
-    unsigned long number;
-    const bool numeric = parse_number(text, &number);
-    const struct passwd *const p = numeric ? getpwuid((uid_t)number) : getpwnam(text);
+    uint32_t number = 0;
+    const bool numeric = account_number(text, &number);
+    const struct passwd *const p = numeric ? getpwuid(number) : getpwnam(text);
     if (p != NULL) {
         *out = (struct identity){.uid = p->pw_uid, .gid = p->pw_gid, .name = strdup(p->pw_name)};
         return out->name != NULL;
     }
-    *out = (struct identity){.uid = (uid_t)number, .gid = (gid_t)number};
+    *out = (struct identity){.uid = number, .gid = number};
     return numeric;
 }
 
 static bool find_group(const char *text, gid_t *gid)
 {
-    unsigned long number;
-    if (parse_number(text, &number)) {
-        *gid = (gid_t)number;
-        return true;
-    }
-    const struct group *const g = getgrnam(text);
-    if (g != NULL) {
-        *gid = g->gr_gid;
-    }
-    return g != NULL;
+    return account_number(text, gid) || accounts_of_this_machine.gid(text, gid);
 }
 
 /* USER or USER:GROUP, each a name or a number. */

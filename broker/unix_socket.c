@@ -50,3 +50,13 @@ void unix_unlink(int fd)
         (void)unlink(un.sun_path);
     }
 }
+
+void unix_peer_read(int fd, struct unix_peer *out)
+{
+    struct ucred told;
+    socklen_t len = sizeof told;
+    *out = (struct unix_peer){.uid = UNIX_ID_UNKNOWN, .gid = UNIX_ID_UNKNOWN};
+    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &told, &len) == 0 && len == sizeof told) {
+        *out = (struct unix_peer){.uid = told.uid, .gid = told.gid, .pid = told.pid};
+    }
+}

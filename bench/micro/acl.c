@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bench/micro/micro.h"
+#include "broker/auth/accounts.h"
 #include "broker/auth/acl_file.h"
 
 #define TOPICS 4u
@@ -40,7 +41,8 @@ static void *create(void)
     struct client *c = calloc(1, sizeof *c);
     struct config_error error = {.count = 0};
     assert(c != NULL);
-    const enum acl_file_err err = acl_file_parse(&c->file, "bench", bytes_text(rules), 1, &error);
+    const enum acl_file_err err =
+        acl_file_parse(&c->file, "bench", bytes_text(rules), 1, &accounts_of_this_machine, &error);
     assert(err == ACL_FILE_OK);
     (void)err;
     c->who.names.value[ACL_CLIENT_ID] = bytes_text("sensor-000042");

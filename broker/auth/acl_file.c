@@ -8,10 +8,12 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "broker/auth/accounts.h"
 #include "broker/auth/acl_line.h"
 #include "broker/auth/groups.h"
 #include "broker/config/address_ranges.h"
 #include "broker/config/file_text.h"
+#include "broker/unix_socket.h"
 #include "proto/utf8.h"
 
 #define SHOWN_BYTES 64 /* of a word that is repeated in a message */
@@ -21,10 +23,12 @@
 
 /* Whom a rule is about; all of it has to be so. */
 struct whom {
-    struct bytes user, client;              /* empty: any */
-    uint32_t group;                         /* of its members: an entry's index; or NONE */
-    const struct address_ranges *addresses; /* borrowed; NULL: any */
+    struct bytes user, client; /* empty: any */
+    uint32_t group;            /* of its members: an entry's index; or NONE */
+    uint32_t uid, gid;         /* of who is at a Unix socket; NONE: any */
+    bool local;                /* only of who is at one */
     bool anonymous;
+    const struct address_ranges *addresses; /* borrowed; NULL: any */
 };
 
 struct file_rule {
@@ -40,14 +44,17 @@ enum kind {
     KIND_CLIENT, /* rules of a client id */
     KIND_GROUP,  /* rules of a group */
     KIND_MEMBER, /* a user's groups */
+    KIND_UID,    /* a user of the machine */
+    KIND_GID,    /* a group of the machine */
 };
 
 struct entry {
     struct bytes name;
     uint32_t first, last; /* of a chain of rules, or of members */
+    uint32_t id;          /* KIND_UID, KIND_GID; NONE: there is no such account */
     unsigned line;        /* where it stood first */
     uint8_t kind;
-    bool defined; /* KIND_GROUP: there is a line with its users */
+    bool defined; /* KIND_GROUP: there is a line with its users; KIND_UID, KIND_GID: id is set */
 };
 
 struct member {
@@ -77,6 +84,7 @@ struct acl_file {
 struct reader {
     struct acl_file *file;
     const char *name;
+    const struct accounts *accounts;
     unsigned line;
     unsigned default_line;
     bool no_memory;
@@ -288,6 +296,48 @@ static bool set_addresses(struct reader *r, struct whom *whom, const struct acl_
     return what == NULL || wrong_word(r, word->text, what);
 }
 
+/* The id of that name; *id is NONE if there is none. false: no memory. */
+static bool look_up(struct reader *r, enum kind kind, struct bytes name, uint32_t *id)
+{
+    char *const text = strndup((const char *)name.at, name.len);
+    const uint32_t at = text == NULL ? NONE : entry_get(r, kind, name);
+    if (at == NONE) {
+        free(text);
+        r->no_memory = true;
+        return false;
+    }
+    struct entry *const e = &r->file->entries[at];
+    if (!e->defined) {
+        e->defined = true;
+        if (!account_number(text, &e->id) &&
+            !(kind == KIND_UID ? r->accounts->uid : r->accounts->gid)(text, &e->id)) {
+            e->id = NONE;
+        }
+    }
+    free(text);
+    *id = e->id;
+    return true;
+}
+
+static bool set_account(struct reader *r, struct whom *whom, enum kind kind,
+                        const struct acl_word *word)
+{
+    uint32_t *const id = kind == KIND_UID ? &whom->uid : &whom->gid;
+    struct bytes name = {.len = 0};
+    if (*id != NONE) {
+        return wrong_word(r, word->text, "stands twice; write a rule for each");
+    }
+    if (!set_name(r, &name, word) || !look_up(r, kind, name, id)) {
+        return false;
+    }
+    whom->local = true;
+    return *id != NONE ||
+           wrong_word(r, word->text,
+                      kind == KIND_UID
+                          ? "this machine has no such user, or cannot look it up now"
+                          : "this machine has no such group, or cannot look it up now");
+}
+
 static bool set_whom(struct reader *r, struct whom *whom, const struct acl_word *word)
 {
     if (is_key(word, "user")) {
@@ -301,6 +351,16 @@ static bool set_whom(struct reader *r, struct whom *whom, const struct acl_word 
     }
     if (is_key(word, "address")) {
         return set_addresses(r, whom, word);
+    }
+    if (is_key(word, "uid")) {
+        return set_account(r, whom, KIND_UID, word);
+    }
+    if (is_key(word, "gid")) {
+        return set_account(r, whom, KIND_GID, word);
+    }
+    if (is_word(word, "unix")) {
+        whom->local = true;
+        return true;
     }
     if (is_word(word, "anonymous")) {
         whom->anonymous = true;
@@ -451,7 +511,7 @@ static void read_filters(struct reader *r, struct bytes line, struct acl_rule *r
 static void read_rule(struct reader *r, struct bytes line, bool allow)
 {
     struct acl_rule rule = {.allow = allow, .qos = ACL_QOS_ALL, .retain = ACL_RETAIN_EITHER};
-    struct whom whom = {.group = NONE};
+    struct whom whom = {.group = NONE, .uid = NONE, .gid = NONE};
     struct acl_word word;
     enum next next;
     while ((next = next_word(r, &line, &word)) == NEXT_WORD) {
@@ -470,6 +530,10 @@ static void read_rule(struct reader *r, struct bytes line, bool allow)
     }
     if (whom.anonymous && (whom.user.len > 0 || whom.group != NONE)) {
         wrong(r, "anonymous are those who are no user; a rule cannot be about both");
+        return;
+    }
+    if (whom.local && whom.addresses != NULL) {
+        wrong(r, "who comes by a Unix socket has no address; a rule cannot be about both");
         return;
     }
     read_filters(r, line, &rule, &whom);
@@ -599,14 +663,16 @@ static void destroy(struct acl_file *f)
 }
 
 enum acl_file_err acl_file_parse(struct acl_file **out, const char *name, struct bytes text,
-                                 uint64_t seed, struct config_error *error)
+                                 uint64_t seed, const struct accounts *accounts,
+                                 struct config_error *error)
 {
     const unsigned mistakes = error->count;
     if (text.len > ACL_FILE_BYTES_MAX) {
         config_error_add(error, "%s: it has more than 16 MiB", name);
         return ACL_FILE_INVALID;
     }
-    struct reader r = {.file = calloc(1, sizeof *r.file), .name = name, .error = error};
+    struct reader r = {
+        .file = calloc(1, sizeof *r.file), .name = name, .accounts = accounts, .error = error};
     if (r.file == NULL) {
         return ACL_FILE_NO_MEMORY;
     }
@@ -647,7 +713,8 @@ enum acl_file_err acl_file_read(struct acl_file **out, const char *path, uint64_
                          err == EFBIG ? "it has more than 16 MiB" : strerror(err));
         return ACL_FILE_INVALID;
     }
-    const enum acl_file_err parsed = acl_file_parse(out, path, bytes_of(text, len), seed, error);
+    const enum acl_file_err parsed =
+        acl_file_parse(out, path, bytes_of(text, len), seed, &accounts_of_this_machine, error);
     free(text);
     return parsed;
 }
@@ -688,12 +755,25 @@ void acl_picked_fini(struct acl_picked *p)
     *p = (struct acl_picked){.count = 0};
 }
 
-static bool concerns(const struct whom *whom, const struct acl_who *who)
+/* One that is unknown may be any: a rule that allows is passed over, one that denies is about it.
+ */
+static bool is_id(uint32_t wanted, uint32_t id, bool allow)
+{
+    return wanted == NONE || (id == UNIX_ID_UNKNOWN ? !allow : wanted == id);
+}
+
+static bool is_at_socket(const struct whom *whom, const struct unix_peer *peer, bool allow)
+{
+    return !whom->local || (peer != NULL && is_id(whom->uid, peer->uid, allow) &&
+                            is_id(whom->gid, peer->gid, allow));
+}
+
+static bool concerns(const struct whom *whom, const struct acl_who *who, bool allow)
 {
     const struct bytes *const names = who->names.value;
     return (whom->user.len == 0 || bytes_equal(whom->user, names[ACL_USER_NAME])) &&
            (whom->client.len == 0 || bytes_equal(whom->client, names[ACL_CLIENT_ID])) &&
-           (!whom->anonymous || who->anonymous) &&
+           (!whom->anonymous || who->anonymous) && is_at_socket(whom, who->peer, allow) &&
            (whom->addresses == NULL ||
             (who->address != NULL && address_ranges_have(whom->addresses, who->address)));
 }
@@ -703,7 +783,7 @@ static bool pick_chain(const struct acl_file *f, const struct entry *e, const st
                        struct acl_picked *out)
 {
     for (uint32_t i = e == NULL ? NONE : e->first; i != NONE; i = f->more[i].next) {
-        if (!concerns(&f->more[i].whom, who)) {
+        if (!concerns(&f->more[i].whom, who, f->rules[i].allow)) {
             continue;
         }
         if (!grow(&out->at, out->count, &out->capacity, sizeof *out->at)) {

@@ -5,8 +5,8 @@
  *
  *   default deny
  *   group GROUP USER… (nobody: those whose token says so)
- *   allow|deny [user=… client=… group=… address=… anonymous] publish|subscribe|all [qos=… retain=…]
- *       FILTER…
+ *   allow|deny [user=… client=… group=… address=… anonymous unix uid=… gid=…]
+ *       publish|subscribe|all [qos=… retain=…] FILTER…
  *
  * Owner: counted, as views made of it (conn/access.h) may outlive it on any shard; it never
  * changes. Memory: some 150 bytes for each filter, and the text; 1 KiB more for a rule with
@@ -30,8 +30,10 @@
 #define ACL_MEMBERS_MAX       1000000u
 #define ACL_ADDRESS_LINES_MAX 10000u
 
+struct accounts;
 struct acl_file;
 struct groups;
+struct unix_peer;
 
 enum acl_file_err {
     ACL_FILE_OK = 0,
@@ -40,11 +42,14 @@ enum acl_file_err {
 };
 
 /* `name` is how messages call the file. seed: of its tables; clients choose what is looked up.
- * *out is written on success only, and counts one reference. */
+ * accounts: where users and groups of the machine are looked up, each once. *out is written on
+ * success only, and counts one reference. */
 NODISCARD enum acl_file_err acl_file_parse(struct acl_file **out, const char *name,
                                            struct bytes text, uint64_t seed,
+                                           const struct accounts *accounts,
                                            struct config_error *error);
-/* The same, of a file on disk. What keeps it from being read is a mistake too. */
+/* The same, of a file and of accounts of this machine (main thread). What keeps it from being read
+ * is a mistake too. */
 NODISCARD enum acl_file_err acl_file_read(struct acl_file **out, const char *path, uint64_t seed,
                                           struct config_error *error);
 
@@ -61,6 +66,7 @@ struct acl_who {
     struct acl_names names;
     bool anonymous;                 /* nobody has said who it is */
     const struct in6_addr *address; /* IPv4 mapped; NULL: it has none */
+    const struct unix_peer *peer;   /* of its Unix socket; NULL: it uses none */
     const struct groups *groups;    /* besides those that the file has it in; NULL: none */
 };
 

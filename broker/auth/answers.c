@@ -38,12 +38,13 @@ static struct bytes host_of(const char *address)
 bool answers_prove(const struct answers *a, struct proof *proof,
                    const struct callback_client *client)
 {
-    const uint8_t given[] = {client->has_user_name, client->has_password,
+    const uint8_t given[] = {client->has_user_name, client->has_password, client->has_uid,
                              (uint8_t)client->protocol_level};
     const struct bytes parts[] = {bytes_of(given, sizeof given),
                                   client->user_name,
                                   client->password,
                                   client->client_id,
+                                  bytes_of(&client->uid, client->has_uid ? sizeof client->uid : 0),
                                   host_of(client->address),
                                   bytes_text(client->listener)};
     return proof_make(&a->key, proof, parts, sizeof parts / sizeof parts[0]);

@@ -50,6 +50,9 @@ char *callback_question(const struct callback_client *client)
               add(question, "address", json_string(client->address)) &&
               add(question, "listener", json_string(client->listener)) &&
               add(question, "protocol_level", json_integer(client->protocol_level));
+    if (client->has_uid) {
+        ok = add(question, "uid", json_integer(client->uid)) && ok;
+    }
     if (client->has_user_name) {
         ok = add_bytes(question, "user_name", "user_name_base64", client->user_name) && ok;
     }

@@ -26,6 +26,8 @@ struct callback_client {
     struct bytes password;
     struct bytes client_id;
     const char *address;  /* with the port, or "unix" */
+    bool has_uid;         /* it has come by a Unix socket, and is known: */
+    uint32_t uid;         /* a process of that user of the machine */
     const char *listener; /* its URL, as configured */
     unsigned protocol_level;
     bool again; /* it is connected, and was let in under this user name; its password is not kept */

@@ -139,7 +139,8 @@ static bool look_up(struct conn *c, const struct acl_names *names, struct acl_li
     c->access.is_named = true; /* names are as before */
     const struct acl_who who = {.names = *names,
                                 .anonymous = c->user == NULL,
-                                .address = c->local ? NULL : &c->address,
+                                .address = c->local ? NULL : &c->at.address,
+                                .peer = c->local ? &c->at.peer : NULL,
                                 .groups = c->user == NULL ? NULL : c->user->groups};
     if (!acl_file_pick(s->acl, &who, &s->acl_picked)) {
         return false;

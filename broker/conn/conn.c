@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
 #include <assert.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -336,13 +337,15 @@ void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes c
 const char *conn_address(const struct conn *c, char *text, size_t size)
 {
     char host[INET6_ADDRSTRLEN];
-    if (c->local) {
+    if (c->local && c->at.peer.uid == UNIX_ID_UNKNOWN) {
         snprintf(text, size, "unix");
-    } else if (IN6_IS_ADDR_V4MAPPED(&c->address)) {
-        inet_ntop(AF_INET, &c->address.s6_addr[12], host, sizeof host);
+    } else if (c->local) {
+        snprintf(text, size, "unix:uid=%" PRIu32 ",pid=%" PRId32, c->at.peer.uid, c->at.peer.pid);
+    } else if (IN6_IS_ADDR_V4MAPPED(&c->at.address)) {
+        inet_ntop(AF_INET, &c->at.address.s6_addr[12], host, sizeof host);
         snprintf(text, size, "%s:%u", host, c->port);
     } else {
-        inet_ntop(AF_INET6, &c->address, host, sizeof host);
+        inet_ntop(AF_INET6, &c->at.address, host, sizeof host);
         snprintf(text, size, "[%s]:%u", host, c->port);
     }
     return text;

@@ -27,6 +27,7 @@
 #include "broker/io/io.h"
 #include "broker/outbuf.h"
 #include "broker/shard/wheel.h"
+#include "broker/unix_socket.h"
 #include "proto/mqtt.h"
 
 struct acl_view;
@@ -66,6 +67,12 @@ struct access {
     uint8_t unusable, unusable_first; /* as in struct acl_names */
 };
 
+/* Where the client is. */
+union conn_origin {
+    struct in6_addr address; /* IPv4 mapped */
+    struct unix_peer peer;   /* where `local` is set */
+};
+
 struct conn {
     struct io_socket socket;
     struct shard *shard;
@@ -86,7 +93,7 @@ struct conn {
     bool handshaking; /* counted in node->handshakes, and in one of the lists of handshakes */
     bool hello_waits; /* which one: it is our turn, not the client's */
     bool admitted;    /* guard_admits() has said so */
-    bool local;       /* by a Unix socket: it has no address */
+    bool local;       /* by a Unix socket: it has no address, but is somebody */
     bool named;       /* its certificate gave the client identifier that CONNECT left out */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t waiting;          /* answers that other shards, or the gate, owe and that point here */
@@ -105,7 +112,7 @@ struct conn {
     uint16_t topic_alias_maximum; /* the client's, or what we use of it */
     uint16_t port;                /* the client's, as its address */
     uint32_t packet_bytes_max;    /* the client's */
-    struct in6_addr address;      /* IPv4 mapped */
+    union conn_origin at;
 
     struct login_user *user;     /* who it is; NULL: nobody that we know */
     struct access access;        /* and what it may do */
@@ -171,7 +178,7 @@ struct conn *conn_list_take(struct conn_list *list,
 #define CONN_UNREAD    offsetof(struct conn, in_unread)
 #define CONN_HANDSHAKE offsetof(struct conn, in_handshake)
 
-/* "[::1]:4242", "127.0.0.1:4242", "unix"; into text[size], at least CONN_ADDRESS_TEXT. Returns
- * text. */
+/* "[::1]:4242", "127.0.0.1:4242", "unix:uid=1000,pid=42"; into text[size], at least
+ * CONN_ADDRESS_TEXT. Returns text. */
 #define CONN_ADDRESS_TEXT 64u
 const char *conn_address(const struct conn *c, char *text, size_t size);

@@ -26,6 +26,7 @@
 #include "broker/shard/shard.h"
 #include "broker/transport/listener.h"
 #include "broker/transport/transport.h"
+#include "broker/unix_socket.h"
 
 #define LINGER_MS       1000u
 #define WORDS_BYTES_MAX 200u /* of a reason string */
@@ -72,15 +73,16 @@ static bool read_address(struct conn *c, int fd)
         return errno != ENOTCONN;
     }
     if (peer.any.sa_family == AF_INET) {
-        c->address.s6_addr[10] = 0xff;
-        c->address.s6_addr[11] = 0xff;
-        memcpy(&c->address.s6_addr[12], &peer.v4.sin_addr, sizeof peer.v4.sin_addr);
+        c->at.address.s6_addr[10] = 0xff;
+        c->at.address.s6_addr[11] = 0xff;
+        memcpy(&c->at.address.s6_addr[12], &peer.v4.sin_addr, sizeof peer.v4.sin_addr);
         c->port = ntohs(peer.v4.sin_port);
     } else if (peer.any.sa_family == AF_INET6) {
-        c->address = peer.v6.sin6_addr;
+        c->at.address = peer.v6.sin6_addr;
         c->port = ntohs(peer.v6.sin6_port);
     } else {
         c->local = true;
+        unix_peer_read(fd, &c->at.peer);
     }
     return true;
 }
@@ -146,7 +148,7 @@ struct arrival { /* on the heap; the receiver's */
     unsigned listener;
     uint16_t port;
     bool local;
-    struct in6_addr address;
+    union conn_origin at;
     struct transport *transport; /* its wire is empty; NULL: none */
     uint64_t connect_by_ms;
     size_t len;
@@ -196,7 +198,7 @@ void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len)
                           .listener = c->listener,
                           .port = c->port,
                           .local = c->local,
-                          .address = c->address,
+                          .at = c->at,
                           .transport = c->transport,
                           .connect_by_ms = c->timer.due_ms,
                           .len = len};
@@ -226,7 +228,7 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
         return;
     }
     c->local = a->local;
-    c->address = a->address;
+    c->at = a->at;
     c->port = a->port;
     c->admitted = true;
     c->transport = a->transport;

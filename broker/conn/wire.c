@@ -102,7 +102,7 @@ bool wire_open(struct conn *c)
     if (!listener_has_layers(l)) {
         return true;
     }
-    if (l->proxy && !address_ranges_have(&l->proxy_from, &c->address)) {
+    if (l->proxy && !address_ranges_have(&l->proxy_from, &c->at.address)) {
         shard_count(s, METRIC_handshakes_failed);
         log_refused(c, "proxy_header_refused", "its address is none of proxy_from");
         return false;
@@ -153,7 +153,7 @@ static bool take_address(struct conn *c)
         return true;
     }
     c->local = false;
-    c->address = peer->address;
+    c->at.address = peer->address;
     c->port = peer->port;
     return guard_admits(c);
 }

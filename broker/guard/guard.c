@@ -17,7 +17,7 @@
 
 static bool has_address(const struct conn *c)
 {
-    return !c->local && !IN6_IS_ADDR_UNSPECIFIED(&c->address);
+    return !c->local && !IN6_IS_ADDR_UNSPECIFIED(&c->at.address);
 }
 
 /* ---- the ban list */
@@ -27,7 +27,7 @@ static unsigned banned_address(const struct conn *c)
 {
     const struct shard *s = c->shard;
     return s->bans != NULL && has_address(c)
-               ? ban_list_find_address(s->bans, &c->address, s->now_ms)
+               ? ban_list_find_address(s->bans, &c->at.address, s->now_ms)
                : 0;
 }
 
@@ -73,7 +73,7 @@ static bool is_within_rate(const struct conn *c)
     const struct shard *s = c->shard;
     const uint32_t most = s->config->limits.connections_per_second_per_address;
     return most == 0 ||
-           address_rate_take(s->node->arrivals_by_address, &c->address, most, s->now_ms);
+           address_rate_take(s->node->arrivals_by_address, &c->at.address, most, s->now_ms);
 }
 
 static bool refuse(const struct conn *c, enum metric metric, const char *why, unsigned line)

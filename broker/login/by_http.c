@@ -13,6 +13,7 @@
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "broker/transport/listener.h"
+#include "broker/unix_socket.h"
 
 struct question {
     struct inquiry inquiry;
@@ -154,6 +155,12 @@ static const char *listener_url(const struct conn *c)
     return c->shard->node->listeners[c->listener].settings.url;
 }
 
+/* Of the process at the other end of a Unix socket. */
+static uint32_t uid_of(const struct conn *c)
+{
+    return c->local ? c->at.peer.uid : UNIX_ID_UNKNOWN;
+}
+
 /* Also of clients that give nothing: whether they are welcome is for the server to say. */
 static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
 {
@@ -164,7 +171,9 @@ static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
         .user_name = m->user_name,
         .password = m->password,
         .client_id = m->client_id,
-        .address = conn_address(c, address, sizeof address),
+        .address = c->local ? "unix" : conn_address(c, address, sizeof address),
+        .has_uid = uid_of(c) != UNIX_ID_UNKNOWN,
+        .uid = uid_of(c),
         .listener = listener_url(c),
         .protocol_level = m->version,
     };
@@ -202,7 +211,9 @@ static bool ask_again(struct conn *c)
         .has_user_name = c->user->len > 0,
         .user_name = login_user_name(c->user),
         .client_id = session_client_id(c->session),
-        .address = conn_address(c, address, sizeof address),
+        .address = c->local ? "unix" : conn_address(c, address, sizeof address),
+        .has_uid = uid_of(c) != UNIX_ID_UNKNOWN,
+        .uid = uid_of(c),
         .listener = listener_url(c),
         .protocol_level = c->version,
     };

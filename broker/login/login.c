@@ -256,7 +256,7 @@ bool login_is_settled(struct conn *c, const struct mqtt_connect *m)
 
 struct in6_addr login_address(const struct conn *c)
 {
-    return c->local ? (struct in6_addr)IN6ADDR_ANY_INIT : c->address;
+    return c->local ? (struct in6_addr)IN6ADDR_ANY_INIT : c->at.address;
 }
 
 /* ---- inquiries */

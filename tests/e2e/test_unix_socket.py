@@ -9,7 +9,8 @@ import stat
 import subprocess
 import tempfile
 
-from harness import Client, Launch, equal, finish, lines_until, test, wait_until
+from asked import Asked
+from harness import Client, Launch, equal, finish, lines_until, needs_root, test, wait_until
 from raw import V5, V311, Unexpected, Will, publish_many, wire
 
 SECONDS = 6
@@ -125,7 +126,113 @@ def client_is_told_as_one_of_this_machine(b):
     other.connected('unix-peer', at='unix').ping()
     line, = wait_until(lambda: [e for e in other.events('client_connected')
                                 if e['client_id'] == 'unix-peer'], what='its line')
-    equal('unix' in line['peer'], True, line)
+    equal(line['peer'], f'unix:uid={os.geteuid()},pid={os.getpid()}')
+
+
+# ---- Who is at the other end
+
+NOBODY, NOT_ALLOWED = 65534, 0x87
+
+
+@contextlib.contextmanager
+def another_user(uid, gid):
+    """It is by these that the kernel knows who connects meanwhile."""
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(0)
+
+
+def ruled(b, rules, settings=None):
+    """A broker with those rules, whose socket is for everybody; and their file's name."""
+    at = folder(b)
+    os.chmod(at, 0o755)
+    path = os.path.join(at, 'acl')
+    write(path, rules)
+    return listening(b, os.path.join(at, 's'), {'acl.file': path, **(settings or {})},
+                     unix_mode='0666'), path
+
+
+def write(path, text):
+    with open(f'{path}.new', 'w', encoding='utf-8') as f:
+        f.write(text)
+    os.replace(f'{path}.new', path)
+
+
+def change(other, path, text, event='reloaded'):
+    since = other.log_size()
+    write(path, text)
+    other.signal(signal.SIGHUP)
+    return wait_until(lambda: other.events(event, since), what=event)
+
+
+def may(c, topic, yes):
+    c.publish(topic, b'x', qos=1, expect=(0, 0x10) if yes else (NOT_ALLOWED,))
+
+
+@test(only='dunlin')
+def rules_are_about_who_is_there(b):
+    me, group = os.geteuid(), os.getegid()
+    other, path = ruled(b, f'allow uid={me} publish uid\nallow gid={group} publish gid\n'
+                           f'allow unix publish unix\ndeny uid={me} publish all\n'
+                           f'allow uid={me + 1} publish other\nallow publish all\n')
+    plain = other.connected()
+    for i in range(4):  # on each of the shards
+        c = other.connected(f'unix-who-{i}', at='unix')
+        for topic, yes in ('uid', True), ('gid', True), ('unix', True), ('all', False), ('other', False):
+            may(c, topic, yes)
+    for topic, yes in ('uid', False), ('gid', False), ('unix', False), ('all', True):
+        may(plain, topic, yes)
+    change(other, path, f'allow uid={me} publish other\n')
+    may(c, 'other', True)
+    may(c, 'uid', False)
+    may(plain, 'other', False)
+
+
+@test(only='dunlin')
+def another_user_of_the_machine(b):
+    needs_root()
+    other, path = ruled(b, 'allow uid=root publish root\nallow uid=nobody publish nobody\n'
+                           'allow gid=4711 publish group\n')
+    root = other.connected('unix-root', at='unix')
+    clients = []
+    with another_user(NOBODY, 4711):
+        for i in range(4):
+            clients.append(other.connected(f'unix-nobody-{i}', at='unix'))
+    for c in clients:  # whoever the process is by now
+        for topic, yes in ('root', False), ('nobody', True), ('group', True):
+            may(c, topic, yes)
+    for topic, yes in ('root', True), ('nobody', False), ('group', False):
+        may(root, topic, yes)
+    change(other, path, 'deny uid=nobody gid=4711 publish nobody\nallow publish nobody\n')
+    may(clients[0], 'nobody', False)
+    may(root, 'nobody', True)
+
+
+@test(only='dunlin')
+def user_that_is_not_there_is_a_mistake(b):
+    other, path = ruled(b, f'allow uid={os.geteuid()} publish a\n')
+    line, = change(other, path, 'allow uid=n0b0dy-here publish b\n', 'acl_file_refused')
+    equal('n0b0dy-here' in line['error'], True, line)
+    c = other.connected(at='unix')
+    may(c, 'a', True)
+    may(c, 'b', False)
+
+
+@test(only='dunlin')
+def server_is_told_who_is_there(b):
+    asked = Asked({'result': 'allow'})
+    b.open.append(asked)
+    other = at_socket(b, {'http.url': asked.url(), 'http.timeout_ms': 20000})
+    other.connected('unix-told', at='unix')
+    question = asked.questions[-1]
+    equal((question['client_id'], question['address'], question['uid']),
+          ('unix-told', 'unix', os.geteuid()))
+    other.connected('tcp-told')
+    equal('uid' in asked.questions[-1], False)
 
 
 # ---- The file

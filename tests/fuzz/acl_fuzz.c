@@ -10,8 +10,10 @@
  */
 #include <string.h>
 
+#include "broker/auth/accounts.h"
 #include "broker/auth/acl_file.h"
 #include "broker/auth/acl_json.h"
+#include "broker/unix_socket.h"
 #include "proto/topic.h"
 #include "tests/fuzz/fuzz.h"
 
@@ -48,11 +50,20 @@ static void asked(const struct acl_list *list, const struct acl_names *names, st
     }
 }
 
+/* Users and groups whose names begin so; their ids are what is behind it. */
+static bool find_account(const char *name, uint32_t *id)
+{
+    *id = (uint8_t)name[1];
+    return name[0] == 'u';
+}
+
+static const struct accounts machine = {.uid = find_account, .gid = find_account};
+
 static void read_file(struct bytes text, const struct acl_who *who, struct bytes topic)
 {
     struct acl_file *f = NULL;
     struct config_error error = {0};
-    if (acl_file_parse(&f, "fuzz", text, SEED, &error) != ACL_FILE_OK) {
+    if (acl_file_parse(&f, "fuzz", text, SEED, &machine, &error) != ACL_FILE_OK) {
         FUZZ_EXPECT(f == NULL);
         told(&error);
         return;
@@ -104,6 +115,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct acl_who who = {.names = {.value = {[ACL_CLIENT_ID] = user, [ACL_USER_NAME] = user}},
                           .anonymous = user.len == 0};
     acl_names_judge(&who.names);
+    read_file(rest, &who, topic);
+    const struct unix_peer peer = {.uid = 'x', .gid = UNIX_ID_UNKNOWN};
+    who.peer = &peer;
     read_file(rest, &who, topic);
     read_json(rest, &who, topic);
     return 0;

@@ -7,16 +7,38 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/auth/accounts.h"
 #include "broker/auth/groups.h"
+#include "broker/unix_socket.h"
 #include "tests/unit/route/fault.h"
 
 #define SEED 42u
+
+/* A machine of its own: its users, its groups, and how often it was asked. */
+static unsigned look_ups;
+
+static bool find_user(const char *name, uint32_t *uid)
+{
+    look_ups++;
+    *uid = strcmp(name, "broker") == 0 ? 7 : 1000;
+    return strcmp(name, "broker") == 0 || strcmp(name, "bob b") == 0;
+}
+
+static bool find_group(const char *name, uint32_t *gid)
+{
+    look_ups++;
+    *gid = 20;
+    return strcmp(name, "dialout") == 0;
+}
+
+static const struct accounts machine = {.uid = find_user, .gid = find_group};
 
 static struct acl_file *file_of(const char *text)
 {
     struct acl_file *f = NULL;
     struct config_error error = {.count = 0};
-    const enum acl_file_err err = acl_file_parse(&f, "acl", bytes_text(text), SEED, &error);
+    const enum acl_file_err err =
+        acl_file_parse(&f, "acl", bytes_text(text), SEED, &machine, &error);
     cr_assert_eq(err, ACL_FILE_OK, "%s", error.text);
     return f;
 }
@@ -53,8 +75,9 @@ static struct groups *groups_of(const char *text)
 }
 
 /* Its verdicts on publishing to the topics, one letter each: a, d, or - for none. Groups of its own
- * are JSON; NULL: none. */
-static void expect_in(const struct acl_file *f, const struct client *c, const char *groups_text,
+ * are JSON; NULL: none. Peer: at a Unix socket; NULL: it is at none. */
+static void expect_of(const struct acl_file *f, const struct client *c,
+                      const struct unix_peer *peer, const char *groups_text,
                       const char *const *topics, const char *verdicts)
 {
     struct in6_addr room;
@@ -62,6 +85,7 @@ static void expect_in(const struct acl_file *f, const struct client *c, const ch
     struct acl_who who = who_of(c, &room);
     struct groups *const groups = groups_of(groups_text);
     who.groups = groups;
+    who.peer = peer;
     cr_assert(acl_file_pick(f, &who, &picked));
     for (uint32_t i = 0; i + 1 < picked.count; i++) {
         cr_expect_lt(picked.at[i], picked.at[i + 1], "%s: rule %u", c->id, picked.at[i]);
@@ -80,7 +104,7 @@ static void expect_in(const struct acl_file *f, const struct client *c, const ch
 static void expect(const struct acl_file *f, const struct client *c, const char *const *topics,
                    const char *verdicts)
 {
-    expect_in(f, c, NULL, topics, verdicts);
+    expect_of(f, c, NULL, NULL, topics, verdicts);
 }
 
 #define TOPICS(...)                                                                                \
@@ -120,7 +144,82 @@ Test(acl_file, rules_are_about_whom_they_name)
     acl_file_put(f);
 }
 
-/* Whichever chain it was found by. */
+#define PEER(u, g) (&(const struct unix_peer){.uid = (u), .gid = (g), .pid = 1})
+
+/* By TCP nobody is one of them, whatever its address or name. */
+Test(acl_file, who_is_at_a_unix_socket)
+{
+    look_ups = 0;
+    struct acl_file *const f = file_of("allow unix publish unix\n"
+                                       "allow uid=1000 publish number\n"
+                                       "allow uid=broker publish name\n"
+                                       "allow uid=\"broker\" unix publish again\n"
+                                       "allow gid=dialout publish group\n"
+                                       "allow uid=0 gid=20 publish both\n"
+                                       "allow user=alice uid=broker publish user\n"
+                                       "allow anonymous gid=4294967294 publish anonymous\n"
+                                       "deny unix publish rest\n"
+                                       "allow publish rest\n");
+    cr_expect_eq(look_ups, 2, "%u: each name once", look_ups);
+    const char *const *const topics =
+        TOPICS("unix", "number", "name", "again", "group", "both", "user", "anonymous", "rest");
+    const struct {
+        struct client client;
+        const struct unix_peer *peer;
+        const char *verdicts;
+    } by[] = {
+        {{"x", NULL, NULL}, PEER(0, 0), "a-------d"},
+        {{"x", NULL, NULL}, PEER(0, 20), "a---aa--d"},
+        {{"x", NULL, NULL}, PEER(20, 0), "a-------d"},
+        {{"x", NULL, NULL}, PEER(1000, 1000), "aa------d"},
+        {{"x", NULL, NULL}, PEER(7, 20), "a-aaa---d"},
+        {{"x", "alice", NULL}, PEER(7, 7), "a-aa--a-d"},
+        {{"x", NULL, NULL}, PEER(1, 4294967294), "a------ad"},
+        {{"x", "alice", NULL}, PEER(1, 4294967294), "a-------d"},
+        {{"broker", "broker", "::ffff:127.0.0.1"}, NULL, "--------a"},
+        {{"1000", "alice", "::1"}, NULL, "--------a"},
+        {{"0", NULL, NULL}, NULL, "--------a"},
+    };
+    for (size_t i = 0; i < sizeof by / sizeof by[0]; i++) {
+        expect_of(f, &by[i].client, by[i].peer, NULL, topics, by[i].verdicts);
+    }
+    acl_file_put(f);
+}
+
+/* Where the kernel did not say who it is: nothing is allowed for it, and what is denied to anybody
+ * is. */
+Test(acl_file, who_is_unknown_at_a_unix_socket)
+{
+    static const struct client client = {"x", NULL, NULL};
+    const struct unix_peer *const unknown = PEER(UNIX_ID_UNKNOWN, UNIX_ID_UNKNOWN);
+    struct acl_file *const f = file_of("deny uid=1000 publish a\n"
+                                       "deny gid=20 publish b\n"
+                                       "allow uid=1000 publish c\n"
+                                       "allow gid=20 publish c\n"
+                                       "allow unix publish a b d\n");
+    const char *const *const topics = TOPICS("a", "b", "c", "d");
+    expect_of(f, &client, unknown, NULL, topics, "dd-a");
+    expect_of(f, &client, PEER(1, 1), NULL, topics, "aa-a");
+    expect_of(f, &client, PEER(1000, 20), NULL, topics, "ddaa");
+    acl_file_put(f);
+}
+
+Test(acl_file, accounts_of_this_machine)
+{
+    static const struct client client = {"x", NULL, NULL};
+    struct acl_file *f = NULL;
+    struct config_error error = {.count = 0};
+    cr_assert_eq(acl_file_parse(&f, "p", bytes_text("allow uid=root gid=root publish a"), SEED,
+                                &accounts_of_this_machine, &error),
+                 ACL_FILE_OK, "%s", error.text);
+    expect_of(f, &client, PEER(0, 0), NULL, TOPICS("a"), "a");
+    expect_of(f, &client, PEER(0, 1), NULL, TOPICS("a"), "-");
+    acl_file_put(f);
+    uint32_t id;
+    cr_expect_not(accounts_of_this_machine.uid("n0b0dy-here", &id));
+    cr_expect_not(accounts_of_this_machine.gid("n0b0dy-here", &id));
+}
+
 /* Groups by token are as good as the file's; who is in one by both has its rules once. */
 Test(acl_file, groups_of_the_client_s_own)
 {
@@ -147,11 +246,12 @@ Test(acl_file, groups_of_the_client_s_own)
         {{"ops", NULL, NULL}, "[\"ops\"]", "----"}, /* nobody is in no group */
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        expect_in(f, &rows[i].client, rows[i].groups, topics, rows[i].verdicts);
+        expect_of(f, &rows[i].client, NULL, rows[i].groups, topics, rows[i].verdicts);
     }
     acl_file_put(f);
 }
 
+/* Whichever chain it was found by. */
 Test(acl_file, first_rule_decides)
 {
     struct acl_file *const f = file_of("group ops alice\n"
@@ -263,6 +363,22 @@ static const struct {
      "p:1: 'address=10.0.0.1/8': an address in it has bits set behind those that count, as in "
      "10.0.0.1/8; write 10.0.0.0/8, or 10.0.0.1 for that one alone\n"},
     {"allow address= publish a", "p:1: 'address=': names no address\n"},
+    {"allow address=::1 unix publish a",
+     "p:1: who comes by a Unix socket has no address; a rule cannot be about both\n"},
+    {"allow uid=0 address=::1 publish a",
+     "p:1: who comes by a Unix socket has no address; a rule cannot be about both\n"},
+    {"allow uid=eve publish a\nallow uid=eve publish b",
+     "p:1: 'uid=eve': this machine has no such user, or cannot look it up now\n"
+     "p:2: 'uid=eve': this machine has no such user, or cannot look it up now\n"},
+    {"allow gid=broker publish a",
+     "p:1: 'gid=broker': this machine has no such group, or cannot look it up now\n"},
+    {"allow uid=4294967295 publish a", /* which would be nobody's, and (uid_t)-1 */
+     "p:1: 'uid=4294967295': this machine has no such user, or cannot look it up now\n"},
+    {"allow uid=-1 publish a",
+     "p:1: 'uid=-1': this machine has no such user, or cannot look it up now\n"},
+    {"allow gid= publish a", "p:1: 'gid=': names nobody\n"},
+    {"allow uid=1 uid=2 publish a", "p:1: 'uid=2': stands twice; write a rule for each\n"},
+    {"allow publish uid=1 a", "p:1: 'uid=1'" BEFORE},
     {"allow publish qos=3 a", "p:1: 'qos=3': write qos=0, qos=0,1, and so on\n"},
     {"allow publish qos=0, a", "p:1: 'qos=0,': write qos=0, qos=0,1, and so on\n"},
     {"allow publish qos= a", "p:1: 'qos=': write qos=0, qos=0,1, and so on\n"},
@@ -289,7 +405,7 @@ Test(acl_file, mistakes)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct acl_file *f = NULL;
         struct config_error error = {.count = 0};
-        cr_expect_eq(acl_file_parse(&f, "p", bytes_text(rows[i].text), SEED, &error),
+        cr_expect_eq(acl_file_parse(&f, "p", bytes_text(rows[i].text), SEED, &machine, &error),
                      ACL_FILE_INVALID, "%s", rows[i].text);
         cr_expect_null(f);
         cr_expect_str_eq(error.text, rows[i].told);
@@ -311,7 +427,8 @@ Test(acl_file, line_of_any_length_is_told)
     memset(text, 'a', sizeof text - 1);
     struct acl_file *f = NULL;
     struct config_error error = {.count = 0};
-    cr_expect_eq(acl_file_parse(&f, "p", bytes_text(text), SEED, &error), ACL_FILE_INVALID);
+    cr_expect_eq(acl_file_parse(&f, "p", bytes_text(text), SEED, &machine, &error),
+                 ACL_FILE_INVALID);
     cr_expect_not_null(strstr(error.text, "longer than 65536 bytes"));
 }
 
@@ -344,14 +461,16 @@ Test(acl_file, many)
 /* Each allocation fails once: it is said, and nothing is left over. */
 Test(acl_file, without_memory)
 {
-    static const char text[] = "group g a b\nallow group=g address=10.0.0.0/8 all a\n"
-                               "deny user=x all b\nallow client=y all c d e f g h i j k l m n o\n";
+    static const char text[] =
+        "group g a b\nallow group=g address=10.0.0.0/8 all a\n"
+        "deny user=x uid=broker all b\nallow client=y all c d e f g h i j k l m n o\n";
     unsigned failed = 0;
     for (unsigned n = 0; n < 100; n++) {
         struct acl_file *f = NULL;
         struct config_error error = {.count = 0};
         fault_at(n);
-        const enum acl_file_err err = acl_file_parse(&f, "p", bytes_text(text), SEED, &error);
+        const enum acl_file_err err =
+            acl_file_parse(&f, "p", bytes_text(text), SEED, &machine, &error);
         fault_at(FAULT_NEVER);
         cr_assert(err == ACL_FILE_OK || err == ACL_FILE_NO_MEMORY);
         acl_file_put(f);

@@ -73,6 +73,12 @@ Test(answers, each_part_of_the_question_counts)
     cr_expect_not(finds(&a, &other, 0, &found));
     other = alice, other.protocol_level = 4;
     cr_expect_not(finds(&a, &other, 0, &found));
+    other = alice, other.has_uid = true;
+    cr_expect_not(finds(&a, &other, 0, &found));
+    const struct proof of_root = proof_of(&a, &other);
+    other.uid = 1;
+    const struct proof of_another = proof_of(&a, &other);
+    cr_expect_not(proof_equal(&of_root, &of_another));
     other = alice, other.has_password = false, other.password = bytes_of(NULL, 0);
     cr_expect_not(finds(&a, &other, 0, &found));
     answers_fini(&a);

@@ -151,4 +151,12 @@ Test(callback, question_has_what_was_given_and_no_more)
     expect_question(&client,
                     "{\"client_id\":\"c\",\"address\":\"[::1]:9\",\"listener\":\"tcp://[::]:1883\","
                     "\"protocol_level\":4,\"user_name\":\"a\\\"b\",\"again\":true}");
+    expect_question(&(struct callback_client){.client_id = bytes_text("c"),
+                                              .address = "unix",
+                                              .has_uid = true,
+                                              .uid = 4294967294,
+                                              .listener = "unix:///s",
+                                              .protocol_level = 5},
+                    "{\"client_id\":\"c\",\"address\":\"unix\",\"listener\":\"unix:///s\","
+                    "\"protocol_level\":5,\"uid\":4294967294}");
 }
