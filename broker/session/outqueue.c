@@ -16,9 +16,9 @@ static struct delivery *at_sequence(const struct outqueue *q, uint64_t sequence)
     return &q->ring[sequence & (q->capacity - 1)];
 }
 
-static uint16_t packet_id_of(uint64_t sequence)
+static uint16_t packet_id_of(uint64_t number)
 {
-    return (uint16_t)(sequence % PACKET_IDS + 1);
+    return (uint16_t)(number % PACKET_IDS + 1);
 }
 
 static size_t more_bytes(const struct delivery_more *more)
@@ -103,6 +103,7 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
     }
     struct delivery *d = at_sequence(q, q->tail);
     *d = *delivery;
+    d->number = q->next_number++;
     d->state = DELIVERY_WAITING;
     q->tail++;
     q->waiting_bytes += bytes;
@@ -157,6 +158,18 @@ static void leave_waiting(struct outqueue *q)
     q->unsent++;
 }
 
+struct delivery *outqueue_oldest(struct outqueue *q)
+{
+    assert(q->unsent < q->tail);
+    return at_sequence(q, q->unsent);
+}
+
+struct delivery *outqueue_newest(struct outqueue *q)
+{
+    assert(q->unsent < q->tail);
+    return at_sequence(q, q->tail - 1);
+}
+
 bool outqueue_drop_oldest(struct outqueue *q)
 {
     if (q->unsent == q->tail) {
@@ -182,11 +195,15 @@ struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uin
         q->cursor++;
     }
     const uint64_t next = q->cursor < q->sent_end ? q->cursor : q->unsent;
-    if (next == q->tail || q->in_flight >= receive_maximum || q->cursor - q->head >= PACKET_IDS) {
+    if (next == q->tail || q->in_flight >= receive_maximum) {
         return NULL;
     }
-    *packet_id = packet_id_of(q->cursor);
-    return at_sequence(q, next);
+    struct delivery *d = at_sequence(q, next);
+    if (q->head < q->sent_end && d->number - at_sequence(q, q->head)->number >= PACKET_IDS) {
+        return NULL;
+    }
+    *packet_id = packet_id_of(d->number);
+    return d;
 }
 
 void outqueue_sent(struct outqueue *q)
@@ -196,7 +213,7 @@ void outqueue_sent(struct outqueue *q)
         struct delivery *to = at_sequence(q, q->sent_end);
         assert(from->state == DELIVERY_WAITING);
         leave_waiting(q);
-        if (to != from) { /* over the gap, so that identifiers are used up by what is sent alone */
+        if (to != from) { /* over the gap */
             *to = *from;
             *from = (struct delivery){.state = DELIVERY_DONE};
         }
@@ -223,18 +240,45 @@ void outqueue_skip(struct outqueue *q)
     close_gap(q);
 }
 
+/* Of the places begin .. end - 1, that of the delivery with this number; NULL: none, or it is done.
+ * Numbers grow by one at least, so that it is not further from the first than its number is. */
+static struct delivery *search(struct outqueue *q, uint64_t begin, uint64_t end, uint64_t number)
+{
+    if (begin == end || number < at_sequence(q, begin)->number) {
+        return NULL;
+    }
+    const uint64_t offset = number - at_sequence(q, begin)->number;
+    uint64_t last = offset < end - begin ? begin + offset : end - 1;
+    uint64_t first = begin;
+    if (at_sequence(q, last)->number == number) { /* as a rule: nothing was left out */
+        first = last;
+    }
+    while (first < last) {
+        const uint64_t middle = first + (last - first) / 2;
+        if (at_sequence(q, middle)->number < number) {
+            first = middle + 1;
+        } else {
+            last = middle;
+        }
+    }
+    struct delivery *d = at_sequence(q, first);
+    return d->number != number || d->state == DELIVERY_DONE ? NULL : d;
+}
+
 struct delivery *outqueue_find(struct outqueue *q, uint16_t packet_id)
 {
     if (packet_id == 0 || q->head == q->sent_end) {
         return NULL;
     }
-    const uint64_t first = q->head % PACKET_IDS;
-    const uint64_t offset = (packet_id - 1u + PACKET_IDS - first) % PACKET_IDS;
-    if (offset >= q->sent_end - q->head) {
-        return NULL;
-    }
-    struct delivery *d = at_sequence(q, q->head + offset);
-    return d->state == DELIVERY_DONE ? NULL : d;
+    const uint64_t first = at_sequence(q, q->head)->number;
+    const uint64_t offset = (packet_id - 1u + PACKET_IDS - first % PACKET_IDS) % PACKET_IDS;
+    return search(q, q->head, q->sent_end, first + offset);
+}
+
+struct delivery *outqueue_by_number(struct outqueue *q, uint64_t number)
+{
+    struct delivery *d = search(q, q->head, q->sent_end, number);
+    return d != NULL ? d : search(q, q->unsent, q->tail, number);
 }
 
 void outqueue_release(struct outqueue *q, struct delivery *d)
@@ -264,6 +308,69 @@ void outqueue_done(struct outqueue *q, struct delivery *d)
     advance(q);
 }
 
+/* ---- put together anew: until outqueue_restored(), all of it is as if it had been sent */
+
+bool outqueue_restore(struct outqueue *q, const struct delivery *delivery)
+{
+    assert(delivery->number >= q->next_number);
+    assert(delivery->state == DELIVERY_WAITING || delivery->state == DELIVERY_RELEASED);
+    assert((delivery->message == NULL) == (delivery->state == DELIVERY_RELEASED));
+    assert(q->unsent == q->tail && q->cursor == q->head);
+
+    if (q->tail - q->head == q->capacity && !grow(q)) {
+        return false;
+    }
+    struct delivery *d = at_sequence(q, q->tail);
+    *d = *delivery;
+    if (d->state == DELIVERY_WAITING) {
+        d->state = DELIVERY_SENT;
+    }
+    q->next_number = d->number + 1;
+    q->tail++;
+    q->sent_end = q->unsent = q->tail;
+    if (delivery_more(d) != NULL) {
+        message_memory_add((int64_t)more_bytes(delivery_more(d)));
+    }
+    return true;
+}
+
+/* What was released was sent, and so was what came before it. */
+static uint64_t really_sent(struct outqueue *q, uint64_t sent_end)
+{
+    uint64_t at = 0;
+    for (struct delivery *d; (d = outqueue_walk(q, &at)) != NULL;) {
+        if (d->state == DELIVERY_RELEASED && d->number >= sent_end) {
+            sent_end = d->number + 1;
+        }
+    }
+    return sent_end;
+}
+
+void outqueue_restored(struct outqueue *q, uint64_t sent_end)
+{
+    const uint64_t tail = q->tail;
+    uint64_t s = q->head;
+    sent_end = really_sent(q, sent_end);
+    while (s < tail && at_sequence(q, s)->number < sent_end) {
+        s++;
+    }
+    q->sent_end = q->unsent = q->tail = s;
+    for (; s < tail; s++) { /* what is done leaves no place among what waits */
+        struct delivery *const d = at_sequence(q, s);
+        if (d->state != DELIVERY_DONE) {
+            d->state = DELIVERY_WAITING;
+            q->waiting_bytes += delivery_bytes(d);
+            *at_sequence(q, q->tail++) = *d;
+        }
+    }
+    advance(q);
+}
+
+uint64_t outqueue_sent_end(const struct outqueue *q)
+{
+    return q->unsent < q->tail ? at_sequence(q, q->unsent)->number : q->next_number;
+}
+
 struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at)
 {
     if (*at < q->head) {
@@ -278,6 +385,22 @@ struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at)
     return NULL;
 }
 
+uint64_t outqueue_place(struct outqueue *q, uint64_t number)
+{
+    const bool waits = q->unsent < q->tail && at_sequence(q, q->unsent)->number <= number;
+    uint64_t first = waits ? q->unsent : q->head;
+    uint64_t last = waits ? q->tail : q->sent_end;
+    while (first < last) {
+        const uint64_t middle = first + (last - first) / 2;
+        if (at_sequence(q, middle)->number < number) {
+            first = middle + 1;
+        } else {
+            last = middle;
+        }
+    }
+    return first == q->sent_end && !waits ? q->unsent : first;
+}
+
 void outqueue_check(const struct outqueue *q)
 {
     assert(q->head <= q->cursor);
@@ -285,11 +408,15 @@ void outqueue_check(const struct outqueue *q)
     assert(q->sent_end <= q->unsent);
     assert(q->unsent <= q->tail);
     assert(q->tail - q->head <= q->capacity);
-    assert(q->sent_end - q->head <= PACKET_IDS);
+    if (q->head < q->sent_end) {
+        const uint64_t first = at_sequence(q, q->head)->number;
+        assert(at_sequence(q, q->sent_end - 1)->number - first < PACKET_IDS);
+    }
     assert(q->unsent - q->sent_end <= outqueue_waiting(q) + CAPACITY_MIN);
 
     uint64_t waiting_bytes = 0;
     uint32_t in_flight = 0;
+    uint64_t next = 0; /* the least number that may come */
     for (uint64_t s = q->head; s < q->tail; s++) {
         const struct delivery *d = at_sequence(q, s);
         assert((d->state == DELIVERY_WAITING) == (s >= q->unsent));
@@ -297,6 +424,11 @@ void outqueue_check(const struct outqueue *q)
         assert((d->message != NULL) == (d->state == DELIVERY_WAITING || d->state == DELIVERY_SENT));
         waiting_bytes += d->state == DELIVERY_WAITING ? delivery_bytes(d) : 0;
         in_flight += s < q->cursor && d->state != DELIVERY_DONE;
+        if (s < q->sent_end || s >= q->unsent) {
+            assert(s == q->head || d->number >= next);
+            assert(d->number < q->next_number);
+            next = d->number + 1;
+        }
     }
     assert(waiting_bytes == q->waiting_bytes);
     assert(in_flight == q->in_flight);

@@ -6,11 +6,12 @@
  *   done │ sent, awaiting PUBACK, PUBREC or PUBCOMP │ gap │ waiting to be sent │
  *        head                 cursor              sent_end unsent              tail
  *
- * The packet identifier is the place in the queue (sequence mod 65535 + 1), which a delivery gets
- * when it is sent: a resumed session sends the same message under the same identifier without
- * anything having been stored, and the window stalls before one could be reused. After a reconnect
- * the cursor goes back to the head, and what was sent before is sent again from there (4.4). The
- * gap is what drop_oldest and expiry leave behind: never more than what waits, and some.
+ * A delivery is numbered when it arrives, and its packet identifier is that number mod 65535, plus
+ * 1: a resumed session, also of a process that was started anew, sends the same message under the
+ * same identifier without the assignment having been stored, and the window stalls before one could
+ * be reused. After a reconnect the cursor goes back to the head, and what was sent before is sent
+ * again from there (4.4). The gap is what drop_oldest and expiry leave behind: never more than what
+ * waits, and some.
  *
  * Owner: the session, hence its shard. Each entry holds a reference to its message.
  * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
@@ -43,6 +44,7 @@ struct delivery_more {
 
 struct delivery {
     struct message *message; /* a reference; NULL once released or done */
+    uint64_t number;         /* the queue's: grows from one to the next, not always by one */
     union {
         struct delivery_more *more; /* owned; usually NULL */
         uint64_t group_id;          /* of_group: the shared subscription it came by */
@@ -64,7 +66,8 @@ struct outqueue {
     struct delivery *ring;
     uint32_t capacity;  /* a power of two, or 0 */
     uint32_t in_flight; /* sent on this connection and not acknowledged */
-    uint64_t head, cursor, sent_end, unsent, tail; /* sequence numbers, in this order */
+    uint64_t head, cursor, sent_end, unsent, tail; /* places that were ever used, in this order */
+    uint64_t next_number;                          /* of the delivery that arrives next */
     uint64_t waiting_bytes;                        /* of the messages and `more` from `unsent` on */
 };
 
@@ -81,9 +84,14 @@ struct outqueue_limits {
 
 void outqueue_fini(struct outqueue *q); /* gives everything back; empty again */
 
-/* Takes over the delivery's reference and `more`, when OUTQUEUE_OK. */
+/* Takes over the delivery's reference and `more`, when OUTQUEUE_OK; numbers it. */
 NODISCARD enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *delivery,
                                           const struct outqueue_limits *limits);
+
+/* The oldest that was never sent, and what was pushed last: neither is done, so that it is there.
+ */
+struct delivery *outqueue_oldest(struct outqueue *q);
+struct delivery *outqueue_newest(struct outqueue *q);
 
 /* Drops the oldest that was never sent (drop_oldest); false: there is none. */
 bool outqueue_drop_oldest(struct outqueue *q);
@@ -117,7 +125,27 @@ static inline bool outqueue_is_empty(const struct outqueue *q)
     return q->tail == q->head;
 }
 
+/* The delivery of that number that is not done; NULL: there is none. */
+struct delivery *outqueue_by_number(struct outqueue *q, uint64_t number);
+
+/*
+ * A queue that is put together anew, from what was stored of it: outqueue_restore() for each
+ * delivery, with its number and state, in the order of their numbers; between them, and after,
+ * outqueue_done() and outqueue_release() of what was acknowledged since; and at the end
+ * outqueue_restored(). Until then it is for nothing else. Limits are not asked for.
+ * sent_end: what has a lower number was sent, on some connection.
+ */
+NODISCARD bool outqueue_restore(struct outqueue *q, const struct delivery *delivery); /* false: no
+                                                                                         memory */
+void outqueue_restored(struct outqueue *q, uint64_t sent_end);
+
+/* What has a lower number was sent, on some connection. */
+uint64_t outqueue_sent_end(const struct outqueue *q);
+
 /* Walks every delivery not done, in order: *at is 0 at first. NULL at the end. */
 struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at);
+
+/* Where outqueue_walk() finds the first delivery of that number or a higher one. */
+uint64_t outqueue_place(struct outqueue *q, uint64_t number);
 
 void outqueue_check(const struct outqueue *q); /* asserts all that must hold; slow, for tests */
