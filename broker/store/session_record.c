@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/store/session_record.h"
+
+#define VERSION 1u
+
+void session_record_write(struct field_writer *w, const struct session_record *r)
+{
+    put_number(w, VERSION);
+    put_run(w, r->client_id);
+    put_number(w, r->expiry_s);
+    put_number(w, r->connected);
+    put_number(w, r->ends_ms);
+    put_number(w, r->next_number);
+    put_number(w, r->sent_end);
+    put_number(w, r->exchange);
+    stored_will_write(w, &r->will);
+    put_number(w, r->will_due_ms);
+    put_run(w, r->received);
+}
+
+bool session_record_read(struct bytes in, struct session_record *r)
+{
+    struct field_reader f = {.rest = in};
+    const bool known = get_number(&f) == VERSION;
+    *r = (struct session_record){.client_id = get_run(&f)};
+    r->expiry_s = (uint32_t)get_number_to(&f, UINT32_MAX);
+    r->connected = get_number_to(&f, 1) != 0;
+    r->ends_ms = get_number(&f);
+    r->next_number = get_number(&f);
+    r->sent_end = get_number(&f);
+    r->exchange = get_number(&f);
+    stored_will_read(&f, &r->will);
+    r->will_due_ms = get_number(&f);
+    r->received = get_run(&f);
+    struct field_reader received = {.rest = r->received};
+    while (!received.failed && received.rest.len > 0) {
+        (void)get_packet_id(&received);
+    }
+    return known && fields_are_over(&f) && !received.failed && r->client_id.len <= UINT16_MAX;
+}
+
+void delivery_record_write(struct field_writer *w, const struct delivery_record *r)
+{
+    put_number(w, VERSION);
+    put_number(w, r->body);
+    stored_delivery_write(w, &r->delivery);
+}
+
+bool delivery_record_read(struct bytes in, struct delivery_record *r)
+{
+    struct field_reader f = {.rest = in};
+    const bool known = get_number(&f) == VERSION;
+    r->body = get_number(&f);
+    stored_delivery_read(&f, &r->delivery);
+    return known && fields_are_over(&f);
+}
