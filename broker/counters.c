@@ -18,6 +18,20 @@ uint64_t counters_sum(const struct node *node, enum metric metric)
     return total;
 }
 
+uint64_t counters_unkept_ms(const struct node *node)
+{
+    const uint64_t now_ms = node->clock_ms();
+    uint64_t most = 0;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        const uint64_t since_ms =
+            atomic_load_explicit(&node->shards[i]->unkept_since_ms, memory_order_relaxed);
+        if (since_ms < now_ms && now_ms - since_ms > most) {
+            most = now_ms - since_ms;
+        }
+    }
+    return most;
+}
+
 uint64_t counters_io(const struct node *node, enum io_counter counter)
 {
     uint64_t total = 0;

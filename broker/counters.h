@@ -20,6 +20,8 @@ struct node;
 void counters_log(const struct node *node);
 
 uint64_t counters_sum(const struct node *node, enum metric metric);
+/* Age of the oldest entry of all shards that is not on disk; 0: all are. */
+uint64_t counters_unkept_ms(const struct node *node);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 
 /* Never below 0: what two threads count up and down may look so for a moment. */

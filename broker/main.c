@@ -34,6 +34,7 @@
 #include "broker/listen.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/persistence.h"
 #include "broker/permissions.h"
 #include "broker/privileges.h"
 #include "broker/shard/loop.h"
@@ -61,6 +62,7 @@ struct broker {
     struct options options;
     struct config *config;
     struct data_dir data_dir;
+    struct persistence persistence;
     struct node *node;
     struct listen_sockets sockets;
     struct certificates certificates;
@@ -78,6 +80,14 @@ static uint64_t clock_ms(void)
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+/* Clock on the wall less clock_ms(). */
+static int64_t wall_offset_ms(void)
+{
+    struct timespec wall;
+    clock_gettime(CLOCK_REALTIME, &wall);
+    return (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 - (int64_t)clock_ms();
 }
 
 /* ---- configuration */
@@ -173,11 +183,8 @@ static bool open_data_dir(struct broker *b)
                   LOG_TEXT("reason", data_dir_err_text(err)), LOG_ERRNO("error", sys_errno));
         return false;
     }
-    log_event(LOG_WARNING, "in_memory_only", LOG_TEXT("dir", dir),
-              LOG_TEXT("node_id", b->data_dir.node_id),
-              LOG_TEXT("meaning", "this version keeps the node's identity there, and nothing else: "
-                                  "sessions, queues and retained messages end with the process"));
-    return true;
+    log_event(LOG_INFO, "data_dir", LOG_TEXT("dir", dir), LOG_TEXT("node_id", b->data_dir.node_id));
+    return persistence_open(&b->persistence, b->node, b->config);
 }
 
 /* As many descriptors as we are allowed; the rest of the warning is the operator's. */
@@ -234,18 +241,19 @@ static bool start(struct broker *b)
                   LOG_ERRNO("error", sys_errno));
         return false;
     }
+    b->node->wall_offset_ms = wall_offset_ms();
     if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
-        !open_data_dir(b) ||
+        !admin_start(&b->admin, b->node, b->config->admin.listen) || !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
         !bans_open(&b->bans, b->node, b->config->auth.ban_file) ||
         !tokens_open(&b->tokens, b->node, b->config) ||
         !callbacks_open(&b->node->callbacks, b->node, &b->config->http) ||
-        !admin_start(&b->admin, b->node, b->config->admin.listen) ||
         !privileges_confine(&b->config->process) || !start_shards(b)) {
         return false;
     }
+    atomic_store_explicit(&b->node->serving, true, memory_order_release);
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
               LOG_NUMBER("shards", conf.shard_count), LOG_NUMBER("pid", getpid()),
               LOG_NUMBER("message_memory_max", b->config->limits.message_memory_max));
@@ -349,6 +357,7 @@ static void end(struct broker *b)
     for (unsigned i = 0; i < b->started; i++) {
         pthread_join(b->threads[i], NULL);
     }
+    persistence_save(&b->persistence);
     admin_stop(&b->admin); /* until here it says that we are ending */
     judges_close(b->node);
     users_close(&b->users, b->node);
@@ -357,6 +366,7 @@ static void end(struct broker *b)
     tokens_close(&b->tokens, b->node);
     callbacks_close(b->node == NULL ? NULL : b->node->callbacks);
     node_destroy(b->node);
+    persistence_close(&b->persistence);
     listen_close(&b->sockets);
     certificates_close(&b->certificates);
     data_dir_close(&b->data_dir);

@@ -20,11 +20,14 @@ struct message {
     uint32_t payload_len;
     uint32_t properties_len;
     uint16_t topic_len;
-    uint8_t qos; /* as published */
-    bool retain; /* as published */
+    uint16_t packet_id; /* with `exchange` */
+    uint8_t qos;        /* as published */
+    bool retain;        /* as published */
     bool has_expiry;
     uint64_t expires_ms; /* on the broker's clock, when has_expiry */
     uint64_t publisher;  /* the session's serial number, for No Local; 0: the broker itself */
+    /* Of a QoS 2 message from a client whose session is kept: the how-manyth it is; else 0. */
+    uint64_t exchange;
     uint64_t topic_hash; /* XXH3 of the topic */
     uint8_t body[];      /* topic, properties as received less what is the hop's own, payload */
 };

@@ -57,11 +57,15 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     s->match_cache = match_cache_create();
     match_init(&s->match);
     pace_init(s);
+    keeping_init(&s->keeping);
+    atomic_init(&s->receipts_oldest_ms, UINT64_MAX);
+    atomic_init(&s->unkept_since_ms, UINT64_MAX);
+    const bool has_difference = difference_init(&s->difference);
     if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
         return IO_FAILED;
     }
     const size_t mail = conf->shard_count <= FEW_SHARDS ? MAILBOX_BYTES_FEW : MAILBOX_BYTES_MANY;
-    if (s->wheel == NULL || s->retained == NULL || s->match_cache == NULL ||
+    if (!has_difference || s->wheel == NULL || s->retained == NULL || s->match_cache == NULL ||
         !shard_init_tables(s) || post_init(s, conf->shard_count, mail) != 0) {
         return IO_NO_MEMORY;
     }
@@ -147,8 +151,7 @@ static void end_sessions(struct shard *s)
     }
 }
 
-/* Mail that is under way is dealt with until there is none, so that what it carries is freed. */
-static void settle(struct node *node)
+void node_settle(struct node *node)
 {
     bool busy = true;
     while (busy) {
@@ -172,6 +175,12 @@ static void shard_destroy(struct shard *s)
     }
     shard_self = s;
     io_destroy(s->io);
+    fifo_fini(&s->promises);
+    fifo_fini(&s->replies);
+    fifo_fini(&s->receipts);
+    keeping_fini(&s->keeping);
+    difference_fini(&s->difference);
+    free(s->kept_filters);
     post_fini(s);
     retained_destroy(s->retained);
     wheel_destroy(s->wheel);
@@ -203,7 +212,7 @@ void node_destroy(struct node *node)
         end_sessions(shard_self);
     }
     if (complete) {
-        settle(node);
+        node_settle(node); /* so that what mail carries is freed */
     }
     for (unsigned i = 0; i < node->shard_count; i++) {
         shard_destroy(node->shards[i]);

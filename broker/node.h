@@ -41,7 +41,9 @@ struct node {
     uint64_t seed;                 /* of the tables that clients choose the keys of; random */
     struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
     uint64_t (*clock_ms)(void);    /* monotonic */
-    pthread_t main;                /* the thread that made it */
+    uint32_t packet_bytes_kept;    /* the largest packet that fits into what is kept; 0: any does */
+    int64_t wall_offset_ms; /* clock on the wall (since 1970) less clock_ms, as of the start */
+    pthread_t main;         /* the thread that made it */
     struct address_rate *arrivals_by_address;
     uint8_t partition_shard[PARTITIONS];
 
@@ -55,6 +57,7 @@ struct node {
     _Atomic uint64_t trust_generation;  /* counts listeners' other client_ca and crl, after them */
     _Atomic(struct ban_list *) bans;    /* NULL: nobody is banned */
     _Atomic uint64_t bans_generation;   /* counts the above, after it */
+    _Atomic bool serving;               /* the shards run; until then files are read */
     _Atomic bool ending;                /* shards say goodbye to their clients and stop */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
@@ -76,6 +79,11 @@ struct node {
     _Alignas(64) _Atomic uint64_t arrivals; /* of connections; as in guard/rate.h */
     _Alignas(64) _Atomic int64_t retained;
     _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
+    _Alignas(64) _Atomic int64_t kept_sessions;
+    _Alignas(64) _Atomic int64_t answers_owed;
+    _Alignas(64) _Atomic int64_t journal_segments;
+    _Alignas(64) _Atomic int disk_troubles; /* shards whose disk takes nothing now; why: */
+    _Atomic int disk_error;                 /* errno of the last that has come to that */
 };
 
 struct node_conf {
@@ -92,6 +100,9 @@ NODISCARD enum io_err node_create(struct node **out, const struct node_conf *con
 
 /* No shard runs any more. Sessions, messages, everything goes. NULL is fine. */
 void node_destroy(struct node *node);
+
+/* All shards, which nobody else runs, until no mail is under way between them. */
+void node_settle(struct node *node);
 
 /* After a change that they are to see: each looks in its next turn, which comes at once. */
 void node_wake_shards(struct node *node);

@@ -31,6 +31,10 @@ static bool turns_until(const struct node *node, const struct shard *s, uint64_t
 bool health_lives(const struct node *node, uint64_t within_ms, char text[HEALTH_TEXT_BYTES])
 {
     const uint64_t end_ms = node->clock_ms() + within_ms;
+    if (!atomic_load_explicit(&node->serving, memory_order_acquire)) {
+        snprintf(text, HEALTH_TEXT_BYTES, "starting\n");
+        return true;
+    }
     for (unsigned i = 0; i < node->shard_count; i++) {
         const struct shard *const s = node->shards[i];
         const uint64_t before = turns(s);
@@ -47,7 +51,11 @@ bool health_lives(const struct node *node, uint64_t within_ms, char text[HEALTH_
 
 bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
 {
+    const bool serving = atomic_load_explicit(&node->serving, memory_order_relaxed);
     const bool ending = atomic_load_explicit(&node->ending, memory_order_relaxed);
-    snprintf(text, HEALTH_TEXT_BYTES, "%s\n", ending ? "the broker is ending" : "ready");
-    return !ending;
+    snprintf(text, HEALTH_TEXT_BYTES, "%s\n",
+             ending    ? "the broker is ending"
+             : serving ? "ready"
+                       : "what is on disk is being read");
+    return serving && !ending;
 }

@@ -107,8 +107,19 @@ struct config_admin {
     char *listen; /* listen_address_parse() takes it; "": nowhere */
 };
 
+enum config_durability {
+    CONFIG_DURABILITY_SYNC,
+    CONFIG_DURABILITY_INTERVAL,
+    CONFIG_DURABILITY_MEMORY,
+};
+
 struct config_data {
     char *dir; /* "": nothing is written to disk */
+    enum config_durability durability;
+    uint32_t sync_interval_ms;
+    uint32_t checkpoint_interval_s;
+    uint64_t journal_segment_bytes; /* or more (broker/persistence.c) */
+    uint64_t checkpoint_bytes_max;
 };
 
 struct config_log {

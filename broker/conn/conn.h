@@ -53,6 +53,7 @@ enum conn_blocked {
     BLOCKED_MOVE = 32,     /* it is to move, and its handshake's end is not sent yet */
     BLOCKED_LOGIN = 64,    /* it is being found out who it is, or whether it still is */
     BLOCKED_RATE = 128,    /* it has published more than it may in a second */
+    BLOCKED_KEEP = 256,    /* so much of what it said is not kept yet */
 };
 
 struct conn_link {
@@ -95,12 +96,16 @@ struct conn {
     bool admitted;    /* guard_admits() has said so */
     bool local;       /* by a Unix socket: it has no address, but is somebody */
     bool named;       /* its certificate gave the client identifier that CONNECT left out */
+    bool held;        /* its output stays where it is, until CONNACK is true on disk */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
-    uint8_t waiting;          /* answers that other shards, or the gate, owe and that point here */
     uint8_t listener;
     uint8_t login;        /* enum login_state */
     uint8_t login_at;     /* the method of auth.methods to be asked next */
     uint8_t login_reason; /* enum mqtt_reason, when it is settled */
+    uint32_t
+        waiting;   /* answers that other shards, the disk, or the gate, owe and that point here */
+    uint32_t owed; /* of those, by the disk (conn/owed.h) */
+    uint32_t receipts; /* of those, receipts */
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
     uint16_t server_receive_maximum;

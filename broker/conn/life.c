@@ -53,6 +53,10 @@ static struct conn *conn_create(struct shard *s, unsigned listener, int fd)
     c->listener = (uint8_t)listener;
     c->packet_bytes_max = MQTT_PACKET_BYTES_MAX;
     c->server_packet_bytes_max = s->config->limits.packet_bytes_max;
+    if (s->node->packet_bytes_kept != 0 &&
+        c->server_packet_bytes_max > s->node->packet_bytes_kept) {
+        c->server_packet_bytes_max = s->node->packet_bytes_kept;
+    }
     c->problem_information = true;
     timer_init(&c->timer, on_timer);
     conn_list_add(&s->all, c, CONN_ALL);
@@ -403,7 +407,7 @@ static void ended(void *context, struct io_socket *socket, int error)
 void conn_flush(struct conn *c)
 {
     struct shard *s = c->shard;
-    if (c->sending || c->phase == CONN_CLOSED) {
+    if (c->sending || c->phase == CONN_CLOSED || (c->held && c->phase == CONN_CONNECTED)) {
         return;
     }
     const struct outbuf *out;
@@ -443,8 +447,8 @@ static void sent(void *context, struct io_socket *socket, int error)
 
 bool conn_flush_at_once(struct conn *c)
 {
-    if (c->sending) {
-        return true; /* sent() goes on */
+    if (c->sending || c->held) {
+        return true; /* sent() goes on, or owed_settle() */
     }
     if (c->phase != CONN_CONNECTED || c->session->replays != NULL) {
         return false;

@@ -3,6 +3,8 @@
  * sent. */
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
+#include "broker/conn/owed.h"
+#include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -20,6 +22,7 @@ static void done(struct session *session, struct delivery *d, uint8_t reason)
         shard_count(session->shard, METRIC_drop_shared_refused); /* [MQTT-4.8.2-6] */
     }
     shard_count(session->shard, METRIC_deliveries_acknowledged);
+    kept_done(session, d);
     outqueue_done(&session->out, d);
     go_on(session);
 }
@@ -52,8 +55,11 @@ enum mqtt_reason on_pubrec(struct conn *c, const struct mqtt_packet *packet)
         done(c->session, d, packet->ack.reason);
         return MQTT_REASON_SUCCESS;
     }
+    if (d->state != DELIVERY_RELEASED) {
+        kept_released(c->session, d);
+    }
     outqueue_release(&c->session->out, d);
-    conn_send_ack(c, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);
+    owed_reply(c, MQTT_PUBREL, packet_id, MQTT_REASON_SUCCESS);
     return MQTT_REASON_SUCCESS;
 }
 
@@ -70,10 +76,28 @@ enum mqtt_reason on_pubcomp(struct conn *c, const struct mqtt_packet *packet)
     return MQTT_REASON_SUCCESS;
 }
 
+static void complete(struct conn *c, void *context)
+{
+    const uint16_t packet_id = (uint16_t)(uintptr_t)context;
+    if (c->phase != CONN_CONNECTED) {
+        return;
+    }
+    const bool known = packet_ids_remove(&c->session->received, packet_id);
+    if (known) {
+        kept_freed(c->session, packet_id);
+    }
+    owed_reply(c, MQTT_PUBCOMP, packet_id,
+               known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND);
+}
+
+/* PUBREC first, where it is still owed. */
 enum mqtt_reason on_pubrel(struct conn *c, const struct mqtt_packet *packet)
 {
-    const bool known = packet_ids_remove(&c->session->received, packet->ack.packet_id);
-    conn_send_ack(c, MQTT_PUBCOMP, packet->ack.packet_id,
-                  known ? MQTT_REASON_SUCCESS : MQTT_REASON_PACKET_IDENTIFIER_NOT_FOUND);
+    void *const packet_id = (void *)(uintptr_t)packet->ack.packet_id;
+    if (packet_ids_has(&c->session->open, packet->ack.packet_id)) {
+        owed_after_all(c, complete, packet_id);
+    } else {
+        complete(c, packet_id);
+    }
     return MQTT_REASON_SUCCESS;
 }

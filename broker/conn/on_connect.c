@@ -10,6 +10,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
+#include "broker/conn/owed.h"
 #include "broker/conn/publishable.h"
 #include "broker/guard/guard.h"
 #include "broker/conn/trust.h"
@@ -17,9 +18,11 @@
 #include "broker/login/exchange.h"
 #include "broker/login/login.h"
 #include "broker/message.h"
+#include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/store.h"
 #include "broker/transport/listener.h"
 #include "broker/transport/transport.h"
 
@@ -103,6 +106,18 @@ static enum mqtt_reason may_publish_will(struct conn *c, const struct mqtt_conne
                : MQTT_REASON_NOT_AUTHORIZED;
 }
 
+static uint32_t session_expiry(const struct conn *c, const struct mqtt_connect *m)
+{
+    uint32_t asked_s = 0;
+    if (m->version != MQTT_V5) {
+        asked_s = m->clean_start ? 0 : MQTT_NO_EXPIRY;
+    } else if (property_has(&m->properties, PROPERTY_SESSION_EXPIRY_INTERVAL)) {
+        asked_s = m->properties.session_expiry_interval_s;
+    }
+    const uint32_t max_s = c->shard->config->limits.session_expiry_max_s;
+    return asked_s < max_s ? asked_s : max_s;
+}
+
 static enum mqtt_reason check(struct conn *c, const struct mqtt_connect *m)
 {
     const struct shard *s = c->shard;
@@ -127,23 +142,15 @@ static enum mqtt_reason check(struct conn *c, const struct mqtt_connect *m)
         listener_is_over(&node->listeners[c->listener], 0)) {
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
+    uint8_t disk;
+    if (s->store != NULL && session_expiry(c, m) > 0 && store_refuses(s, &disk)) {
+        return disk; /* nothing could be promised of the session */
+    }
     const enum mqtt_reason reason = check_will(s, m);
     return reason == MQTT_REASON_SUCCESS ? guard_judge_user(c, m) : reason;
 }
 
 /* ---- what the client and the server ask of each other */
-
-static uint32_t session_expiry(const struct conn *c, const struct mqtt_connect *m)
-{
-    uint32_t asked_s = 0;
-    if (m->version != MQTT_V5) {
-        asked_s = m->clean_start ? 0 : MQTT_NO_EXPIRY;
-    } else if (property_has(&m->properties, PROPERTY_SESSION_EXPIRY_INTERVAL)) {
-        asked_s = m->properties.session_expiry_interval_s;
-    }
-    const uint32_t max_s = c->shard->config->limits.session_expiry_max_s;
-    return asked_s < max_s ? asked_s : max_s;
-}
 
 static uint16_t keep_alive(const struct conn *c, const struct mqtt_connect *m)
 {
@@ -347,6 +354,16 @@ static void log_refused(const struct conn *c, const struct mqtt_connect *m, stru
               LOG_TEXT("reason", mqtt_reason_text(reason)));
 }
 
+/* It outlives the process if it outlives the connection. false: no memory. */
+static bool keep(struct session *session)
+{
+    if (session->kept != NULL && session->expiry_s == 0) {
+        kept_end(session);
+    }
+    return session->shard->store == NULL || session->expiry_s == 0 || session->kept != NULL ||
+           kept_begin(session);
+}
+
 enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_connect *m = &packet->connect;
@@ -357,6 +374,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
         return MQTT_REASON_SUCCESS;
     }
+    const uint64_t position = s->store == NULL ? 0 : store_last(s->store);
     enum mqtt_reason reason = check(c, m);
     struct session *session = NULL;
     bool resumed = false;
@@ -378,10 +396,13 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     }
     take_terms(c, m);
     session->expiry_s = session_expiry(c, m);
+    if (!keep(session)) {
+        conn_doom(c, MQTT_REASON_SERVER_BUSY);
+    }
     session_attach(session, c);
     c->session = session;
     access_changed(c);
-    c->received_before = (uint16_t)packet_ids_count(&session->received);
+    c->received_before = session_received(session);
     c->phase = CONN_CONNECTED;
     if (session->retaining != NULL) { /* what an earlier connection sent comes first (P2) */
         c->blocked |= BLOCKED_RETAIN;
@@ -395,9 +416,13 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     if (c->keep_alive_ms > 0) {
         wheel_set(s->wheel, &c->timer, s->now_ms + c->keep_alive_ms);
     }
-    if (!make_will(session, m)) {
+    if (c->doomed || !make_will(session, m)) {
         conn_doom(c, MQTT_REASON_SERVER_BUSY);
     } else {
+        kept_opened(session);
+        if (s->store != NULL && store_last(s->store) > position) { /* this CONNECT has to be kept */
+            owed_hold(c, store_last(s->store));
+        }
         answer(c, m, assigned || c->named ? client_id : bytes_of(NULL, 0), resumed);
     }
     if (c->doomed) { /* no memory, or it takes no packet as large as its CONNACK */

@@ -4,15 +4,37 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
+#include "broker/conn/owed.h"
 #include "broker/login/exchange.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
+static void answer_ping(struct conn *c, void *context)
+{
+    (void)context;
+    struct mqtt_packet answer = {.type = MQTT_PINGRESP};
+    if (c->phase == CONN_CONNECTED) {
+        conn_send_packet(c, &answer, bytes_of(NULL, 0));
+    }
+}
+
+static void answer_ping_after_replies(struct conn *c, void *context)
+{
+    owed_call(c, answer_ping, context);
+}
+
+/* Clients take PINGRESP for a sign that all before it was dealt with: so it does not overtake what
+ * they are owed. */
 enum mqtt_reason on_pingreq(struct conn *c, const struct mqtt_packet *packet)
 {
     (void)packet;
-    struct mqtt_packet answer = {.type = MQTT_PINGRESP};
-    conn_send_packet(c, &answer, bytes_of(NULL, 0));
+    const bool disk_works =
+        atomic_load_explicit(&c->shard->node->disk_troubles, memory_order_relaxed) == 0;
+    if (c->owed > 0 && disk_works) {
+        owed_after(c, answer_ping_after_replies, NULL);
+    } else {
+        answer_ping(c, NULL);
+    }
     return MQTT_REASON_SUCCESS;
 }
 

@@ -8,9 +8,11 @@
 #include "broker/conn/handlers.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/conn/owed.h"
 #include "broker/conn/publishable.h"
 #include "broker/message.h"
 #include "broker/route/publish.h"
+#include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
@@ -53,12 +55,16 @@ static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publis
     return MQTT_REASON_SUCCESS;
 }
 
-static enum mqtt_reason acknowledge_routed(struct conn *c, uint8_t qos, uint16_t packet_id,
+/* When those have it on disk that have to. */
+static enum mqtt_reason acknowledge_routed(struct conn *c, struct session *session,
+                                           const struct message *m, uint16_t packet_id,
                                            size_t matched)
 {
     const bool tell = matched == 0 && c->version == MQTT_V5;
-    acknowledge(c, qos, packet_id,
-                tell ? MQTT_REASON_NO_MATCHING_SUBSCRIBERS : MQTT_REASON_SUCCESS);
+    if (m->qos > 0) {
+        owed_receipt(c, session, m, packet_id,
+                     tell ? MQTT_REASON_NO_MATCHING_SUBSCRIBERS : MQTT_REASON_SUCCESS);
+    }
     return MQTT_REASON_SUCCESS;
 }
 
@@ -94,9 +100,7 @@ static void finish_retained(struct shard *s, struct publish_job *p, enum retain_
         return;
     }
     const size_t matched = route(s, p->job.message, p->publisher_hash);
-    if (there) {
-        acknowledge_routed(c, p->qos, p->packet_id, matched);
-    }
+    acknowledge_routed(c, p->session, p->job.message, p->packet_id, matched);
 }
 
 static void on_stored(struct shard *s, struct retain_job *job, enum retain_result result)
@@ -160,6 +164,10 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->qos = publish->qos;
     m->retain = publish->retain;
     m->publisher = c->session->serial;
+    if (publish->qos == 2 && c->session->kept != NULL) {
+        m->exchange = ++c->session->kept->exchanges;
+        m->packet_id = publish->packet_id;
+    }
     if (v5 && property_has(&publish->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
         m->has_expiry = true;
         m->expires_ms =
@@ -197,6 +205,13 @@ static enum mqtt_reason may_publish(struct conn *c, const struct mqtt_publish *p
                : MQTT_REASON_NOT_AUTHORIZED;
 }
 
+static void say_received(struct conn *c, void *packet_id)
+{
+    if (c->phase == CONN_CONNECTED) {
+        owed_reply(c, MQTT_PUBREC, (uint16_t)(uintptr_t)packet_id, MQTT_REASON_SUCCESS);
+    }
+}
+
 enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_publish *publish = &packet->publish;
@@ -208,14 +223,19 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
     if (reason != MQTT_REASON_SUCCESS) {
         return reason;
     }
+    if (publish->qos == 2 && packet_ids_has(&session->open, publish->packet_id)) {
+        shard_count(s, METRIC_publish_repeated);
+        owed_after_all(c, say_received, (void *)(uintptr_t)publish->packet_id);
+        return MQTT_REASON_SUCCESS;
+    }
     if (publish->qos == 2 && packet_ids_has(&session->received, publish->packet_id)) {
         shard_count(s, METRIC_publish_repeated);
-        acknowledge(c, publish->qos, publish->packet_id, MQTT_REASON_SUCCESS);
+        owed_after(c, say_received, (void *)(uintptr_t)publish->packet_id); /* in order (4.6) */
         return MQTT_REASON_SUCCESS;
     }
     shard_count(s, METRIC_publish_received);
-    if (publish->qos > 0 && packet_ids_count(&session->received) >=
-                                (uint32_t)c->server_receive_maximum + c->received_before) {
+    if (publish->qos > 0 &&
+        session_received(session) >= (uint32_t)c->server_receive_maximum + c->received_before) {
         return MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;
     }
     reason = may_publish(c, publish, topic);
@@ -227,6 +247,11 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         return MQTT_REASON_SUCCESS;
     }
     struct message *m = s->memory_full ? NULL : make_message(c, publish, topic);
+    uint8_t disk;
+    if (m != NULL && publish->qos > 0 && publish_is_refused(s, m, &disk)) {
+        message_put(m);
+        return refuse(c, publish, (enum mqtt_reason)disk);
+    }
     if (m == NULL || remember(c, publish) != PACKET_IDS_OK) {
         message_put(m);
         return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
@@ -235,6 +260,7 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         return publish_retained(c, publish, m);
     }
     const size_t matched = route(s, m, session->client_hash);
+    const enum mqtt_reason done = acknowledge_routed(c, session, m, publish->packet_id, matched);
     message_put(m);
-    return acknowledge_routed(c, publish->qos, publish->packet_id, matched);
+    return done;
 }

@@ -9,11 +9,14 @@
 #include "broker/conn/handlers.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/conn/owed.h"
 #include "broker/log/log.h"
 #include "broker/route/local.h"
+#include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/store.h"
 #include "proto/topic.h"
 
 /*
@@ -104,6 +107,10 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     if (reason != MQTT_REASON_SUCCESS) {
         return (uint8_t)reason;
     }
+    uint8_t disk;
+    if (session->kept != NULL && store_refuses(s, &disk)) {
+        return disk;
+    }
     const char *const limit = limit_reached(session, filter->filter);
     if (limit != NULL && local_find(session, filter->filter) == NULL) {
         log_event(LOG_WARNING, "subscribe_refused",
@@ -190,9 +197,6 @@ static void finish(struct job *job)
     if (c->phase == CONN_CONNECTED) {
         uint8_t small[64];
         uint8_t *told = job->count <= sizeof small ? small : malloc(job->count);
-        if (job->base.failed) {
-            find_failures(job);
-        }
         for (uint32_t i = 0; told != NULL && i < job->count; i++) {
             told[i] = reason_for(c, job->reasons[i]);
             if (job->reasons[i] >= MQTT_REASON_UNSPECIFIED_ERROR) {
@@ -212,13 +216,56 @@ static void finish(struct job *job)
     free(job);
 }
 
+/* What is granted is written down; SUBACK says so when it is kept. */
+static void write_down(const struct job *job)
+{
+    struct session *session = job->conn->session;
+    struct bytes rest = job->filters;
+    struct mqtt_filter filter;
+    for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter); i++) {
+        const struct subscribe_options options = options_of(job, &filter);
+        if (job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR) {
+            kept_subscribed(session, filter.filter, &options);
+        }
+    }
+}
+
+static void unblock(struct conn *c)
+{
+    if ((c->blocked & BLOCKED_SUBSCRIBE) != 0) {
+        input_unblock(c, BLOCKED_SUBSCRIBE);
+    }
+}
+
+static void on_kept(struct conn *c, void *job)
+{
+    finish(job);
+    unblock(c);
+}
+
+/* It stands in the index everywhere. */
+static void conclude(struct job *job)
+{
+    struct conn *c = job->conn;
+    if (c->phase == CONN_CONNECTED && job->base.failed) {
+        find_failures(job);
+    }
+    if (c->phase == CONN_CONNECTED && c->session->kept != NULL) {
+        write_down(job);
+        c->blocked |= BLOCKED_SUBSCRIBE;
+        owed_call(c, on_kept, job);
+        return;
+    }
+    finish(job);
+    unblock(c);
+}
+
 static void on_index_ready(struct shard *s, struct subscribe_job *base)
 {
     (void)s;
     struct job *job = (struct job *)base;
     struct conn *c = job->conn;
-    finish(job);
-    input_unblock(c, BLOCKED_SUBSCRIBE);
+    conclude(job);
     conn_answered(c);
 }
 
@@ -240,7 +287,7 @@ enum mqtt_reason on_subscribe(struct conn *c, const struct mqtt_packet *packet)
         job->reasons[i] = subscribe_one(job, i, &filter);
     }
     if (--job->base.pending == 0) {
-        finish(job);
+        conclude(job);
     } else {
         c->waiting++;
         c->blocked |= BLOCKED_SUBSCRIBE;
@@ -248,27 +295,57 @@ enum mqtt_reason on_subscribe(struct conn *c, const struct mqtt_packet *packet)
     return MQTT_REASON_SUCCESS;
 }
 
+/* One UNSUBACK, until what it says is kept. */
+struct unsuback {
+    uint16_t packet_id;
+    uint32_t count;
+    uint8_t reasons[];
+};
+
+static void answer_unsubscribe(struct conn *c, void *context)
+{
+    struct unsuback *u = context;
+    if (c->phase == CONN_CONNECTED) {
+        send_suback(c, MQTT_UNSUBACK, u->packet_id, u->reasons,
+                    c->version == MQTT_V5 ? u->count : 0);
+        unblock(c);
+    }
+    free(u);
+}
+
+static uint8_t unsubscribe_one(struct session *session, struct bytes filter)
+{
+    struct local_filter *f = local_find(session, filter);
+    shard_count(session->shard, METRIC_unsubscribe_received);
+    if (f == NULL) {
+        return MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
+    }
+    replay_forget(session, f);
+    local_unsubscribe(session, f);
+    kept_unsubscribed(session, filter);
+    return MQTT_REASON_SUCCESS;
+}
+
 enum mqtt_reason on_unsubscribe(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_subscribe *m = &packet->subscribe;
-    uint8_t *reasons = malloc(m->count);
-    if (reasons == NULL) {
+    struct unsuback *u = malloc(sizeof *u + m->count);
+    if (u == NULL) {
         return MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
     }
+    u->packet_id = m->packet_id;
+    u->count = m->count;
     c->shard->work += m->count;
     struct bytes rest = m->filters;
     struct mqtt_filter filter;
     for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_UNSUBSCRIBE, &filter); i++) {
-        struct local_filter *f = local_find(c->session, filter.filter);
-        shard_count(c->shard, METRIC_unsubscribe_received);
-        reasons[i] = MQTT_REASON_NO_SUBSCRIPTION_EXISTED;
-        if (f != NULL) {
-            replay_forget(c->session, f);
-            local_unsubscribe(c->session, f);
-            reasons[i] = MQTT_REASON_SUCCESS;
-        }
+        u->reasons[i] = unsubscribe_one(c->session, filter.filter);
     }
-    send_suback(c, MQTT_UNSUBACK, m->packet_id, reasons, c->version == MQTT_V5 ? m->count : 0);
-    free(reasons);
+    if (c->session->kept != NULL) {
+        c->blocked |= BLOCKED_SUBSCRIBE;
+        owed_call(c, answer_unsubscribe, u);
+    } else {
+        answer_unsubscribe(c, u);
+    }
     return MQTT_REASON_SUCCESS;
 }

@@ -11,6 +11,7 @@
 #include "broker/message.h"
 #include "broker/route/index.h"
 #include "broker/route/local.h"
+#include "broker/route/publish.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
@@ -49,10 +50,27 @@ static void deliver_qos0(struct session *session, const struct delivery *d)
     }
 }
 
+static int compare_serials(const void *left, const void *right)
+{
+    const uint64_t a = *(const uint64_t *)left;
+    const uint64_t b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* It has the message already. */
+static bool is_spared(const struct session *session)
+{
+    const struct route_spares *const spares = session->shard->route_spares;
+    return spares != NULL && bsearch(&session->serial, spares->sessions, spares->sessions_count,
+                                     sizeof session->serial, compare_serials) != NULL;
+}
+
 /* Consumes `more`. */
 static void deliver_one(struct session *session, struct delivery *d)
 {
-    if (!access_sees(session, d->message)) {
+    if (is_spared(session)) {
+        free(delivery_more(d));
+    } else if (!access_sees(session, d->message)) {
         shard_count(session->shard, METRIC_drop_hidden);
         free(delivery_more(d));
     } else if (d->qos == 0) {

@@ -86,6 +86,8 @@ struct share_member {
     uint32_t place;
     struct share_group *group; /* NULL: it has not joined */
 
+    bool kept; /* its session is, or was: set before it joins */
+
     /* `shard`'s own (route/local.c). */
     struct table_link by_id;
     struct subscription *subscription; /* NULL once it has left */
@@ -162,6 +164,8 @@ const struct share_member *share_pick(const struct share_group *group,
                                       const struct share_choice *how);
 
 uint64_t share_group_id(const struct share_group *group);
+bool share_keeps(const struct share_group *group);          /* may a member's session be kept? */
+uint64_t share_group_name(const struct share_group *group); /* share_name_hash() of it */
 
 /* ---- figures; any thread, eventually exact */
 uint64_t index_filter_count(const struct index *index);

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "broker/route/index.h"
+#include "broker/route/share.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "proto/topic.h"
@@ -194,6 +195,39 @@ static void filter_withdraw(struct shard *s, struct local_filter *f)
     post_commit(s, owner);
 }
 
+/* ---- who is kept */
+
+#define KEPT_PLACES 65536u
+
+bool local_begin_keeping(struct shard *s)
+{
+    s->kept_filters = calloc(KEPT_PLACES, sizeof *s->kept_filters);
+    return s->kept_filters != NULL;
+}
+
+static void count_kept(struct shard *s, const struct local_filter *f, int by)
+{
+    if (s->kept_filters != NULL) {
+        _Atomic uint32_t *const place = &s->kept_filters[f->by_name.hash % KEPT_PLACES];
+        const uint32_t n = atomic_load_explicit(place, memory_order_relaxed);
+        atomic_store_explicit(place, n + (uint32_t)by, memory_order_release);
+    }
+}
+
+void local_not_kept(struct session *session)
+{
+    for (uint32_t i = 0; i < session->filters.count; i++) {
+        count_kept(session->shard, pointer_at(pointer_set_places(&session->filters)[i]), -1);
+    }
+}
+
+bool local_keeps(const struct shard *s, uint64_t filter_id)
+{
+    return s->kept_filters != NULL &&
+           atomic_load_explicit(&s->kept_filters[index_id_hash(filter_id) % KEPT_PLACES],
+                                memory_order_acquire) > 0;
+}
+
 /* ---- subscriptions */
 
 uint64_t local_hash(const struct session *session, const struct local_filter *f)
@@ -238,6 +272,47 @@ uint32_t local_identifier(struct session *session, const struct local_filter *f)
     const struct subscription *const sub = record_find(session, f);
     assert(sub != NULL);
     return sub->options.identifier;
+}
+
+static uint64_t group_hash_of(const struct subscription *sub)
+{
+    struct bytes name, plain;
+    const bool is_shared = topic_share_parse(local_filter_name(sub->filter), &name, &plain);
+    assert(is_shared);
+    return share_name_hash(name, plain);
+}
+
+static bool has_joined(const struct subscription *sub)
+{
+    return sub->member != NULL && sub->member->group != NULL;
+}
+
+uint64_t local_group_hash(const struct session *session, uint64_t group_id)
+{
+    for (const struct subscription *sub = session->subscriptions; sub != NULL; sub = sub->next) {
+        if (has_joined(sub) && share_group_id(sub->member->group) == group_id) {
+            return group_hash_of(sub);
+        }
+    }
+    return 0;
+}
+
+uint64_t local_group_id(const struct session *session, uint64_t group_hash)
+{
+    for (const struct subscription *sub = session->subscriptions; sub != NULL; sub = sub->next) {
+        if (has_joined(sub) && group_hash_of(sub) == group_hash) {
+            return share_group_id(sub->member->group);
+        }
+    }
+    return 0;
+}
+
+struct subscribe_options local_options(struct session *session, struct local_filter *f)
+{
+    const uint64_t *const place = pointer_set_find(&f->sessions, session);
+    assert(place != NULL);
+    const unsigned bits = pointer_bits(*place);
+    return (bits & LOCAL_RECORD) != 0 ? record_find(session, f)->options : local_options_of(bits);
 }
 
 static struct subscription *record_create(struct session *session, struct local_filter *f)
@@ -290,6 +365,7 @@ static bool member_create(struct subscription *sub)
     member->subscription_id = shard_serial(s);
     member->client_hash = sub->session->client_hash;
     member->shard = s->id;
+    member->kept = sub->session->kept != NULL;
     member->subscription = sub;
     atomic_init(&member->online, sub->session->conn != NULL);
     table_insert(&s->members, &member->by_id, member_hash(member->subscription_id));
@@ -361,6 +437,9 @@ static struct share_member *subscription_end(struct session *session, struct loc
         member->subscription = NULL;
         count_bytes(session, -(ptrdiff_t)MEMBER_BYTES);
     }
+    if (session->kept != NULL) {
+        count_kept(s, f, -1);
+    }
     pointer_set_remove(&f->sessions, session);
     pointer_set_remove(&session->filters, f);
     session->subscription_bytes -= local_subscription_bytes(local_filter_name(f));
@@ -379,6 +458,9 @@ static bool subscription_begin(struct session *session, struct local_filter *f,
     if (pointer_set_add(&session->filters, f, 0) != 0) {
         pointer_set_remove(&f->sessions, session);
         return false;
+    }
+    if (session->kept != NULL) {
+        count_kept(session->shard, f, 1);
     }
     session->subscription_bytes += local_subscription_bytes(local_filter_name(f));
     session->shard->subscription_bytes += SUBSCRIPTION_BYTES;

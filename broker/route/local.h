@@ -88,6 +88,17 @@ struct subscriber {
 /* Of a subscription with a record. */
 uint32_t local_identifier(struct session *session, const struct local_filter *f);
 
+/* Of a subscription without a record. */
+static inline struct subscribe_options local_options_of(unsigned bits)
+{
+    return (struct subscribe_options){
+        .identifier = bits >> LOCAL_IDENTIFIER_SHIFT,
+        .qos = bits & LOCAL_QOS,
+        .no_local = (bits & LOCAL_NO_LOCAL) != 0,
+        .retain_as_published = (bits & LOCAL_RETAIN_AS_PUBLISHED) != 0,
+    };
+}
+
 /* The next subscriber, from *at (0 at first) on; false: there is none. */
 static inline bool local_next(const struct local_filter *f, uint32_t *at, struct subscriber *sub)
 {
@@ -97,15 +108,15 @@ static inline bool local_next(const struct local_filter *f, uint32_t *at, struct
     const uint64_t place = pointer_set_places(&f->sessions)[(*at)++];
     const unsigned bits = pointer_bits(place);
     sub->session = pointer_at(place);
-    sub->options = (struct subscribe_options){
-        .identifier = (bits & LOCAL_RECORD) != 0 ? local_identifier(sub->session, f)
-                                                 : bits >> LOCAL_IDENTIFIER_SHIFT,
-        .qos = bits & LOCAL_QOS,
-        .no_local = (bits & LOCAL_NO_LOCAL) != 0,
-        .retain_as_published = (bits & LOCAL_RETAIN_AS_PUBLISHED) != 0,
-    };
+    sub->options = local_options_of(bits);
+    if ((bits & LOCAL_RECORD) != 0) {
+        sub->options.identifier = local_identifier(sub->session, f);
+    }
     return true;
 }
+
+/* What the session asked for of that filter, which it subscribes to. */
+struct subscribe_options local_options(struct session *session, struct local_filter *f);
 
 /* ---- to subscribe */
 
@@ -143,6 +154,21 @@ void local_unsubscribe_all(struct session *session);
 
 /* A hash of the two, for tables of what hangs on a subscription. */
 uint64_t local_hash(const struct session *session, const struct local_filter *f);
+
+/* The session is no longer one that is kept, or about to be none. */
+void local_not_kept(struct session *session);
+
+/* Does the shard (any; by any thread) have kept sessions that subscribe to that filter? Perhaps it
+ * has not, when true: then those of another filter have a part of the id in common. */
+bool local_keeps(const struct shard *s, uint64_t filter_id);
+
+/* For local_keeps(); before the shard runs. false: no memory. */
+NODISCARD bool local_begin_keeping(struct shard *s);
+
+/* share_name_hash() of the group that the session is a member of, and the other way: 0 if it is not
+ * any more. */
+uint64_t local_group_hash(const struct session *session, uint64_t group_id);
+uint64_t local_group_id(const struct session *session, uint64_t group_hash);
 
 /* The session is preferred in its groups while it is connected. */
 void local_set_online(struct session *session, bool online);

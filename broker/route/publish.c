@@ -11,13 +11,17 @@
 #include "broker/route/index.h"
 #include "broker/route/local.h"
 #include "broker/route/match_cache.h"
+#include "broker/route/promise.h"
 #include "broker/route/retained.h"
+#include "broker/session/kept.h"
 #include "broker/shard/shard.h"
+#include "broker/store/store.h"
 
 struct post_deliver {
     struct post_head head;
     uint32_t count;
     struct message *message; /* a reference, the record's */
+    uint64_t ticket;         /* to be told when it is kept; 0: no need */
     uint64_t filter_ids[];
 };
 
@@ -27,6 +31,7 @@ struct post_deliver_shared {
     uint64_t group_id;
     uint64_t subscription_id; /* the member's */
     uint64_t publisher_hash;
+    uint64_t ticket; /* as above */
     unsigned hidden; /* as struct due has it */
 };
 
@@ -38,6 +43,41 @@ struct post_retain {
 
 /* One record carries that many; a message that matches more takes several. */
 #define FILTERS_PER_RECORD ((POST_BYTES_MAX - sizeof(struct post_deliver)) / sizeof(uint64_t))
+
+/* ---- who has to keep it */
+
+/* Of what the last match has found on that shard, is anything kept? */
+static bool keeps(const struct shard *s, unsigned shard)
+{
+    const struct shard *const other = s->node->shards[shard];
+    for (size_t i = 0; i < s->match.filter_count && other->kept_filters != NULL; i++) {
+        const struct match_filter *const f = &s->match.filters[i];
+        if ((f->shards >> shard & 1) != 0 && local_keeps(other, f->filter_id)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The ticket under which the message goes to that shard, if it has to keep it; 0: nobody waits. */
+static uint64_t ticket_for(struct shard *s, unsigned to, const struct message *m, bool is_kept)
+{
+    if (m->qos == 0 || !is_kept) {
+        return 0;
+    }
+    if (s->route_waits == 0) {
+        s->ticket++;
+    }
+    s->route_waits |= 1ull << to;
+    return s->ticket;
+}
+
+static void promise(struct shard *s, unsigned from, uint64_t ticket)
+{
+    if (ticket != 0) {
+        promise_ticket(s, from, ticket);
+    }
+}
 
 /* ---- plain subscriptions */
 
@@ -59,6 +99,7 @@ static void hand_over(struct shard *s, unsigned to, struct message *m)
 {
     uint64_t ids[FILTERS_PER_RECORD];
     size_t at = 0;
+    const uint64_t ticket = ticket_for(s, to, m, keeps(s, to));
     while (at < s->match.filter_count) {
         const size_t n = ids_of_shard(&s->match, to, &at, ids, FILTERS_PER_RECORD);
         if (n == 0) {
@@ -66,11 +107,13 @@ static void hand_over(struct shard *s, unsigned to, struct message *m)
         }
         if (to == s->id) {
             deliver_to_filters(s, m, ids, n);
+            promise(s, s->id, ticket);
             continue;
         }
         struct post_deliver *p = post_reserve(s, to, POST_DELIVER, sizeof *p + n * sizeof ids[0]);
         p->count = (uint32_t)n;
         p->message = message_take(m, 1);
+        p->ticket = ticket;
         memcpy(p->filter_ids, ids, n * sizeof ids[0]);
         post_commit(s, to);
     }
@@ -78,9 +121,9 @@ static void hand_over(struct shard *s, unsigned to, struct message *m)
 
 void publish_on_deliver(struct shard *s, unsigned from, const struct post_head *record)
 {
-    (void)from;
     const struct post_deliver *p = (const void *)record;
     deliver_to_filters(s, p->message, p->filter_ids, p->count);
+    promise(s, from, p->ticket);
     message_put(p->message);
 }
 
@@ -139,7 +182,9 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
     }
     due->group_id = share_group_id(group);
     due->except = member->subscription_id;
+    const uint64_t ticket = ticket_for(s, member->shard, m, member->kept);
     if (member->shard == s->id) {
+        promise(s, s->id, ticket);
         /* Or it has left, and the index's writer has yet to hear of it. */
         give_to_member(s, member->subscription == NULL ? NULL : member, due);
         return;
@@ -149,14 +194,15 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
     p->group_id = due->group_id;
     p->subscription_id = due->except;
     p->publisher_hash = due->publisher_hash;
+    p->ticket = ticket;
     p->hidden = due->hidden;
     post_commit(s, member->shard);
 }
 
 void publish_on_deliver_shared(struct shard *s, unsigned from, const struct post_head *record)
 {
-    (void)from;
     const struct post_deliver_shared *p = (const void *)record;
+    promise(s, from, p->ticket);
     const struct due due = {.message = p->message,
                             .group_id = p->group_id,
                             .except = p->subscription_id,
@@ -183,10 +229,45 @@ size_t publish_deliveries(struct shard *s, const struct post_head *record)
     return deliveries;
 }
 
+static bool is_spared(const struct shard *s, const struct share_group *group)
+{
+    const struct route_spares *const spares = s->route_spares;
+    for (size_t i = 0; spares != NULL && i < spares->groups_count; i++) {
+        if (spares->groups[i] == share_group_name(group)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool publish_is_refused(struct shard *s, const struct message *m, uint8_t *reason)
+{
+    if (!store_refuses(s, reason) || match_cached(s->match_cache, s->node->index, message_topic(m),
+                                                  m->topic_hash, &s->match) != INDEX_OK) {
+        return false;
+    }
+    uint64_t shards = 0;
+    for (size_t i = 0; i < s->match.filter_count; i++) {
+        shards |= s->match.filters[i].shards;
+    }
+    for (; shards != 0; shards &= shards - 1) {
+        if (keeps(s, (unsigned)__builtin_ctzll(shards))) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < s->match.group_count; i++) {
+        if (share_keeps(s->match.groups[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash)
 {
     ASSERT_OWNED(s);
 
+    s->route_waits = 0;
     if (match_cached(s->match_cache, s->node->index, message_topic(m), m->topic_hash, &s->match) !=
         INDEX_OK) {
         shard_count(s, METRIC_drop_no_memory);
@@ -202,7 +283,9 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
         struct due due = {.message = m, .publisher_hash = publisher_hash};
-        give_to_group(s, s->match.groups[i], &due);
+        if (!is_spared(s, s->match.groups[i])) {
+            give_to_group(s, s->match.groups[i], &due);
+        }
     }
     return s->match.filter_count + s->match.group_count;
 }
@@ -230,10 +313,16 @@ static enum retain_result store(struct shard *s, struct message *m)
     struct node *node = s->node;
     if (m->payload_len == 0) { /* [MQTT-3.3.1-6, 3.3.1-7] */
         if (retained_delete(s->retained, message_topic(m))) {
+            kept_unretained(s, message_topic(m), m->topic_hash);
             atomic_fetch_sub_explicit(&node->retained, 1, memory_order_relaxed);
             shard_count(s, METRIC_retained_deleted);
         }
         return RETAIN_DONE;
+    }
+    uint8_t reason;
+    if (s->store != NULL && store_refuses(s, &reason)) {
+        shard_count(s, METRIC_retained_refused);
+        return RETAIN_FULL;
     }
     if (atomic_load_explicit(&node->retained, memory_order_relaxed) >=
             (int64_t)s->config->limits.retained_messages_max &&
@@ -246,6 +335,7 @@ static enum retain_result store(struct shard *s, struct message *m)
         shard_count(s, METRIC_retained_refused);
         return RETAIN_FULL;
     }
+    kept_retained(s, m);
     if (was_new) {
         atomic_fetch_add_explicit(&node->retained, 1, memory_order_relaxed);
     }
@@ -260,7 +350,12 @@ enum retain_result publish_retain(struct shard *s, struct retain_job *job)
 
     const unsigned owner = index_owner(s->node->index, message_topic(job->message));
     if (owner == s->id) {
-        return store(s, job->message);
+        const enum retain_result result = store(s, job->message);
+        if (result != RETAIN_DONE || s->store == NULL) {
+            return result;
+        }
+        promise_retain(s, s->id, job, result);
+        return RETAIN_WAIT;
     }
     struct post_retain *p = post_reserve(s, owner, POST_RETAIN, sizeof *p);
     p->job = job;
@@ -272,6 +367,20 @@ void publish_on_retain(struct shard *s, unsigned from, const struct post_head *r
 {
     struct retain_job *job = ((const struct post_retain *)(const void *)record)->job;
     const enum retain_result result = store(s, job->message);
+    if (result == RETAIN_DONE && s->store != NULL) {
+        promise_retain(s, from, job, result);
+    } else {
+        publish_retain_kept(s, from, job, result);
+    }
+}
+
+void publish_retain_kept(struct shard *s, unsigned from, struct retain_job *job,
+                         enum retain_result result)
+{
+    if (from == s->id) {
+        job->done(s, job, result);
+        return;
+    }
     struct post_retain *p = post_reserve(s, from, POST_RETAINED, sizeof *p);
     p->job = job;
     p->result = result;
@@ -285,10 +394,19 @@ void publish_on_retained(struct shard *s, unsigned from, const struct post_head 
     p->job->done(s, p->job, p->result);
 }
 
+/* No entry says so: whoever reads the message again sees that its time is over. */
+static void on_expired(void *shard, const struct message *m)
+{
+    struct shard *const s = shard;
+    if (s->store != NULL) {
+        difference_topic(s, message_topic(m), m->topic_hash);
+    }
+}
+
 void publish_expire_retained(struct shard *s)
 {
     const unsigned steps = 1000;
-    const unsigned dropped = retained_expire(s->retained, s->now_ms, steps);
+    const unsigned dropped = retained_expire(s->retained, s->now_ms, steps, on_expired, s);
     if (dropped > 0) {
         atomic_fetch_sub_explicit(&s->node->retained, (int64_t)dropped, memory_order_relaxed);
         metrics_add(&s->metrics, METRIC_retained_expired, dropped);

@@ -15,6 +15,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,6 +24,14 @@
 struct message;
 struct retain_job;
 struct shard;
+
+/* Those who have a message already that is routed once more (store/revive.c). */
+struct route_spares {
+    const uint64_t *sessions; /* serial numbers, ascending */
+    size_t sessions_count;
+    const uint64_t *groups; /* share_name_hash() */
+    size_t groups_count;
+};
 
 enum retain_result {
     RETAIN_DONE, /* stored, replaced, or deleted */
@@ -36,11 +45,21 @@ struct retain_job {
     struct message *message; /* a reference, the job's */
 };
 
-/* Stores the message of the job (its RETAIN is set). RETAIN_DONE, _FULL: done() is not called. */
+/* Stores the message of the job (its RETAIN is set). RETAIN_DONE, _FULL: done() is not called.
+ * Where things are kept on disk, done() tells when this one is. */
 enum retain_result publish_retain(struct shard *s, struct retain_job *job);
 
+/* The job of that shard (or of this one) is done here, for good (route/promise.c). */
+void publish_retain_kept(struct shard *s, unsigned from, struct retain_job *job,
+                         enum retain_result result);
+
+/* May a message of QoS 1 or 2 not be taken at the moment, since sessions that match it are kept on
+ * a disk that refuses? *reason is set then. */
+bool publish_is_refused(struct shard *s, const struct message *message, uint8_t *reason);
+
 /* Delivers to all that match; the message stays the caller's. publisher_hash: of the client id, for
- * hash_client. Returns how many filters and groups matched. */
+ * hash_client. Returns how many filters and groups matched. s->route_waits: the shards that have to
+ * keep it, under s->ticket (route/promise.h). */
 size_t publish_route(struct shard *s, struct message *message, uint64_t publisher_hash);
 
 /* Routes what the shard itself has to say (shard_due()). */

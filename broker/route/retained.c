@@ -262,7 +262,8 @@ static struct tree_cursor sweep_cursor(const struct retained *r)
     return message_tree_seek(&r->tree, bytes_of(r->sweep, r->sweep_len), TREE_AFTER);
 }
 
-unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps)
+unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps,
+                         retained_expired_fn *expired, void *context)
 {
     unsigned dropped = 0;
     struct tree_cursor cursor = sweep_cursor(r);
@@ -274,6 +275,7 @@ unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps)
             return dropped;
         }
         if (m->has_expiry && m->expires_ms <= now_ms) {
+            expired(context, m);
             sweep_after(r, message_topic(m));
             retained_delete(r, bytes_of(r->sweep, r->sweep_len));
             cursor = sweep_cursor(r);

@@ -47,5 +47,8 @@ enum retained_next retained_next(const struct retained *r, struct bytes filter, 
 
 size_t retained_count(const struct retained *r);
 
-/* Walks on a few steps each call and drops what has expired; returns how many it dropped. */
-unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps);
+/* Walks on a few steps each call and drops what has expired, each of which is shown first; returns
+ * how many it dropped. */
+typedef void retained_expired_fn(void *context, const struct message *message);
+unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps,
+                         retained_expired_fn *expired, void *context);

@@ -3,7 +3,9 @@
 
 #include <assert.h>
 #include <stdlib.h>
+#include <xxhash.h>
 
+#include "broker/route/filter.h"
 #include "broker/route/index.h"
 #include "broker/shard/quiescence.h"
 
@@ -139,6 +141,9 @@ bool share_group_join(struct share_group *group, struct share_member *member, st
         !roster_replace(group, q, self)) {
         return false;
     }
+    if (member->kept) {
+        atomic_store_explicit(&group->kept, true, memory_order_relaxed);
+    }
     roster_add(roster_of(group), member);
     member->group = group;
     return true;
@@ -164,6 +169,24 @@ size_t share_group_bytes(const struct share_group *group)
 {
     return sizeof *group + group->name_len + group->shards * sizeof(struct share_cursor) +
            roster_size(roster_of(group)->capacity);
+}
+
+uint64_t share_name_hash(struct bytes share_name, struct bytes plain_filter)
+{
+    const uint64_t hash = hash_join(XXH3_64bits(share_name.at, share_name.len),
+                                    XXH3_64bits(plain_filter.at, plain_filter.len));
+    return hash == 0 ? 1 : hash;
+}
+
+uint64_t share_group_name(const struct share_group *group)
+{
+    return share_name_hash(bytes_of(group->name, group->name_len),
+                           bytes_of(group->filter->text, group->filter->len));
+}
+
+bool share_keeps(const struct share_group *group)
+{
+    return atomic_load_explicit(&group->kept, memory_order_relaxed);
 }
 
 uint64_t share_group_id(const struct share_group *group)

@@ -31,6 +31,7 @@ struct share_group {
     _Atomic(struct share_group *) next;    /* of the same filter; release, acquire */
     _Atomic(struct share_roster *) roster; /* never NULL once it can be read; release, acquire */
     struct share_cursor *cursors;          /* [shard]; each read and written by that shard only */
+    _Atomic bool kept; /* some member is, or was; written by the owner, relaxed */
     uint64_t id;
     unsigned shards;
 
@@ -52,5 +53,8 @@ NODISCARD bool share_group_join(struct share_group *group, struct share_member *
 /* The member is in. It is retired. Returns how many are left. */
 uint32_t share_group_leave(struct share_group *group, struct share_member *member,
                            struct quiescence *q, unsigned self);
+
+/* A name for a group that outlives the process, as its id does not; not 0. */
+uint64_t share_name_hash(struct bytes share_name, struct bytes plain_filter);
 
 size_t share_group_bytes(const struct share_group *group);

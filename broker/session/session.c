@@ -11,6 +11,7 @@
 #include "broker/conn/conn.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
+#include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/shard/shard.h"
 
@@ -97,10 +98,17 @@ void session_will_publish(struct session *session)
 
 /* ---- beginning and end of a connection */
 
+/* While this process ends nobody would get the will: that of a session that is kept is left to the
+ * next one, which publishes it as soon as it has started (3.1.2.5). */
+static bool leaves_will(const struct session *session)
+{
+    return session->shard->ending && session->kept != NULL && session->shard->store != NULL;
+}
+
 static void set_timer(struct session *session)
 {
     uint64_t due_ms = session->ends_ms;
-    if (session->will != NULL && session->will->due_ms < due_ms) {
+    if (session->will != NULL && session->will->due_ms < due_ms && !leaves_will(session)) {
         due_ms = session->will->due_ms;
     }
     if (due_ms == NEVER) {
@@ -113,8 +121,9 @@ static void set_timer(struct session *session)
 static void on_timer(struct timer *timer, uint64_t now_ms)
 {
     struct session *session = table_object(timer, struct session, timer);
-    if (session->will != NULL && session->will->due_ms <= now_ms) {
+    if (session->will != NULL && session->will->due_ms <= now_ms && !leaves_will(session)) {
         session_will_publish(session);
+        kept_will_gone(session);
     }
     if (session->ends_ms <= now_ms) {
         shard_count(session->shard, METRIC_sessions_expired);
@@ -147,7 +156,7 @@ void session_detach(struct session *session, enum session_will will)
     local_set_online(session, false);
     if (will == SESSION_WILL_FORGET) {
         session_will_forget(session);
-    } else if (session->will != NULL && session->will->delay_s == 0) {
+    } else if (session->will != NULL && session->will->delay_s == 0 && !leaves_will(session)) {
         session_will_publish(session);
     } else if (session->will != NULL) {
         session->will->due_ms = s->now_ms + (uint64_t)session->will->delay_s * 1000;
@@ -159,6 +168,19 @@ void session_detach(struct session *session, enum session_will will)
     session->ends_ms = session->expiry_s == MQTT_NO_EXPIRY
                            ? NEVER
                            : s->now_ms + (uint64_t)session->expiry_s * 1000;
+    set_timer(session);
+    kept_closed(session);
+}
+
+void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_due_ms)
+{
+    ASSERT_OWNED(session->shard);
+    assert(session->conn == NULL);
+
+    session->ends_ms = ends_ms;
+    if (session->will != NULL) {
+        session->will->due_ms = will_due_ms;
+    }
     set_timer(session);
 }
 
@@ -190,6 +212,7 @@ void session_end(struct session *session)
     assert(session->conn == NULL);
 
     s->work += session->filters.count;
+    kept_end(session);
     session_will_publish(session); /* [MQTT-3.1.3-9]: the session's end, at the latest */
     replay_forget_all(session);
     local_unsubscribe_all(session);
@@ -198,6 +221,7 @@ void session_end(struct session *session)
         *session->retaining = NULL;
     }
     packet_ids_fini(&session->received);
+    packet_ids_fini(&session->open);
     wheel_cancel(s->wheel, &session->timer);
     table_remove(&s->sessions, &session->by_client_id);
     atomic_fetch_sub_explicit(&s->node->sessions, 1, memory_order_relaxed);
@@ -220,11 +244,13 @@ static bool make_room(struct session *session)
     struct shard *s = session->shard;
     switch (s->config->limits.session_queue_full) {
     case CONFIG_DROP_OLDEST:
-        if (outqueue_drop_oldest(&session->out)) {
-            shard_count(s, METRIC_drop_queue_full_oldest);
-            return true;
+        if (outqueue_waiting(&session->out) == 0) {
+            return false;
         }
-        return false;
+        kept_done(session, outqueue_oldest(&session->out));
+        outqueue_drop_oldest(&session->out);
+        shard_count(s, METRIC_drop_queue_full_oldest);
+        return true;
     case CONFIG_DISCONNECT:
         if (session->conn != NULL) {
             conn_doom(session->conn, MQTT_REASON_QUOTA_EXCEEDED);
@@ -255,6 +281,7 @@ void session_deliver(struct session *session, const struct delivery *delivery)
     switch (err) {
     case OUTQUEUE_OK:
         shard_count(s, METRIC_deliveries_queued);
+        kept_queued(session, outqueue_newest(&session->out));
         session_pump(session);
         break;
     case OUTQUEUE_FULL:
@@ -264,6 +291,12 @@ void session_deliver(struct session *session, const struct delivery *delivery)
         drop(s, delivery, METRIC_drop_no_memory);
         break;
     }
+}
+
+static void skip(struct session *session, const struct delivery *d)
+{
+    kept_done(session, d);
+    outqueue_skip(&session->out);
 }
 
 /* The client may not get the delivery at the queue's cursor, or not any longer; of a group, another
@@ -277,7 +310,7 @@ static void hide(struct session *session, const struct delivery *d)
     } else {
         shard_count(s, METRIC_drop_hidden);
     }
-    outqueue_skip(&session->out);
+    skip(session, d);
 }
 
 /* Sends the delivery at the queue's cursor; false: not now. */
@@ -297,7 +330,7 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
     const bool again = d->state == DELIVERY_SENT;
     if (!again && message_expired(d->message, s->now_ms)) {
         shard_count(s, METRIC_drop_expired);
-        outqueue_skip(&session->out);
+        skip(session, d);
         return true;
     }
     switch (conn_send_publish(c, d, packet_id, again)) {
@@ -309,7 +342,7 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
         return true;
     case CONN_TOO_LARGE: /* [MQTT-3.1.2-25]: as if it had been delivered */
         shard_count(s, METRIC_drop_too_large);
-        outqueue_skip(&session->out);
+        skip(session, d);
         return true;
     case CONN_NO_MEMORY: /* nothing would make us try again; the session keeps the message */
         conn_doom(c, MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR);
@@ -331,7 +364,7 @@ void session_pump(struct session *session)
     while (c->phase == CONN_CONNECTED && !c->doomed && !conn_output_full(c)) {
         uint16_t packet_id;
         struct delivery *d = outqueue_next(&session->out, window, &packet_id);
-        if (d == NULL || !send_next(session, d, packet_id)) {
+        if (d == NULL || !kept_may_send(session, d) || !send_next(session, d, packet_id)) {
             break;
         }
     }

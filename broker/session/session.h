@@ -24,6 +24,7 @@
 #include "proto/bytes.h"
 
 struct conn;
+struct kept;
 struct message;
 struct replay;
 struct shard;
@@ -46,6 +47,7 @@ struct session {
     uint64_t client_hash;
     struct outqueue out;
     struct packet_ids received;         /* QoS 2 from the client, not released yet */
+    struct packet_ids open;             /* likewise, before those have it that have to keep it */
     struct pointer_set filters;         /* struct local_filter: subscribed to, by route/local.h */
     struct subscription *subscriptions; /* route/local.h's: those with a record */
     uint64_t
@@ -58,6 +60,7 @@ struct session {
     /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back
      * here; NULL: there is none. The next connection waits for it, or would overtake it. */
     struct session **retaining;
+    struct kept *kept;  /* it outlives the process; NULL: it does not (session/kept.h) */
     struct timer timer; /* the earlier of the will's and the session's time */
     uint64_t acl_seen;  /* access.c's: is something that it subscribes to hidden from it? */
     uint64_t mark;      /* of the delivery being put together (route/deliver.c) */
@@ -69,6 +72,12 @@ struct session {
 static inline struct bytes session_client_id(const struct session *session)
 {
     return bytes_of(session->client_id, session->client_id_len);
+}
+
+/* How many QoS 2 messages of the client are not released yet. */
+static inline uint16_t session_received(const struct session *session)
+{
+    return (uint16_t)(packet_ids_count(&session->received) + packet_ids_count(&session->open));
 }
 
 struct session *session_find(struct shard *s, struct bytes client_id); /* or NULL */
@@ -84,6 +93,9 @@ enum session_will { SESSION_WILL_FORGET, SESSION_WILL_PUBLISH };
 
 /* The connection is gone; the session may end here and now, and then the pointer is dead. */
 void session_detach(struct session *session, enum session_will will);
+
+/* A session of an earlier process, put together anew: nobody is connected to it. */
+void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_due_ms);
 
 /* Ends it: a will that waited is published, subscriptions go, shared deliveries go to other
  * members, the rest is dropped and counted. It has no connection. */

@@ -6,6 +6,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
+#include "broker/conn/owed.h"
 #include "broker/conn/trust.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
@@ -13,12 +14,15 @@
 #include "broker/io/io.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
+#include "broker/route/promise.h"
 #include "broker/route/publish.h"
 #include "broker/session/replay.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/visit.h"
 #include "broker/shard/wheel.h"
+#include "broker/store/capture.h"
+#include "broker/store/store.h"
 
 #define MAIL_PER_TURN   1024u  /* from each sender; */
 #define MAIL_WORK       16384u /* or less, if it is much work: some milliseconds */
@@ -43,19 +47,13 @@
 #define EXPIRE_RETAINED_MS 1000u
 
 static post_fn *const post_handlers[POST_TYPES] = {
-    [POST_CONNECTION] = conn_on_arrival,
-    [POST_FILTER_ADD] = local_on_filter_add,
-    [POST_FILTER_ADDED] = local_on_filter_added,
-    [POST_FILTER_REMOVE] = local_on_filter_remove,
-    [POST_SHARE_JOIN] = local_on_share_join,
-    [POST_SHARE_JOINED] = local_on_share_joined,
-    [POST_SHARE_LEAVE] = local_on_share_leave,
-    [POST_RETAIN] = publish_on_retain,
-    [POST_RETAINED] = publish_on_retained,
-    [POST_REPLAY] = replay_on_request,
-    [POST_REPLAYED] = replay_on_answer,
-    [POST_DELIVER] = publish_on_deliver,
-    [POST_DELIVER_SHARED] = publish_on_deliver_shared,
+    [POST_CONNECTION] = conn_on_arrival,         [POST_FILTER_ADD] = local_on_filter_add,
+    [POST_FILTER_ADDED] = local_on_filter_added, [POST_FILTER_REMOVE] = local_on_filter_remove,
+    [POST_SHARE_JOIN] = local_on_share_join,     [POST_SHARE_JOINED] = local_on_share_joined,
+    [POST_SHARE_LEAVE] = local_on_share_leave,   [POST_RETAIN] = publish_on_retain,
+    [POST_RETAINED] = publish_on_retained,       [POST_KEPT] = promise_on_kept,
+    [POST_REPLAY] = replay_on_request,           [POST_REPLAYED] = replay_on_answer,
+    [POST_DELIVER] = publish_on_deliver,         [POST_DELIVER_SHARED] = publish_on_deliver_shared,
 };
 
 /* ---- the parts of a turn */
@@ -123,6 +121,32 @@ static void flush_dirty(struct shard *s)
     }
 }
 
+/* What is kept by now is told to those who wait for it. */
+static void settle(struct shard *s)
+{
+    const uint64_t kept = s->store == NULL ? 0 : store_kept(s->store);
+    promise_settle(s);
+    owed_settle(s);
+    if (kept != s->settled) {
+        s->settled = kept;
+        kept_settle(s);
+    }
+}
+
+/* What this turn has said is to be kept. */
+static void keep(struct shard *s)
+{
+    if (s->store == NULL) {
+        return;
+    }
+    kept_flush(s);
+    promise_end_turn(s);
+    settle(s); /* some of it need not be, or is at once */
+    kept_flush(s);
+    capture_turn(s);
+    store_end_turn(s);
+}
+
 /* ---- and what comes after it */
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -147,6 +171,10 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     }
     if (quiescence_waiting(s->node->quiescence, s->id) > 0) {
         ns = least(ns, RETIRED_NS);
+    }
+    const uint64_t disk_ms = least(store_sleep_ms(s), capture_sleep_ms(s));
+    if (disk_ms != UINT64_MAX) {
+        ns = least(ns, disk_ms * MS);
     }
     if (s->ending) {
         ns = least(ns, ENDING_NS);
@@ -184,12 +212,15 @@ uint64_t loop_work(struct shard *s)
     say_goodbye(s);
     login_turn(s);
     trust_turn(s);
+    store_begin_turn(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
+    settle(s);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     resume_stalled(s);
     resume_ready(s);
     wire_handshakes(s);
     publish_due(s);
+    keep(s);
     flush_dirty(s);
     tell(s, post_flush(s));
     quiescence_pass(s->node->quiescence, s->id);
@@ -207,13 +238,15 @@ static void cut_off(struct shard *s)
         for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
             conn_abort(c);
         }
+        owed_abandon(s);
         s->ending_by_ms = UINT64_MAX;
     }
 }
 
 bool loop_is_finished(const struct shard *s)
 {
-    return s->ending && s->all.first == NULL;
+    return s->ending && s->all.first == NULL &&
+           (s->store == NULL || store_is_idle(s->store) || s->store->trouble != 0);
 }
 
 void loop_run(struct shard *s)

@@ -29,6 +29,7 @@ enum post_type {
     POST_RETAINED, /* … has done so, or refuses */
     POST_REPLAY,   /* the part's shard shall look retained messages up */
     POST_REPLAYED,
+    POST_KEPT,           /* what the receiver sent up to a ticket is kept */
     POST_DELIVER,        /* a message for the subscribers of some filters */
     POST_DELIVER_SHARED, /* a message for one member of a group */
     POST_TYPES,

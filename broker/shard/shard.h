@@ -16,16 +16,20 @@
 
 #include "broker/auth/acl_file.h"
 #include "broker/config/config.h"
+#include "broker/fifo.h"
 #include "broker/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
+#include "broker/session/kept.h"
 #include "broker/shard/claim.h"
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
+#include "broker/store/difference.h"
 #include "broker/table.h"
 #include "broker/transport/transport.h"
 
 struct ban_list;
+struct capture;
 struct conn;
 struct flapping;
 struct inquiry;
@@ -34,6 +38,7 @@ struct match_cache;
 struct message;
 struct password_file;
 struct retained;
+struct store;
 struct token_keys;
 
 /* A FIFO of connections, through one of their links. */
@@ -132,7 +137,30 @@ struct shard {
     struct flapping *flapping;    /* NULL: nobody was looked after yet */
     _Atomic(struct inquiry *) answers; /* the last one first; put there by login_answer() */
 
+    /* What is kept on disk. Without a directory for it store and capture are NULL, and the rest is
+     * at rest. */
+    struct store *store;
+    struct capture *capture;
+    bool disk_congested; /* store's: entries wait for room, and the disk works */
+    struct difference difference;
+    struct keeping keeping;
+    uint64_t settled;      /* store_kept() when it was last looked who waits for it */
+    struct fifo promises;  /* route/promise.h's */
+    uint64_t promised_set; /* shards, 1 << id, that have a ticket of this turn: */
+    uint64_t promised[INDEX_SHARDS_MAX];
+    struct fifo replies, receipts;      /* conn/owed.h's */
+    uint64_t kept_by[INDEX_SHARDS_MAX]; /* the ticket up to which that shard has kept all */
+    uint64_t ticket;                    /* of the last message that a shard had to keep */
+    uint64_t route_waits; /* shards, 1 << id, that have to keep what publish_route() routed last */
+    const struct route_spares *route_spares; /* NULL but while store/revive.c routes */
+
     struct post post; /* mail to and from the other shards */
+
+    /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such
+     * filters (local_keeps()). NULL: nothing is kept. Read by all; release, acquire. */
+    _Atomic uint32_t *kept_filters;
+    _Atomic uint64_t unkept_since_ms; /* the oldest entry that is not on disk; UINT64_MAX: none */
+    _Alignas(64) _Atomic uint64_t receipts_oldest_ms; /* written by the owner; UINT64_MAX: none */
 
     _Alignas(64) struct claim claim; /* whose the shard is while its thread sleeps */
 };
@@ -182,8 +210,8 @@ void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint
 void shard_due_again(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                      uint64_t publisher_hash, unsigned hidden);
 
-/* Is there so much mail waiting that publishers have to wait? */
+/* Is there so much mail waiting, or so much to be written, that publishers have to wait? */
 static inline bool shard_congested(const struct shard *s)
 {
-    return s->post.overflowed > 0;
+    return s->post.overflowed > 0 || s->disk_congested;
 }

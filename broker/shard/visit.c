@@ -86,7 +86,8 @@ static bool visit(struct shard *s, struct shard *to)
     /* A delivery sends no mail and sets no timer: the owner need not look sooner than it would. */
     assert(post_is_shown(to) && wheel_next_ms(to->wheel) == next_timer_ms);
     (void)next_timer_ms;
-    return all && to->dirty.first == NULL && to->ready.first == NULL && to->due_first == NULL;
+    return all && to->dirty.first == NULL && to->ready.first == NULL && to->due_first == NULL &&
+           !kept_has_news(to);
 }
 
 static void wake(struct shard *s, struct shard *to)

@@ -30,7 +30,7 @@
 #define RECORD_HEAD_BYTES 40u
 #define RECORD_ALIGNMENT  8u
 #define RECORD_FORMAT     1u
-#define RECORD_PARTITIONS 64u
+#define RECORD_PARTITIONS 65u /* of client identifiers, and one of retained messages */
 #define RECORD_BODY_MAX   (UINT32_MAX - RECORD_HEAD_BYTES - RECORD_ALIGNMENT)
 
 enum record_kind {

@@ -218,8 +218,23 @@ END(admin)
 
 GROUP(data)
 KEY(data, dir, TEXT(4095), "", "", AT_START,
-    "Directory of this node, used by one process at a time: its lock, and its identity (node.id). "
-    "Sessions and retained messages are not written to disk by this version. Empty: no directory.")
+    "Directory of this node, used by one process at a time: its lock, its identity (node.id), and what has to outlive the "
+    "process: sessions whose expiry interval is above 0, with what is queued for them, and retained messages. "
+    "Empty: nothing is written to disk.")
+KEY(data, durability, CHOICE(durability), "sync", "", AT_START,
+    "When a message is acknowledged that is kept. sync: when it is on disk. interval: at once; the disk is synced every "
+    "sync_interval_ms, and a crash of the machine or the process loses what came since. memory: at once; nothing is written but "
+    "checkpoints, and a crash loses what came since the last one.")
+KEY(data, sync_interval_ms, UINT(10, 60000), "1000", "milliseconds", AT_START,
+    "Time between two syncs with durability interval.")
+KEY(data, checkpoint_interval_s, UINT(1, 86400), "60", "seconds", AT_START,
+    "Time between two checkpoints, which tell the next start where the journal's part begins. A checkpoint is also made whenever "
+    "the journal has grown by a segment.")
+KEY(data, journal_segment_bytes, SIZE(1048576, 4294967296), "33554432", "bytes", AT_START,
+    "Size of the files of the journal; each shard has two, and more while a checkpoint is being made. At least four times as "
+    "large as the largest packet: a smaller value is taken for that.")
+KEY(data, checkpoint_bytes_max, SIZE(1073741824, 17592186044416), "1099511627776", "bytes", AT_START,
+    "Size that the checkpoint's file may have. It grows as needed; where it may grow no further, what has to be kept is refused.")
 END(data)
 
 GROUP(log)

@@ -16,6 +16,7 @@ Test(health, a_shard_that_does_not_turn_is_named)
 {
     char text[HEALTH_TEXT_BYTES];
     struct fake_node *n = fake_node_create(2, SETTINGS());
+    atomic_store(&n->node->serving, true);
     cr_expect_not(health_lives(n->node, 0, text));
     cr_expect_str_eq(text, "shard 0 has not turned for 0 ms\n");
     cr_expect(io_fake_is_woken(n->node->shards[0]->io));
@@ -43,6 +44,7 @@ Test(health, it_lives_when_every_shard_has_turned)
     char text[HEALTH_TEXT_BYTES];
     pthread_t thread;
     struct fake_node *n = fake_node_create(2, SETTINGS());
+    atomic_store(&n->node->serving, true);
     cr_assert_eq(pthread_create(&thread, NULL, turn, n->node), 0);
     cr_expect(health_lives(n->node, 60000, text));
     atomic_store(&enough, true);
@@ -56,6 +58,8 @@ Test(health, who_ends_is_not_ready)
 {
     char text[HEALTH_TEXT_BYTES];
     struct fake_node *n = fake_node_create(1, SETTINGS());
+    cr_expect_not(health_is_ready(n->node, text));
+    atomic_store(&n->node->serving, true);
     cr_expect(health_is_ready(n->node, text));
     atomic_store(&n->node->ending, true);
     cr_expect_not(health_is_ready(n->node, text));

@@ -442,24 +442,34 @@ static void set_expiring(struct retained *r, unsigned i, uint64_t expires_ms)
     message_put(m);
 }
 
+static void show(void *context, const struct message *m)
+{
+    cr_expect(m->has_expiry);
+    ++*(unsigned *)context;
+}
+
 Test(retained, expiry_sweeps_a_few_steps_each_call)
 {
+    unsigned shown = 0;
     struct retained *r = retained_create();
-    cr_expect_eq(retained_expire(r, 1000, 10), 0);
+    cr_expect_eq(retained_expire(r, 1000, 10, show, &shown), 0);
     for (unsigned i = 0; i < 1000; i++) {
         set_expiring(r, i, i % 2 == 0 ? 0 : i % 4 == 1 ? 500 : 1001);
     }
     unsigned dropped = 0;
     for (unsigned call = 0; call < 1000 / 7 + 2; call++) {
-        const unsigned now = retained_expire(r, 500, 7);
+        const unsigned now = retained_expire(r, 500, 7, show, &shown);
         cr_assert_leq(now, 7);
         dropped += now;
     }
     cr_expect_eq(dropped, 250);
     cr_expect_eq(retained_count(r), 750);
-    cr_expect_eq(retained_expire(r, 1001, 2000) + retained_expire(r, 1001, 2000), 250);
+    cr_expect_eq(retained_expire(r, 1001, 2000, show, &shown) +
+                     retained_expire(r, 1001, 2000, show, &shown),
+                 250);
     cr_expect_eq(retained_count(r), 500);
+    cr_expect_eq(shown, 500);
     cr_expect_eq(count(r, "a/+"), 500);
-    cr_expect_eq(retained_expire(r, UINT64_MAX, 2000), 0, "those have no expiry");
+    cr_expect_eq(retained_expire(r, UINT64_MAX, 2000, show, &shown), 0, "those have no expiry");
     retained_destroy(r);
 }

@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/conn/owed.h"
+
+#include <assert.h>
+#include <stdatomic.h>
+
+#include "broker/conn/conn.h"
+#include "broker/conn/input.h"
+#include "broker/conn/life.h"
+#include "broker/message.h"
+#include "broker/session/kept.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+#include "broker/store/store.h"
+
+#define NEVER UINT64_MAX
+
+struct receipt {
+    uint64_t ticket;
+    uint64_t shards; /* that have to keep it, 1 << id */
+    uint64_t begun_ms;
+    struct conn *conn;
+    struct session *session; /* that is kept, of QoS 2; NULL: it is not, or has ended */
+    uint64_t exchange;
+    owed_fn *fn; /* NULL: PUBACK or PUBREC */
+    void *context;
+    uint16_t packet_id;
+    uint8_t qos;
+    uint8_t reason;
+};
+
+struct reply {
+    uint64_t position;
+    struct conn *conn;
+    owed_fn *fn; /* NULL: an acknowledgement, or the end of a hold */
+    void *context;
+    uint16_t packet_id;
+    uint8_t type; /* enum mqtt_type; CONNACK: the end of a hold */
+    uint8_t reason;
+};
+
+/* ---- one more, or one less, that the connection is owed */
+
+static void begin(struct conn *c)
+{
+    c->waiting++;
+    c->owed++;
+    atomic_fetch_add_explicit(&c->shard->node->answers_owed, 1, memory_order_relaxed);
+    if (c->owed >= OWED_MAX && (c->blocked & BLOCKED_KEEP) == 0) {
+        shard_count(c->shard, METRIC_publish_unkept);
+        c->blocked |= BLOCKED_KEEP;
+    }
+}
+
+static void end(struct conn *c)
+{
+    assert(c->owed > 0);
+    c->owed--;
+    atomic_fetch_sub_explicit(&c->shard->node->answers_owed, 1, memory_order_relaxed);
+    if (c->owed < OWED_MAX / 2 && (c->blocked & BLOCKED_KEEP) != 0) {
+        input_unblock(c, BLOCKED_KEEP);
+    }
+    conn_answered(c); /* which may be the end of it */
+}
+
+static bool is_there(const struct conn *c)
+{
+    return c->phase == CONN_CONNECTED;
+}
+
+/* ---- replies */
+
+static void add_reply(struct conn *c, const struct reply *r)
+{
+    struct shard *const s = c->shard;
+    s->replies.item = sizeof *r;
+    if (!fifo_push(&s->replies, r)) {
+        store_out_of_memory();
+    }
+    begin(c);
+}
+
+void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t reason)
+{
+    struct shard *const s = c->shard;
+    if (s->store == NULL || c->session->kept == NULL ||
+        (s->replies.count == 0 && store_last(s->store) <= store_kept(s->store))) {
+        conn_send_ack(c, type, packet_id, reason);
+        return;
+    }
+    const struct reply r = {.position = store_last(s->store),
+                            .conn = c,
+                            .packet_id = packet_id,
+                            .type = (uint8_t)type,
+                            .reason = reason};
+    add_reply(c, &r);
+}
+
+void owed_hold(struct conn *c, uint64_t position)
+{
+    struct shard *const s = c->shard;
+    if (s->store == NULL || position <= store_kept(s->store)) {
+        return;
+    }
+    const struct reply r = {.position = position, .conn = c, .type = MQTT_CONNACK};
+    c->held = true;
+    add_reply(c, &r);
+}
+
+void owed_call(struct conn *c, owed_fn *fn, void *context)
+{
+    struct shard *const s = c->shard;
+    const struct reply r = {.position = s->store == NULL ? 0 : store_last(s->store),
+                            .conn = c,
+                            .fn = fn,
+                            .context = context};
+    add_reply(c, &r);
+}
+
+static void give_reply(const struct reply *r)
+{
+    struct conn *const c = r->conn;
+    if (r->fn != NULL) {
+        r->fn(c, r->context);
+    } else if (r->type == MQTT_CONNACK) {
+        c->held = false;
+        conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
+    } else if (is_there(c)) {
+        conn_send_ack(c, (enum mqtt_type)r->type, r->packet_id, r->reason);
+    }
+    end(c);
+}
+
+/* ---- receipts */
+
+static void show_oldest(struct shard *s)
+{
+    const struct receipt *const first = fifo_first(&s->receipts);
+    atomic_store_explicit(&s->receipts_oldest_ms, first == NULL ? NEVER : first->begun_ms,
+                          memory_order_release);
+}
+
+/* From one set to the other. */
+static void move_id(struct packet_ids *from, struct packet_ids *to, uint16_t packet_id)
+{
+    if (packet_ids_remove(from, packet_id) &&
+        packet_ids_add(to, packet_id) == PACKET_IDS_NO_MEMORY) {
+        store_out_of_memory();
+    }
+}
+
+static void add_receipt(struct conn *c, const struct receipt *r)
+{
+    struct shard *const s = c->shard;
+    s->receipts.item = sizeof *r;
+    if (!fifo_push(&s->receipts, r)) {
+        store_out_of_memory();
+    }
+    begin(c);
+    c->receipts++;
+    show_oldest(s);
+}
+
+void owed_after(struct conn *c, owed_fn *fn, void *context)
+{
+    if (c->receipts == 0) {
+        fn(c, context);
+        return;
+    }
+    const struct receipt r = {
+        .begun_ms = c->shard->now_ms, .conn = c, .fn = fn, .context = context};
+    add_receipt(c, &r);
+}
+
+void owed_after_all(struct conn *c, owed_fn *fn, void *context)
+{
+    if (c->shard->receipts.count == 0) {
+        fn(c, context);
+        return;
+    }
+    const struct receipt r = {
+        .begun_ms = c->shard->now_ms, .conn = c, .fn = fn, .context = context};
+    add_receipt(c, &r);
+}
+
+void owed_receipt(struct conn *c, struct session *session, const struct message *m,
+                  uint16_t packet_id, uint8_t reason)
+{
+    struct shard *const s = c->shard;
+    const enum mqtt_type type = m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
+    const bool is_kept = m->qos == 2 && m->exchange != 0 && session != NULL;
+    if (!is_kept && !is_there(c)) {
+        return;
+    }
+    if (!is_kept && s->route_waits == 0 && c->receipts == 0) {
+        conn_send_ack(c, type, packet_id, reason);
+        return;
+    }
+    const struct receipt r = {.ticket = s->ticket,
+                              .shards = s->route_waits,
+                              .begun_ms = s->now_ms,
+                              .conn = c,
+                              .session = is_kept ? session : NULL,
+                              .exchange = m->exchange,
+                              .packet_id = packet_id,
+                              .qos = m->qos,
+                              .reason = reason};
+    add_receipt(c, &r);
+    if (m->qos == 2 && session != NULL) {
+        move_id(&session->received, &session->open, packet_id);
+    }
+}
+
+static bool is_complete(const struct shard *s, const struct receipt *r)
+{
+    for (uint64_t set = r->shards; set != 0; set &= set - 1) {
+        if (s->kept_by[__builtin_ctzll(set)] < r->ticket) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void give_receipt(const struct receipt *r)
+{
+    struct conn *const c = r->conn;
+    const enum mqtt_type type = r->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
+    c->receipts--;
+    if (r->fn != NULL) {
+        r->fn(c, r->context);
+        end(c);
+        return;
+    }
+    struct session *const session = r->session != NULL ? r->session : c->session;
+    if (r->qos == 2 && session != NULL) {
+        move_id(&session->open, &session->received, r->packet_id);
+    }
+    if (r->session != NULL) {
+        kept_received(r->session, r->packet_id, r->exchange);
+    }
+    if (is_there(c) && r->session != NULL) {
+        owed_reply(c, type, r->packet_id, r->reason);
+    } else if (is_there(c)) {
+        conn_send_ack(c, type, r->packet_id, r->reason);
+    }
+    end(c);
+}
+
+void owed_kept(struct shard *s, unsigned shard, uint64_t ticket)
+{
+    s->kept_by[shard] = ticket;
+}
+
+void owed_settle(struct shard *s)
+{
+    bool any = false;
+    for (const struct receipt *r; (r = fifo_first(&s->receipts)) != NULL && is_complete(s, r);
+         any = true) {
+        const struct receipt complete = *r;
+        fifo_pop(&s->receipts);
+        give_receipt(&complete);
+    }
+    if (any) {
+        show_oldest(s);
+    }
+    if (s->replies.count == 0) {
+        return;
+    }
+    const uint64_t kept = s->store == NULL ? NEVER : store_kept(s->store);
+    for (const struct reply *r; (r = fifo_first(&s->replies)) != NULL && r->position <= kept;) {
+        const struct reply due = *r;
+        fifo_pop(&s->replies);
+        give_reply(&due);
+    }
+}
+
+void owed_abandon(struct shard *s)
+{
+    for (const struct receipt *r; (r = fifo_first(&s->receipts)) != NULL;) {
+        const struct receipt abandoned = *r;
+        fifo_pop(&s->receipts);
+        if (abandoned.fn != NULL) {
+            abandoned.fn(abandoned.conn, abandoned.context);
+        }
+        end(abandoned.conn);
+    }
+    for (const struct reply *r; (r = fifo_first(&s->replies)) != NULL;) {
+        const struct reply abandoned = *r;
+        fifo_pop(&s->replies);
+        if (abandoned.fn != NULL) {
+            abandoned.fn(abandoned.conn, abandoned.context); /* its to free; the client has gone */
+        }
+        end(abandoned.conn);
+    }
+}
+
+void owed_forget(struct shard *s, struct session *session)
+{
+    for (uint32_t i = 0; i < s->receipts.count; i++) {
+        struct receipt *const r = fifo_at(&s->receipts, i);
+        if (r->session == session) {
+            move_id(&session->open, &session->received, r->packet_id);
+            r->session = NULL;
+        }
+    }
+}
+
+bool owed_none_since(const struct node *node, uint64_t ms)
+{
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        if (atomic_load_explicit(&node->shards[i]->receipts_oldest_ms, memory_order_acquire) <=
+            ms) {
+            return false;
+        }
+    }
+    return true;
+}

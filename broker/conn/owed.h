@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * owed: answers that a client gets when what they say is kept.
+ *
+ *   receipts   PUBACK and PUBREC, when all shards have kept the message that have to, in the order
+ *              of the PUBLISH packets (4.6); PUBREC of a session that is kept waits once more,
+ * until it is written that the message was received. Until then its packet identifier is in
+ *              session->open, and then in session->received
+ *   replies    PUBREC, PUBREL, PUBCOMP, when this shard has kept what came before them
+ *   holds      CONNACK, and all that follows it: the connection's output stays where it is
+ *
+ * Owner: the shard. Memory: an item for each answer; of one connection OWED_MAX, then it is not
+ * read from (BLOCKED_KEEP). A connection with answers owed is not freed, nor is it told anything
+ * when it has ended.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "proto/mqtt.h"
+
+struct conn;
+struct message;
+struct session;
+struct shard;
+
+#define OWED_MAX 2048u
+
+/* The message was routed with s->ticket, if s->route_waits has a shard in it. PUBACK or PUBREC, at
+ * once or later. The session is the connection's; of one that has ended meanwhile it was, NULL:
+ * that has ended too. */
+void owed_receipt(struct conn *c, struct session *session, const struct message *m,
+                  uint16_t packet_id, uint8_t reason);
+
+/* An acknowledgement, when all that this shard has written by now is kept. */
+void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t reason);
+
+/* Nothing leaves until store_kept() has come to that position. */
+void owed_hold(struct conn *c, uint64_t position);
+
+/* fn(context) then, if the connection is still connected; the connection is there in any case. */
+typedef void owed_fn(struct conn *c, void *context);
+void owed_call(struct conn *c, owed_fn *fn, void *context);
+
+/* fn(), when all receipts are given that the connection is owed by now: at once, if there are none.
+ */
+void owed_after(struct conn *c, owed_fn *fn, void *context);
+
+/* fn(), when all receipts are given that the shard owes by now to anybody: one of them may be of an
+ * earlier connection of the same session. */
+void owed_after_all(struct conn *c, owed_fn *fn, void *context);
+
+/* That shard has kept all up to the ticket. */
+void owed_kept(struct shard *s, unsigned shard, uint64_t ticket);
+
+void owed_settle(struct shard *s); /* what has become true is told */
+
+/* Nobody waits any more, whatever becomes of what they waited for: the process ends. */
+void owed_abandon(struct shard *s);
+
+/* The session is about to end, or not kept any more. */
+void owed_forget(struct shard *s, struct session *session);
+
+/* No exchange that was begun before that time is open, on any shard. */
+struct node;
+bool owed_none_since(const struct node *node, uint64_t ms);

@@ -1,0 +1,358 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/persistence.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "broker/config/config.h"
+#include "broker/io/io.h"
+#include "broker/log/log.h"
+#include "broker/node.h"
+#include "broker/shard/shard.h"
+#include "broker/store/capture.h"
+#include "broker/store/checkpoint.h"
+#include "broker/store/keeper.h"
+#include "broker/store/revive.h"
+#include "broker/store/store.h"
+#include "cluster/journal/files.h"
+
+#define PATH_BYTES 4352u /* data.dir and a name */
+
+/* Room in an entry for all that is not the message. */
+#define ENTRY_BESIDES (512u << 10)
+
+/* ---- journals */
+
+struct journals {
+    struct recovered recovered[INDEX_SHARDS_MAX];
+    unsigned count; /* shards of which there may be one */
+};
+
+static struct segment_owner owner_of(struct checkpoint *cp, unsigned shard)
+{
+    struct segment_owner owner = {.shard = shard};
+    _Static_assert(sizeof owner.store_id == CHECKPOINT_ID_BYTES, "one id for both");
+    memcpy(owner.store_id, checkpoint_id(cp), sizeof owner.store_id);
+    return owner;
+}
+
+struct reading {
+    struct revival *revival;
+    unsigned shard;
+};
+
+static bool on_entry(void *context, const struct record *record)
+{
+    const struct reading *const reading = context;
+    return revive_entry(reading->revival, reading->shard, record);
+}
+
+static bool refuse_journal(unsigned shard, enum recover_err err, const struct recovered *r,
+                           const struct revival *revival)
+{
+    const char *const problem = revive_problem(revival);
+    log_event(LOG_ERROR, "journal_refused", LOG_NUMBER("shard", shard),
+              LOG_TEXT("reason",
+                       err == RECOVER_STOPPED && problem != NULL ? problem : recover_err_text(err)),
+              LOG_NUMBER("segment", r->bad_segment), LOG_NUMBER("offset", r->bad_offset),
+              LOG_ERRNO("error", r->sys_errno));
+    return false;
+}
+
+static bool read_journal(struct persistence *p, const char *dir, unsigned shard,
+                         struct recovered *recovered, struct revival *revival)
+{
+    struct files files;
+    const struct segment_owner owner = owner_of(p->checkpoint, shard);
+    struct reading reading = {.revival = revival, .shard = shard};
+    const struct recover_visitor visitor = {.entry = on_entry, .context = &reading};
+    const int error = files_open(&files, dir, shard, 0);
+    if (error != 0) {
+        log_event(LOG_ERROR, "journal_refused", LOG_TEXT("dir", dir), LOG_ERRNO("error", error));
+        return false;
+    }
+    const enum recover_err err = files_recover(recovered, &files, owner.store_id, &visitor);
+    files_close(&files);
+    if (err != RECOVER_OK) {
+        return refuse_journal(shard, err, recovered, revival);
+    }
+    if (recovered->torn) {
+        log_event(
+            LOG_WARNING, "journal_torn", LOG_NUMBER("shard", shard),
+            LOG_NUMBER("segment", recovered->bad_segment),
+            LOG_NUMBER("offset", recovered->bad_offset), LOG_NUMBER("bytes", recovered->bad_bytes),
+            LOG_TEXT("meaning", "what was being written when the process or the machine ended; "
+                                "nobody was told that it is kept"));
+    }
+    return true;
+}
+
+/* Of shards that there are no more, once the checkpoint has it all. */
+static void remove_journal(const char *dir, unsigned shard)
+{
+    struct files files;
+    struct recover_file *list = NULL;
+    size_t count = 0;
+    if (files_open(&files, dir, shard, 0) != 0) {
+        return;
+    }
+    int error = files_list(&files, &list, &count);
+    for (size_t i = 0; i < count && error == 0; i++) {
+        error = files_remove(&files, list[i].number);
+    }
+    if (error != 0) {
+        log_event(LOG_WARNING, "journal_left", LOG_NUMBER("shard", shard),
+                  LOG_ERRNO("error", error));
+    }
+    free(list);
+    files_close(&files);
+}
+
+/* ---- stores */
+
+static void wake(void *node, unsigned shard)
+{
+    io_wake_external(((struct node *)node)->shards[shard]->io);
+}
+
+/* The limit may have been higher when what is there was taken. */
+static uint64_t entry_bytes(const struct config *config, const struct revived *revived)
+{
+    const uint64_t packet = config->limits.packet_bytes_max;
+    return (packet > revived->message_bytes_max ? packet : revived->message_bytes_max) +
+           ENTRY_BESIDES;
+}
+
+static uint64_t batch_bytes(const struct config *config, const struct revived *revived)
+{
+    const uint64_t message = entry_bytes(config, revived);
+    return message * 2 > STORE_BATCH_BYTES ? message * 2 : STORE_BATCH_BYTES;
+}
+
+static uint64_t segment_bytes(const struct config *config, const struct revived *revived)
+{
+    const uint64_t least = batch_bytes(config, revived) * 2;
+    return config->data.journal_segment_bytes > least ? config->data.journal_segment_bytes : least;
+}
+
+static bool make_store(struct persistence *p, const struct config *config, unsigned shard,
+                       const struct recovered *recovered, const struct revived *revived)
+{
+    struct shard *const s = p->node->shards[shard];
+    const struct store_conf conf = {
+        .journal = {.owner = owner_of(p->checkpoint, shard),
+                    .segment_bytes = segment_bytes(config, revived),
+                    .gathering_bytes_max = (uint32_t)batch_bytes(config, revived),
+                    .body_bytes_max = (uint32_t)entry_bytes(config, revived),
+                    .segments_ahead = 1},
+        .recovered = recovered,
+        .keeper = p->keeper,
+        .durability = config->data.durability,
+        .interval_ms = config->data.sync_interval_ms,
+    };
+    s->store = p->stores[shard] = store_create(s, &conf);
+    s->capture =
+        capture_create(s, p->checkpoint, (uint64_t)config->data.checkpoint_interval_s * 1000);
+    if (s->store == NULL || s->capture == NULL) {
+        return false;
+    }
+    for (unsigned i = 0; i < RECORD_PARTITIONS; i++) {
+        store_continue(s->store, (uint16_t)i, revived->applied[revive_place(shard, i)]);
+    }
+    return true;
+}
+
+/* A partition may have had its entries in another shard's journal: the higher index is the last. */
+static void merge_highest(struct journals *j, struct revived *revived)
+{
+    for (unsigned shard = 0; shard < j->count; shard++) {
+        for (unsigned i = 0; i < RECORD_PARTITIONS; i++) {
+            uint64_t *const applied = &revived->applied[revive_place(shard, i)];
+            const uint64_t highest = j->recovered[shard].highest[i];
+            *applied = highest > *applied ? highest : *applied;
+        }
+    }
+}
+
+static bool make_stores(struct persistence *p, const struct config *config, const char *dir,
+                        struct journals *j, const struct revived *read)
+{
+    const struct keeper_conf conf = {.dir = dir,
+                                     .shards = p->node->shard_count,
+                                     .segment_bytes = segment_bytes(config, read),
+                                     .segments_max = STORE_SEGMENTS_MAX,
+                                     .wake = wake,
+                                     .context = p->node};
+    const int error = keeper_create(&p->keeper, &conf);
+    if (error != 0) {
+        log_event(LOG_ERROR, "journal_refused", LOG_TEXT("dir", dir), LOG_ERRNO("error", error));
+        return false;
+    }
+    struct revived revived = *read;
+    merge_highest(j, &revived);
+    for (unsigned i = 0; i < p->node->shard_count; i++) {
+        if (!make_store(p, config, i, &j->recovered[i], &revived)) {
+            log_event(LOG_ERROR, "journal_refused", LOG_TEXT("reason", "out of memory"));
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- the start */
+
+static bool make_directory(const char *path)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST) {
+        return true;
+    }
+    log_event(LOG_ERROR, "data_dir_refused", LOG_TEXT("dir", path), LOG_ERRNO("error", errno));
+    return false;
+}
+
+static bool open_checkpoint(struct persistence *p, const struct config *config)
+{
+    const struct checkpoint_conf conf = {.map_bytes_max = config->data.checkpoint_bytes_max};
+    int sys_errno = 0;
+    const enum checkpoint_err err =
+        checkpoint_open(&p->checkpoint, config->data.dir, &conf, &sys_errno);
+    if (err != CHECKPOINT_OK) {
+        log_event(LOG_ERROR, "checkpoint_refused", LOG_TEXT("dir", config->data.dir),
+                  LOG_TEXT("reason", checkpoint_err_text(err)), LOG_ERRNO("error", sys_errno));
+        return false;
+    }
+    return true;
+}
+
+static bool read_checkpoint(struct persistence *p, struct revival *revival)
+{
+    const enum checkpoint_err err = revive_checkpoint(revival, p->checkpoint);
+    if (err == CHECKPOINT_OK) {
+        return true;
+    }
+    const char *const problem = revive_problem(revival);
+    log_event(LOG_ERROR, "checkpoint_refused",
+              LOG_TEXT("reason", problem != NULL ? problem : checkpoint_err_text(err)));
+    return false;
+}
+
+/* What the journals had, so that those of shards that are no more can go, and partitions may have
+ * other journals than before. */
+static bool save_all(struct persistence *p)
+{
+    return capture_first(p->node->shards, p->node->shard_count);
+}
+
+static void log_revived(const struct revived *r, uint64_t took_ms)
+{
+    log_event(LOG_INFO, "revived", LOG_NUMBER("sessions", r->sessions),
+              LOG_NUMBER("queued", r->deliveries), LOG_NUMBER("retained", r->retained),
+              LOG_NUMBER("entries", r->entries), LOG_NUMBER("took_ms", took_ms));
+}
+
+static void log_durability(const struct config *config)
+{
+    switch (config->data.durability) {
+    case CONFIG_DURABILITY_SYNC:
+        break;
+    case CONFIG_DURABILITY_INTERVAL:
+        log_event(LOG_WARNING, "durability_interval",
+                  LOG_NUMBER("sync_interval_ms", config->data.sync_interval_ms),
+                  LOG_TEXT("meaning", "a crash loses what was acknowledged in that time"));
+        break;
+    case CONFIG_DURABILITY_MEMORY:
+        log_event(
+            LOG_WARNING, "durability_memory",
+            LOG_NUMBER("checkpoint_interval_s", config->data.checkpoint_interval_s),
+            LOG_TEXT("meaning", "a crash loses what was acknowledged since the last checkpoint"));
+        break;
+    }
+}
+
+bool persistence_open(struct persistence *p, struct node *node, const struct config *config)
+{
+    char dir[PATH_BYTES];
+    struct journals journals = {.count = INDEX_SHARDS_MAX};
+    const uint64_t begun_ms = node->clock_ms();
+    bool is_open = false;
+    snprintf(dir, sizeof dir, "%s/journal", config->data.dir);
+    p->node = node;
+    node->packet_bytes_kept = config->limits.packet_bytes_max; /* a reload may raise the limit */
+    struct revival *const revival = revive_begin(node);
+    if (revival == NULL || !make_directory(dir) || !open_checkpoint(p, config) ||
+        !read_checkpoint(p, revival)) {
+        goto out;
+    }
+    for (unsigned i = 0; i < journals.count; i++) {
+        if (!read_journal(p, dir, i, &journals.recovered[i], revival)) {
+            goto out;
+        }
+    }
+    if (!make_stores(p, config, dir, &journals, revive_result(revival))) {
+        goto out;
+    }
+    log_durability(config);
+    log_revived(revive_result(revival), node->clock_ms() - begun_ms);
+    revive_end(revival);
+    if (!save_all(p)) {
+        log_event(LOG_ERROR, "checkpoint_refused",
+                  LOG_TEXT("reason", "what the journals have could not be written to it"));
+        goto out;
+    }
+    for (unsigned i = node->shard_count; i < journals.count; i++) {
+        remove_journal(dir, i);
+    }
+    const int error = keeper_start(p->keeper);
+    if (error != 0) {
+        log_event(LOG_ERROR, "thread_failed", LOG_ERRNO("error", error));
+        goto out;
+    }
+    is_open = true;
+out:
+    for (unsigned i = 0; i < journals.count; i++) {
+        recovered_fini(&journals.recovered[i]);
+    }
+    revive_free(revival);
+    return is_open;
+}
+
+/* ---- the end */
+
+void persistence_save(struct persistence *p)
+{
+    if (p->node == NULL) {
+        return;
+    }
+    for (unsigned i = 0; i < p->node->shard_count; i++) {
+        struct shard *const s = p->node->shards[i];
+        shard_self = s;
+        shard_enter(s);
+        if (s->store != NULL && s->capture != NULL && store_is_idle(s->store) && !capture_all(s)) {
+            log_event(LOG_WARNING, "checkpoint_missed", LOG_NUMBER("shard", i),
+                      LOG_TEXT("meaning", "nothing is lost; the next start reads the journal"));
+        }
+    }
+    shard_self = NULL;
+    keeper_stop(p->keeper);
+    checkpoint_close(p->checkpoint);
+    p->checkpoint = NULL;
+    for (unsigned i = 0; i < p->node->shard_count; i++) {
+        struct shard *const s = p->node->shards[i];
+        capture_destroy(s->capture);
+        s->capture = NULL;
+        s->store = NULL; /* what ends from now on, ends with the process only */
+    }
+    p->node = NULL;
+}
+
+void persistence_close(struct persistence *p)
+{
+    for (unsigned i = 0; i < INDEX_SHARDS_MAX; i++) {
+        store_destroy(p->stores[i]);
+    }
+    keeper_destroy(p->keeper);
+    *p = (struct persistence){.node = NULL};
+}

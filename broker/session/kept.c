@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/session/kept.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/conn/owed.h"
+#include "broker/message.h"
+#include "broker/route/local.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+#include "broker/store/difference.h"
+#include "broker/store/store.h"
+
+#define NEVER UINT64_MAX
+
+/* An entry is written when it has become as long as this, and another one begun. */
+#define QUEUED_BYTES_MAX (256u << 10)
+
+static unsigned partition_of(const struct session *session)
+{
+    return (unsigned)(session->client_hash % PARTITIONS);
+}
+
+/* ---- memory */
+
+void keeping_init(struct keeping *k)
+{
+    *k = (struct keeping){.message = NULL};
+    kept_link_init(&k->gated);
+}
+
+void keeping_fini(struct keeping *k)
+{
+    assert(kept_link_is_alone(&k->gated));
+    message_put(k->message);
+    field_writer_fini(&k->stored);
+    field_writer_fini(&k->entry);
+    for (unsigned i = 0; i < PARTITIONS; i++) {
+        field_writer_fini(&k->queued[i]);
+        field_writer_fini(&k->done[i]);
+    }
+}
+
+/* ---- time */
+
+uint64_t kept_wall_ms(const struct shard *s, uint64_t ms)
+{
+    return ms == NEVER ? NEVER : (uint64_t)((int64_t)ms + s->node->wall_offset_ms);
+}
+
+uint64_t kept_clock_ms(const struct shard *s, uint64_t wall_ms)
+{
+    if (wall_ms == NEVER) {
+        return NEVER;
+    }
+    const int64_t ms = (int64_t)wall_ms - s->node->wall_offset_ms;
+    return ms < 0 ? 0 : (uint64_t)ms; /* before this machine was started: it is over */
+}
+
+/* ---- messages */
+
+void kept_message_write(const struct shard *s, struct field_writer *w, const struct message *m)
+{
+    const struct stored_message stored = {
+        .topic = message_topic(m),
+        .properties = message_properties(m),
+        .payload = message_payload(m),
+        .qos = m->qos,
+        .retain = m->retain,
+        .has_expiry = m->has_expiry,
+        .expires_ms = m->has_expiry ? kept_wall_ms(s, m->expires_ms) : 0,
+    };
+    uint8_t head[STORED_MESSAGE_HEAD];
+    stored_message_head(&stored, head);
+    put_raw(w, bytes_of(head, sizeof head));
+    put_raw(w, bytes_of(m->body, (size_t)m->topic_len + m->properties_len + m->payload_len));
+}
+
+struct message *kept_message_make(const struct shard *s, struct bytes in)
+{
+    struct stored_message stored;
+    const bool is_one = stored_message_read(in, &stored);
+    assert(is_one); /* whoever read the entry or the record has looked */
+    struct message *m = message_create(stored.topic, stored.properties, stored.payload);
+    if (m != NULL) {
+        m->qos = stored.qos;
+        m->retain = stored.retain;
+        m->has_expiry = stored.has_expiry;
+        m->expires_ms = stored.has_expiry ? kept_clock_ms(s, stored.expires_ms) : 0;
+    }
+    return m;
+}
+
+/* ---- entries */
+
+static void append(struct shard *s, unsigned partition, struct field_writer *w, bool waited_for)
+{
+    if (w->failed) {
+        store_out_of_memory();
+    }
+    store_append(s, (uint16_t)partition, field_written(w), waited_for);
+}
+
+static void write_entry(struct shard *s, unsigned partition, const struct entry *e, bool waited_for)
+{
+    struct field_writer *const w = &s->keeping.entry;
+    field_writer_begin(w);
+    entry_write(w, e);
+    append(s, partition, w, waited_for);
+}
+
+/* Entries of one partition are in the order in which things happened; only acknowledgements may be
+ * later, as nothing that comes after them undoes them. */
+static void write_queued(struct shard *s)
+{
+    struct keeping *const k = &s->keeping;
+    for (uint64_t set = k->queued_set; set != 0; set &= set - 1) {
+        const unsigned partition = (unsigned)__builtin_ctzll(set);
+        append(s, partition, &k->queued[partition], true);
+    }
+    k->queued_set = 0;
+    message_put(k->message);
+    k->message = NULL;
+}
+
+void kept_flush(struct shard *s)
+{
+    struct keeping *const k = &s->keeping;
+    if (s->store == NULL) {
+        return;
+    }
+    write_queued(s);
+    for (uint64_t set = k->done_set; set != 0; set &= set - 1) {
+        const unsigned partition = (unsigned)__builtin_ctzll(set);
+        append(s, partition, &k->done[partition], false);
+    }
+    k->done_set = 0;
+    for (struct kept_link *l = k->gated.next; l != &k->gated; l = l->next) {
+        struct kept *const kept = table_object(l, struct kept, gated);
+        if (kept->gate_position == NEVER) {
+            kept->gate_position = store_last(s->store);
+        }
+    }
+}
+
+/* ---- a session begins, and ends */
+
+bool kept_begin(struct session *session)
+{
+    assert(session->kept == NULL);
+    struct kept *kept = calloc(1, sizeof *kept);
+    if (kept == NULL) {
+        return false;
+    }
+    kept->session = session;
+    kept_link_init(&kept->gated);
+    kept_link_init(&kept->changed);
+    kept->sendable = kept->gate_number = session->out.next_number;
+    session->kept = kept;
+    atomic_fetch_add_explicit(&session->shard->node->kept_sessions, 1, memory_order_relaxed);
+    return true;
+}
+
+static void write_will(struct shard *s, struct session *session, struct stored_will *stored)
+{
+    const struct will *const will = session->will;
+    *stored = (struct stored_will){.message = bytes_of(NULL, 0)};
+    if (will == NULL) {
+        return;
+    }
+    struct field_writer *const w = &s->keeping.stored;
+    field_writer_begin(w);
+    kept_message_write(s, w, will->message);
+    *stored = (struct stored_will){.message = field_written(w),
+                                   .delay_s = will->delay_s,
+                                   .has_expiry = will->has_expiry,
+                                   .expiry_s = will->expiry_s};
+}
+
+void kept_opened(struct session *session)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    struct entry e = {
+        .type = ENTRY_OPENED,
+        .serial = session->serial,
+        .opened = {.client_id = session_client_id(session), .expiry_s = session->expiry_s}};
+    write_queued(s); /* its scratch is used now */
+    write_will(s, session, &e.opened.will);
+    write_entry(s, partition_of(session), &e, true);
+    difference_session(s, session->kept);
+}
+
+void kept_closed(struct session *session)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    write_queued(s);
+    const struct entry e = {
+        .type = ENTRY_CLOSED,
+        .serial = session->serial,
+        .closed = {.expiry_s = session->expiry_s,
+                   .ends_ms = kept_wall_ms(s, session->ends_ms),
+                   .sent_end = outqueue_sent_end(&session->out),
+                   .will_due_ms =
+                       session->will == NULL ? NEVER : kept_wall_ms(s, session->will->due_ms)}};
+    write_entry(s, partition_of(session), &e, true);
+    difference_session(s, session->kept);
+}
+
+void kept_end(struct session *session)
+{
+    struct shard *const s = session->shard;
+    struct kept *const kept = session->kept;
+    if (kept == NULL) {
+        return;
+    }
+    if (s->store != NULL) { /* else all ends, or has not begun yet */
+        write_queued(s);
+        const struct entry e = {.type = ENTRY_ENDED, .serial = session->serial};
+        write_entry(s, partition_of(session), &e, true);
+        owed_forget(s, session);
+    }
+    difference_ended(s, kept);
+    local_not_kept(session);
+    kept_link_remove(&kept->gated);
+    kept_link_remove(&kept->changed);
+    free(kept);
+    session->kept = NULL;
+    atomic_fetch_sub_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
+}
+
+/* ---- what changes in it */
+
+void kept_subscribed(struct session *session, struct bytes filter,
+                     const struct subscribe_options *options)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    const struct entry e = {
+        .type = ENTRY_SUBSCRIBED,
+        .serial = session->serial,
+        .subscribed = {.filter = filter,
+                       .options = {.identifier = options->identifier,
+                                   .qos = options->qos,
+                                   .no_local = options->no_local,
+                                   .retain_as_published = options->retain_as_published}}};
+    write_entry(s, partition_of(session), &e, true);
+    session->kept->filters_changed = true;
+    difference_session(s, session->kept);
+}
+
+void kept_unsubscribed(struct session *session, struct bytes filter)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    const struct entry e = {
+        .type = ENTRY_UNSUBSCRIBED, .serial = session->serial, .subscribed = {.filter = filter}};
+    write_entry(s, partition_of(session), &e, true);
+    session->kept->filters_changed = true;
+    difference_session(s, session->kept);
+}
+
+static void begin_message(struct shard *s, struct message *message)
+{
+    struct keeping *const k = &s->keeping;
+    write_queued(s);
+    k->message = message_take(message, 1);
+    field_writer_begin(&k->stored);
+    kept_message_write(s, &k->stored, message);
+}
+
+static void begin_queued(struct shard *s, unsigned partition)
+{
+    struct keeping *const k = &s->keeping;
+    struct field_writer *const w = &k->queued[partition];
+    const struct message *const m = k->message;
+    const struct entry e = {.type = ENTRY_QUEUED,
+                            .queued = {.message = field_written(&k->stored),
+                                       .origin = m->exchange != 0 ? m->publisher : 0,
+                                       .exchange = m->exchange,
+                                       .packet_id = m->packet_id}};
+    field_writer_begin(w);
+    entry_write(w, &e);
+    w->failed = w->failed || k->stored.failed;
+    k->queued_set |= 1ull << partition;
+}
+
+static void write_identifiers(struct field_writer *w, const struct delivery *d)
+{
+    const struct delivery_more *const more = delivery_more(d);
+    field_writer_begin(w);
+    if (more == NULL && d->identifier != 0) {
+        put_number(w, d->identifier);
+    }
+    for (uint32_t i = 0; more != NULL && i < more->identifier_count; i++) {
+        put_number(w, more->identifiers[i]);
+    }
+}
+
+void kept_delivery_of(const struct session *session, const struct delivery *d,
+                      struct stored_delivery *stored)
+{
+    struct shard *const s = session->shard;
+    struct field_writer *const w = &s->keeping.entry;
+    write_identifiers(w, d);
+    if (w->failed) {
+        store_out_of_memory();
+    }
+    *stored =
+        (struct stored_delivery){.number = d->number,
+                                 .qos = d->qos,
+                                 .retain = d->retain,
+                                 .group = d->of_group ? local_group_hash(session, d->group_id) : 0,
+                                 .identifiers = field_written(w)};
+}
+
+void kept_queued(struct session *session, const struct delivery *d)
+{
+    struct shard *const s = session->shard;
+    struct keeping *const k = &s->keeping;
+    const unsigned partition = partition_of(session);
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    if (k->message != d->message) {
+        begin_message(s, d->message);
+    }
+    if ((k->queued_set >> partition & 1) == 0) {
+        begin_queued(s, partition);
+    }
+    struct stored_delivery stored;
+    kept_delivery_of(session, d, &stored);
+    entry_write_recipient(&k->queued[partition], session->serial, &stored);
+    if (k->queued[partition].len >= k->stored.len + QUEUED_BYTES_MAX) {
+        append(s, partition, &k->queued[partition], true);
+        k->queued_set &= ~(1ull << partition);
+    }
+    difference_session(s, session->kept);
+}
+
+void kept_done(struct session *session, const struct delivery *d)
+{
+    struct shard *const s = session->shard;
+    struct keeping *const k = &s->keeping;
+    const unsigned partition = partition_of(session);
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    struct field_writer *const w = &k->done[partition];
+    if ((k->done_set >> partition & 1) == 0) {
+        const struct entry e = {.type = ENTRY_DONE};
+        field_writer_begin(w);
+        entry_write(w, &e);
+        k->done_set |= 1ull << partition;
+    }
+    entry_write_done(w, session->serial, d->number);
+    if (w->len >= QUEUED_BYTES_MAX) {
+        write_queued(s); /* what is done comes after it was queued */
+        append(s, partition, w, false);
+        k->done_set &= ~(1ull << partition);
+    }
+    difference_delivery(s, session->kept, d, true);
+}
+
+void kept_released(struct session *session, const struct delivery *d)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    write_queued(s);
+    const struct entry e = {
+        .type = ENTRY_RELEASED, .serial = session->serial, .released = d->number};
+    write_entry(s, partition_of(session), &e, true);
+    difference_delivery(s, session->kept, d, false);
+}
+
+void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    const struct entry e = {.type = ENTRY_RECEIVED,
+                            .serial = session->serial,
+                            .received = {.packet_id = packet_id, .exchange = exchange}};
+    write_entry(s, partition_of(session), &e, true);
+    session->kept->exchange = exchange;
+    difference_session(s, session->kept);
+}
+
+void kept_freed(struct session *session, uint16_t packet_id)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    const struct entry e = {
+        .type = ENTRY_FREED, .serial = session->serial, .received = {.packet_id = packet_id}};
+    write_entry(s, partition_of(session), &e, true);
+    difference_session(s, session->kept);
+}
+
+void kept_will_gone(struct session *session)
+{
+    struct shard *const s = session->shard;
+    if (session->kept == NULL || s->store == NULL) {
+        return;
+    }
+    const struct entry e = {.type = ENTRY_WILL_GONE, .serial = session->serial};
+    write_entry(s, partition_of(session), &e, false);
+    difference_session(s, session->kept);
+}
+
+/* ---- retained messages */
+
+void kept_retained(struct shard *s, struct message *message)
+{
+    if (s->store == NULL) {
+        return;
+    }
+    write_queued(s);
+    struct field_writer *const w = &s->keeping.stored;
+    field_writer_begin(w);
+    kept_message_write(s, w, message);
+    const struct entry e = {.type = ENTRY_RETAINED, .message = field_written(w)};
+    if (w->failed) {
+        store_out_of_memory();
+    }
+    write_entry(s, STORE_RETAINED, &e, true);
+    difference_topic(s, message_topic(message), message->topic_hash);
+}
+
+void kept_unretained(struct shard *s, struct bytes topic, uint64_t topic_hash)
+{
+    if (s->store == NULL) {
+        return;
+    }
+    const struct entry e = {.type = ENTRY_UNRETAINED, .topic = topic};
+    write_entry(s, STORE_RETAINED, &e, true);
+    difference_topic(s, topic, topic_hash);
+}
+
+/* ---- what may leave */
+
+bool kept_may_send(struct session *session, const struct delivery *d)
+{
+    struct shard *const s = session->shard;
+    struct kept *const kept = session->kept;
+    if (kept == NULL || s->store == NULL || d->qos != 2 || d->number < kept->sendable) {
+        return true;
+    }
+    if (kept->gate_position != NEVER && kept->gate_position <= store_kept(s->store)) {
+        kept->sendable = kept->gate_number;
+        if (d->number < kept->sendable) {
+            return true;
+        }
+        /* All that is queued by now, when it is written at the end of the turn. */
+        kept->gate_number = session->out.next_number;
+        kept->gate_position = NEVER;
+    }
+    if (kept_link_is_alone(&kept->gated)) {
+        kept_link_append(&s->keeping.gated, &kept->gated);
+    }
+    return false;
+}
+
+bool kept_has_news(const struct shard *s)
+{
+    const struct keeping *const k = &s->keeping;
+    return s->store != NULL && (k->queued_set != 0 || k->done_set != 0 || s->promised_set != 0 ||
+                                !kept_link_is_alone(&k->gated) || s->store->oldest_ms != NEVER);
+}
+
+void kept_settle(struct shard *s)
+{
+    struct keeping *const k = &s->keeping;
+    if (kept_link_is_alone(&k->gated)) {
+        return;
+    }
+    const struct kept_link *const last = k->gated.prev;
+    for (bool more = true; more && !kept_link_is_alone(&k->gated);) {
+        struct kept *const kept = table_object(k->gated.next, struct kept, gated);
+        more = &kept->gated != last;
+        kept_link_remove(&kept->gated);
+        session_pump(kept->session); /* which may put it there again */
+    }
+}

@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * kept: a session that outlives the process. Each change of it that must not be forgotten is
+ * written as an entry of its partition (broker/store/entry.h) when it happens, and is told to
+ * anybody only when the entry is kept: its client's packets are answered after that (conn/owed.h),
+ * and a QoS 2 message that was queued leaves after that (kept_may_send()), since its packet
+ * identifier is the place it has in a queue that the next process has to have too. QoS 1 need not
+ * wait: the worst is that it comes again.
+ *
+ *   session.c, on_*.c ── kept_…() ─▶ entry ─▶ store_append()      what is to be written now
+ *                               └──▶ store/difference.h           what the checkpoint lacks
+ *
+ * Nothing here does anything for a session that is not kept: `kept` is NULL then.
+ *
+ * Owner: the session's shard. Memory: about 120 bytes for each kept session; entries that gather
+ * (keeping) are bounded by what one turn does.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/store/entry.h"
+#include "broker/store/fields.h"
+#include "proto/bytes.h"
+#include "proto/nodiscard.h"
+
+struct delivery;
+struct local_filter;
+struct message;
+struct session;
+struct shard;
+struct subscribe_options;
+
+/* In a circle with its list's head. */
+struct kept_link {
+    struct kept_link *next, *prev; /* itself: it is in no list */
+};
+
+static inline void kept_link_init(struct kept_link *l)
+{
+    l->next = l->prev = l;
+}
+
+static inline bool kept_link_is_alone(const struct kept_link *l)
+{
+    return l->next == l;
+}
+
+static inline void kept_link_remove(struct kept_link *l)
+{
+    l->prev->next = l->next;
+    l->next->prev = l->prev;
+    kept_link_init(l);
+}
+
+static inline void kept_link_append(struct kept_link *head, struct kept_link *l)
+{
+    l->prev = head->prev;
+    l->next = head;
+    head->prev->next = l;
+    head->prev = l;
+}
+
+struct kept {
+    struct session *session;
+    struct kept_link gated;   /* in keeping.gated: it has something to send that is not kept yet */
+    struct kept_link changed; /* in a list of difference.h */
+
+    uint64_t sendable;      /* QoS 2 below that number is kept */
+    uint64_t gate_number;   /* … and below that one, when */
+    uint64_t gate_position; /* store_kept() is there; UINT64_MAX: the entry is still gathering */
+
+    uint64_t stored_end;  /* the checkpoint has what is queued below that number */
+    bool filters_changed; /* it has others than the session's */
+    uint64_t exchange;    /* of the last QoS 2 message that was received from the client for good */
+    uint64_t exchanges;   /* and of the last that was */
+};
+
+/* A shard's entries that are still gathering: one message for many, many acknowledgements. */
+struct keeping {
+    struct kept_link gated;        /* heads */
+    struct message *message;       /* that is being queued; a reference; NULL: none is */
+    struct field_writer stored;    /* it, as bytes */
+    uint64_t queued_set, done_set; /* partitions, 1 << number, whose writers have something */
+    struct field_writer queued[64], done[64];
+    struct field_writer entry; /* scratch */
+};
+
+void keeping_init(struct keeping *k);
+void keeping_fini(struct keeping *k);
+
+/* ---- a session becomes one that is kept, or stops being one */
+
+NODISCARD bool kept_begin(struct session *session); /* false: no memory */
+void kept_opened(struct session *session);          /* its client is connected; with its will */
+void kept_closed(struct session *session);          /* not any more */
+void kept_end(struct session *session);             /* it ends, or will not outlive the process */
+
+/* ---- what changes in it */
+
+void kept_subscribed(struct session *session, struct bytes filter,
+                     const struct subscribe_options *options);
+void kept_unsubscribed(struct session *session, struct bytes filter);
+void kept_queued(struct session *session, const struct delivery *d);   /* it is in the queue */
+void kept_done(struct session *session, const struct delivery *d);     /* about to go from there */
+void kept_released(struct session *session, const struct delivery *d); /* about to be */
+void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange);
+void kept_freed(struct session *session, uint16_t packet_id);
+void kept_will_gone(struct session *session);
+
+/* ---- retained messages */
+
+void kept_retained(struct shard *s, struct message *message);
+void kept_unretained(struct shard *s, struct bytes topic, uint64_t topic_hash);
+
+/* ---- a shard's turn */
+
+/* May this delivery leave? Otherwise the session is looked at again when it may. */
+bool kept_may_send(struct session *session, const struct delivery *d);
+
+void kept_flush(struct shard *s);          /* what gathered becomes entries */
+bool kept_has_news(const struct shard *s); /* something has to be written that is not being */
+void kept_settle(struct shard *s);         /* sessions whose turn has come may send */
+
+/* For the disk; it points into scratch of the shard. */
+void kept_delivery_of(const struct session *session, const struct delivery *d,
+                      struct stored_delivery *stored);
+
+/* A message as bytes, into `w` that is begun, with its time as the clock on the wall has it. */
+void kept_message_write(const struct shard *s, struct field_writer *w, const struct message *m);
+
+/* The other way; qos, retain and expiry too. NULL: no memory. */
+struct message *kept_message_make(const struct shard *s, struct bytes in);
+
+/* This time, by the clock on the wall, since 1970; and the other way. UINT64_MAX stays. */
+uint64_t kept_wall_ms(const struct shard *s, uint64_t ms);
+uint64_t kept_clock_ms(const struct shard *s, uint64_t wall_ms);

@@ -1,0 +1,473 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/store/capture.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "broker/conn/owed.h"
+#include "broker/io/io.h"
+#include "broker/log/log.h"
+#include "broker/message.h"
+#include "broker/route/local.h"
+#include "broker/route/retained.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+#include "broker/store/checkpoint.h"
+#include "broker/store/record_key.h"
+#include "broker/store/revive.h"
+#include "broker/store/session_record.h"
+#include "broker/store/store.h"
+
+#define NEVER    UINT64_MAX
+#define AGAIN_MS 2000u
+#define OPEN_MS  20u
+
+/* Things taken in one turn, about a microsecond each. */
+#define PER_TURN 300u
+
+/* ---- what is put into the batch */
+
+static void put(struct capture *c, struct record_key key)
+{
+    if (c->value.failed) {
+        store_out_of_memory();
+    }
+    checkpoint_put(c->batch, record_key_bytes(&key), field_written(&c->value));
+}
+
+static void drop(struct capture *c, struct record_key key)
+{
+    checkpoint_delete(c->batch, record_key_bytes(&key));
+}
+
+static void drop_all(struct capture *c, char letter, uint64_t serial)
+{
+    const struct record_key key = record_key_of(letter, serial);
+    checkpoint_delete_prefix(c->batch, record_key_bytes(&key));
+}
+
+/* So many deliveries more refer to it. */
+static void add_to_body(struct capture *c, uint64_t id, int64_t delta, const struct message *if_new)
+{
+    const struct record_key key = record_key_of('b', id);
+    struct bytes value = bytes_of(NULL, 0);
+    if (if_new != NULL) {
+        field_writer_begin(&c->value);
+        kept_message_write(c->shard, &c->value, if_new);
+        if (c->value.failed) {
+            store_out_of_memory();
+        }
+        value = field_written(&c->value);
+    }
+    checkpoint_add(c->batch, record_key_bytes(&key), delta, value);
+}
+
+static void put_delivery(struct capture *c, const struct session *session, const struct delivery *d)
+{
+    struct shard *const s = c->shard;
+    struct delivery_record record;
+    kept_delivery_of(session, d, &record.delivery);
+    bool is_new = false;
+    record.body = d->message == NULL ? 0 : difference_body(s, d->message, &is_new);
+    field_writer_begin(&c->value);
+    delivery_record_write(&c->value, &record);
+    put(c, record_key_delivery(session->serial, d->number));
+    if (record.body != 0) {
+        add_to_body(c, record.body, 1, is_new ? d->message : NULL);
+    }
+}
+
+static void put_filters(struct capture *c, struct session *session)
+{
+    drop_all(c, 'f', session->serial);
+    for (uint32_t i = 0; i < session->filters.count; i++) {
+        struct local_filter *const f = pointer_at(pointer_set_places(&session->filters)[i]);
+        const struct bytes name = local_filter_name(f);
+        const struct subscribe_options o = local_options(session, f);
+        field_writer_begin(&c->value);
+        put_run(&c->value, name);
+        stored_options_write(
+            &c->value, &(struct stored_options){.identifier = o.identifier,
+                                                .qos = o.qos,
+                                                .no_local = o.no_local,
+                                                .retain_as_published = o.retain_as_published});
+        put(c, record_key_filter(session->serial, name));
+    }
+}
+
+static struct bytes received_of(struct capture *c, const struct session *session)
+{
+    field_writer_begin(&c->part);
+    for (uint32_t i = 0; i < session->received.capacity; i++) {
+        const uint16_t packet_id = session->received.slots[i];
+        if (packet_id != 0) {
+            put_number(&c->part, packet_id);
+        }
+    }
+    if (c->part.failed) {
+        store_out_of_memory();
+    }
+    return field_written(&c->part);
+}
+
+static void put_session(struct capture *c, struct session *session)
+{
+    struct shard *const s = c->shard;
+    const struct will *const will = session->will;
+    struct session_record r = {
+        .client_id = session_client_id(session),
+        .expiry_s = session->expiry_s,
+        .connected = session->conn != NULL,
+        .ends_ms = kept_wall_ms(s, session->ends_ms),
+        .next_number = session->out.next_number,
+        .sent_end = outqueue_sent_end(&session->out),
+        .exchange = session->kept->exchange,
+        .will_due_ms = will == NULL ? NEVER : kept_wall_ms(s, will->due_ms),
+        .received = received_of(c, session),
+    };
+    field_writer_begin(&c->will);
+    if (will != NULL) {
+        kept_message_write(s, &c->will, will->message);
+        r.will = (struct stored_will){.message = field_written(&c->will),
+                                      .delay_s = will->delay_s,
+                                      .has_expiry = will->has_expiry,
+                                      .expiry_s = will->expiry_s};
+    }
+    field_writer_begin(&c->value);
+    session_record_write(&c->value, &r);
+    c->value.failed = c->value.failed || c->will.failed;
+    put(c, record_key_of('s', session->serial));
+}
+
+/* ---- taking what has changed; each returns how many steps it has left */
+
+/* What the checkpoint lacks of the queue, as far as there is time for it. */
+static unsigned take_queue(struct capture *c, struct kept *kept, unsigned steps)
+{
+    struct outqueue *const q = &kept->session->out;
+    uint64_t at = outqueue_place(q, kept->stored_end);
+    while (steps > 0) {
+        const struct delivery *const d = outqueue_walk(q, &at);
+        if (d == NULL) {
+            kept->stored_end = q->next_number;
+            return steps;
+        }
+        put_delivery(c, kept->session, d);
+        kept->stored_end = d->number + 1;
+        steps--;
+    }
+    return 0;
+}
+
+static unsigned take_sessions(struct capture *c, unsigned steps)
+{
+    struct kept_link *const all = &c->taking.sessions;
+    while (steps > 0 && !kept_link_is_alone(all)) {
+        struct kept *const kept = table_object(all->next, struct kept, changed);
+        steps = take_queue(c, kept, steps);
+        if (steps == 0) {
+            break;
+        }
+        steps--;
+        if (kept->filters_changed) {
+            const unsigned count = kept->session->filters.count;
+            put_filters(c, kept->session);
+            kept->filters_changed = false;
+            steps -= count < steps ? count : steps;
+        }
+        put_session(c, kept->session);
+        kept_link_remove(&kept->changed);
+    }
+    return steps;
+}
+
+static unsigned take_topics(struct capture *c, unsigned steps)
+{
+    const struct changed_topic *t;
+    for (; steps > 0 && (t = changed_topics_first(&c->taking.topics)) != NULL; steps--) {
+        const struct bytes topic = changed_topic_name(t);
+        const struct message *const m = retained_get(c->shard->retained, topic);
+        if (m == NULL) {
+            drop(c, record_key_retained(topic));
+        } else {
+            field_writer_begin(&c->value);
+            kept_message_write(c->shard, &c->value, m);
+            put(c, record_key_retained(topic));
+        }
+        changed_topics_drop(&c->taking.topics);
+    }
+    return steps;
+}
+
+static void change_delivery(struct capture *c, const struct changed_delivery *d)
+{
+    const struct record_key key = record_key_delivery(d->serial, d->number);
+    if (d->body != 0) {
+        add_to_body(c, d->body, -1, NULL);
+    }
+    if (d->gone) {
+        drop(c, key);
+        return;
+    }
+    const struct delivery_record released = {.delivery = {.number = d->number, .qos = 2}};
+    field_writer_begin(&c->value);
+    delivery_record_write(&c->value, &released);
+    put(c, key);
+}
+
+static unsigned take_lists(struct capture *c, unsigned steps)
+{
+    const struct changes *const t = &c->taking;
+    for (; steps > 0 && c->delivery_at < t->deliveries.count; steps--) {
+        change_delivery(c, &t->deliveries.at[c->delivery_at++]);
+    }
+    for (; steps > 0 && c->ended_at < t->ended.count; steps--) {
+        const uint64_t serial = t->ended.at[c->ended_at++];
+        drop(c, record_key_of('s', serial));
+        drop_all(c, 'f', serial);
+        drop_all(c, 'q', serial);
+    }
+    return steps;
+}
+
+/* true: that was all. */
+static bool take(struct capture *c, unsigned steps)
+{
+    steps = take_lists(c, steps);
+    steps = take_topics(c, steps);
+    steps = take_sessions(c, steps);
+    return steps > 0;
+}
+
+/* Entries up to the partition's last one are in this checkpoint. */
+static void put_applied(struct capture *c, unsigned partition)
+{
+    const struct shard *const s = c->shard;
+    const uint64_t index = s->store->index[partition];
+    if (c->upto[partition] == index) {
+        return;
+    }
+    c->upto[partition] = index;
+    field_writer_begin(&c->value);
+    put_number(&c->value, index);
+    put(c, record_key_of('p', revive_place(s->id, partition)));
+}
+
+/* ---- the course of it */
+
+static bool begin(struct capture *c, struct checkpoint_batch *batch)
+{
+    struct shard *const s = c->shard;
+    c->batch = batch;
+    if (batch == NULL) {
+        return false;
+    }
+    kept_flush(s); /* what gathers is in no entry yet */
+    changes_move(&c->taking, &s->difference.now);
+    for (unsigned p = 0; p < RECORD_PARTITIONS; p++) {
+        put_applied(c, p);
+    }
+    c->begun_ms = s->now_ms;
+    c->begun_bytes = store_bytes(s->store);
+    c->ended_at = c->delivery_at = 0;
+    c->state = CAPTURE_COLLECTING;
+    return true;
+}
+
+/* By the checkpoint's thread. */
+static void on_done(void *context, struct checkpoint_batch *batch, enum checkpoint_err err)
+{
+    struct capture *const c = context;
+    (void)batch; /* it is c->batch */
+    atomic_store_explicit(&c->answer, 1 + (int)err, memory_order_release);
+    io_wake_external(c->shard->io);
+}
+
+static void submit(struct capture *c)
+{
+    c->state = CAPTURE_WRITING;
+    atomic_store_explicit(&c->answer, 0, memory_order_relaxed);
+    checkpoint_submit(c->checkpoint, c->batch, on_done, c);
+}
+
+static void finish(struct capture *c, enum checkpoint_err err)
+{
+    struct shard *const s = c->shard;
+    if (err != CHECKPOINT_OK) {
+        log_event(LOG_ERROR, "checkpoint_failed", LOG_NUMBER("shard", s->id),
+                  LOG_TEXT("reason", checkpoint_err_text(err)),
+                  LOG_TEXT("meaning", "nothing is lost; the journal grows until it succeeds"));
+        shard_count(s, METRIC_checkpoint_failures);
+        c->state = CAPTURE_AGAIN;
+        c->due_ms = s->now_ms + AGAIN_MS;
+        return;
+    }
+    checkpoint_batch_destroy(c->batch);
+    c->batch = NULL;
+    c->taking.ended.count = c->taking.deliveries.count = 0;
+    for (uint16_t p = 0; p < RECORD_PARTITIONS; p++) {
+        store_checkpointed(s->store, p, c->upto[p]);
+    }
+    shard_count(s, METRIC_checkpoints);
+    c->state = CAPTURE_IDLE;
+    c->due_ms = s->now_ms + c->interval_ms;
+}
+
+static bool is_due(const struct capture *c)
+{
+    const struct shard *const s = c->shard;
+    if (changes_are_none(&s->difference.now)) {
+        return false;
+    }
+    return s->now_ms >= c->due_ms ||
+           store_bytes(s->store) - c->begun_bytes >= store_segment_bytes(s->store);
+}
+
+/* One step; `steps` of collecting. */
+static void go_on(struct capture *c, unsigned steps)
+{
+    struct shard *const s = c->shard;
+    switch (c->state) {
+    case CAPTURE_IDLE:
+        if (is_due(c) && !begin(c, checkpoint_batch_create())) {
+            c->due_ms = s->now_ms + AGAIN_MS; /* no memory */
+        }
+        break;
+    case CAPTURE_COLLECTING:
+        if (take(c, steps)) {
+            kept_flush(s);
+            c->position = store_last(s->store);
+            c->state = CAPTURE_SETTLING;
+        }
+        break;
+    case CAPTURE_SETTLING:
+        if (store_is_written(s->store, c->position)) {
+            submit(c);
+        }
+        break;
+    case CAPTURE_WRITING: {
+        const int answer = atomic_load_explicit(&c->answer, memory_order_acquire);
+        /* Until then the journal may be all that knows of an exchange that is not over. */
+        if (answer != 0 && owed_none_since(s->node, c->begun_ms)) {
+            finish(c, (enum checkpoint_err)(answer - 1));
+        }
+        break;
+    }
+    case CAPTURE_AGAIN:
+        if (s->now_ms >= c->due_ms) {
+            submit(c);
+        }
+        break;
+    }
+}
+
+void capture_turn(struct shard *s)
+{
+    if (s->capture != NULL) {
+        go_on(s->capture, PER_TURN);
+    }
+}
+
+uint64_t capture_sleep_ms(const struct shard *s)
+{
+    const struct capture *const c = s->capture;
+    if (c != NULL && c->state == CAPTURE_WRITING &&
+        atomic_load_explicit(&c->answer, memory_order_relaxed) != 0) {
+        return OPEN_MS; /* on some shard an exchange is open */
+    }
+    if (c == NULL || c->state == CAPTURE_SETTLING || c->state == CAPTURE_WRITING ||
+        (c->state == CAPTURE_IDLE && changes_are_none(&s->difference.now))) {
+        return NEVER; /* the disk wakes us, or who changes something */
+    }
+    return c->state == CAPTURE_COLLECTING || c->due_ms <= s->now_ms ? 0 : c->due_ms - s->now_ms;
+}
+
+bool capture_all(struct shard *s)
+{
+    struct capture *const c = s->capture;
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    assert(c->state == CAPTURE_IDLE || c->state == CAPTURE_WRITING || c->state == CAPTURE_AGAIN ||
+           c->state == CAPTURE_COLLECTING || c->state == CAPTURE_SETTLING);
+    while (c->state != CAPTURE_IDLE || !changes_are_none(&s->difference.now)) {
+        c->due_ms = 0;
+        go_on(c, UINT32_MAX);
+        if (c->state == CAPTURE_AGAIN) {
+            return false;
+        }
+        if (c->state == CAPTURE_SETTLING && !store_is_written(s->store, c->position)) {
+            return false; /* the disk takes nothing any more */
+        }
+        if (c->state == CAPTURE_WRITING) {
+            nanosleep(&pause, NULL);
+        }
+    }
+    return true;
+}
+
+static int wait_for_answer(struct capture *c)
+{
+    static const struct timespec pause = {.tv_nsec = 1000000};
+    int answer;
+    while ((answer = atomic_load_explicit(&c->answer, memory_order_acquire)) == 0) {
+        nanosleep(&pause, NULL);
+    }
+    return answer;
+}
+
+bool capture_first(struct shard *const *shards, unsigned count)
+{
+    struct checkpoint_batch *const batch = checkpoint_batch_create();
+    for (unsigned i = 0; i < count && batch != NULL; i++) {
+        struct capture *const c = shards[i]->capture;
+        shard_self = shards[i];
+        shard_enter(shard_self);
+        bool is_all = begin(c, batch);
+        is_all = is_all && take(c, UINT32_MAX);
+        assert(is_all);
+    }
+    shard_self = NULL;
+    if (batch == NULL) {
+        return false;
+    }
+    submit(shards[0]->capture);
+    const int answer = wait_for_answer(shards[0]->capture);
+    for (unsigned i = 1; i < count; i++) {
+        shards[i]->capture->batch = NULL; /* the first one's */
+    }
+    for (unsigned i = 0; i < count && answer == 1 + CHECKPOINT_OK; i++) {
+        shard_self = shards[i];
+        finish(shards[i]->capture, CHECKPOINT_OK);
+    }
+    shard_self = NULL;
+    return answer == 1 + CHECKPOINT_OK;
+}
+
+/* ---- beginning and end */
+
+struct capture *capture_create(struct shard *s, struct checkpoint *checkpoint, uint64_t interval_ms)
+{
+    struct capture *c = calloc(1, sizeof *c);
+    if (c == NULL || !changes_init(&c->taking)) {
+        free(c);
+        return NULL;
+    }
+    c->shard = s;
+    c->checkpoint = checkpoint;
+    c->interval_ms = interval_ms;
+    c->due_ms = s->now_ms + interval_ms;
+    return c;
+}
+
+void capture_destroy(struct capture *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    checkpoint_batch_destroy(c->batch);
+    changes_fini(&c->taking);
+    field_writer_fini(&c->will);
+    field_writer_fini(&c->value);
+    field_writer_fini(&c->part);
+    free(c);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/store/difference.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+#include "broker/store/store.h"
+
+static void *grown(void *at, size_t count, size_t *capacity, size_t item)
+{
+    if (count < *capacity) {
+        return at;
+    }
+    const size_t more = *capacity == 0 ? 64 : *capacity * 2;
+    void *const moved = realloc(at, more * item);
+    if (moved == NULL) {
+        store_out_of_memory();
+    }
+    *capacity = more;
+    return moved;
+}
+
+void numbers_add(struct numbers *n, uint64_t number)
+{
+    n->at = grown(n->at, n->count, &n->capacity, sizeof n->at[0]);
+    n->at[n->count++] = number;
+}
+
+/* ---- changes */
+
+bool changes_init(struct changes *c)
+{
+    *c = (struct changes){.ended = {.at = NULL}};
+    kept_link_init(&c->sessions);
+    return changed_topics_init(&c->topics);
+}
+
+void changes_fini(struct changes *c)
+{
+    assert(kept_link_is_alone(&c->sessions));
+    changed_topics_fini(&c->topics);
+    free(c->ended.at);
+    free(c->deliveries.at);
+}
+
+bool changes_are_none(const struct changes *c)
+{
+    return kept_link_is_alone(&c->sessions) && c->topics.first == NULL && c->ended.count == 0 &&
+           c->deliveries.count == 0;
+}
+
+static void move_links(struct kept_link *to, struct kept_link *from)
+{
+    kept_link_init(to);
+    if (!kept_link_is_alone(from)) {
+        *to = *from;
+        to->next->prev = to;
+        to->prev->next = to;
+        kept_link_init(from);
+    }
+}
+
+void changes_move(struct changes *to, struct changes *from)
+{
+    assert(changes_are_none(to));
+    const struct changes all = *from;
+    from->topics = to->topics; /* with their memory for the next ones */
+    from->ended = to->ended;
+    from->deliveries = to->deliveries;
+    to->topics = all.topics;
+    to->ended = all.ended;
+    to->deliveries = all.deliveries;
+    move_links(&to->sessions, &from->sessions);
+}
+
+/* ---- the difference */
+
+bool difference_init(struct difference *d)
+{
+    return changes_init(&d->now) && table_init(&d->bodies) == 0;
+}
+
+void difference_fini(struct difference *d)
+{
+    size_t cursor = 0;
+    for (struct table_link *l; (l = table_any(&d->bodies, &cursor)) != NULL;) {
+        table_remove(&d->bodies, l);
+        free(table_object(l, struct stored_body, by_message));
+    }
+    table_fini(&d->bodies);
+    changes_fini(&d->now);
+}
+
+void difference_session(struct shard *s, struct kept *kept)
+{
+    if (kept_link_is_alone(&kept->changed)) {
+        kept_link_append(&s->difference.now.sessions, &kept->changed);
+    }
+}
+
+void difference_topic(struct shard *s, struct bytes topic, uint64_t topic_hash)
+{
+    if (!changed_topics_add(&s->difference.now.topics, topic, topic_hash)) {
+        store_out_of_memory();
+    }
+}
+
+/* ---- bodies */
+
+static uint64_t hash_of(const struct message *m)
+{
+    return (uint64_t)(uintptr_t)m / 16 * 0x9e3779b97f4a7c15u >> 16;
+}
+
+static struct stored_body *find_body(struct shard *s, const struct message *m)
+{
+    struct table_link *l = table_find(&s->difference.bodies, hash_of(m));
+    for (; l != NULL; l = table_find_next(l)) {
+        struct stored_body *const body = table_object(l, struct stored_body, by_message);
+        if (body->message == m) {
+            return body;
+        }
+    }
+    return NULL;
+}
+
+static struct stored_body *new_body(struct shard *s, struct message *m, uint64_t id)
+{
+    struct stored_body *body = malloc(sizeof *body);
+    if (body == NULL) {
+        store_out_of_memory();
+    }
+    *body = (struct stored_body){.message = m, .id = id};
+    table_insert(&s->difference.bodies, &body->by_message, hash_of(m));
+    return body;
+}
+
+uint64_t difference_body(struct shard *s, struct message *message, bool *is_new)
+{
+    struct stored_body *body = find_body(s, message);
+    *is_new = body == NULL;
+    if (body == NULL) {
+        body = new_body(s, message, shard_serial(s));
+    }
+    body->references++;
+    return body->id;
+}
+
+void difference_has_body(struct shard *s, struct message *message, uint64_t id)
+{
+    struct stored_body *const body = find_body(s, message);
+    (body != NULL ? body : new_body(s, message, id))->references++;
+}
+
+static uint64_t let_body_go(struct shard *s, struct message *message)
+{
+    struct stored_body *const body = find_body(s, message);
+    assert(body != NULL && body->references > 0);
+    const uint64_t id = body->id;
+    if (--body->references == 0) {
+        table_remove(&s->difference.bodies, &body->by_message);
+        free(body);
+    }
+    return id;
+}
+
+/* ---- deliveries */
+
+/* What the checkpoint has of it, it is to have no more, or otherwise. */
+static void change(struct shard *s, const struct kept *kept, const struct delivery *d, bool gone)
+{
+    struct changed_deliveries *const all = &s->difference.now.deliveries;
+    if (d->number >= kept->stored_end) {
+        return; /* it has never heard of it */
+    }
+    all->at = grown(all->at, all->count, &all->capacity, sizeof all->at[0]);
+    all->at[all->count++] = (struct changed_delivery){
+        .serial = kept->session->serial,
+        .number = d->number,
+        .body = d->message == NULL ? 0 : let_body_go(s, d->message),
+        .gone = gone,
+    };
+}
+
+void difference_delivery(struct shard *s, struct kept *kept, const struct delivery *d, bool gone)
+{
+    difference_session(s, kept);
+    change(s, kept, d, gone);
+}
+
+void difference_orphan(struct shard *s, uint64_t serial, uint64_t number, uint64_t body)
+{
+    struct changed_deliveries *const all = &s->difference.now.deliveries;
+    all->at = grown(all->at, all->count, &all->capacity, sizeof all->at[0]);
+    all->at[all->count++] =
+        (struct changed_delivery){.serial = serial, .number = number, .body = body, .gone = true};
+}
+
+void difference_ended(struct shard *s, struct kept *kept)
+{
+    uint64_t at = 0;
+    for (struct delivery *d; (d = outqueue_walk(&kept->session->out, &at)) != NULL;) {
+        change(s, kept, d, true);
+    }
+    numbers_add(&s->difference.now.ended, kept->session->serial);
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * difference: what the checkpoint lacks of one shard's sessions and retained messages. It only
+ * notes that something is different; what it is, is looked up when it is written (store/capture.h).
+ * So what was queued and acknowledged in between leaves no trace.
+ *
+ * A message body is in the checkpoint once, however many sessions of the shard have it queued:
+ * `bodies` knows under which id. How many refer to it the checkpoint counts.
+ *
+ * Owner: the shard. Memory: 16 to 40 bytes for each thing that has changed, and 48 for each body in
+ * the checkpoint. The bound is the journal's: when it has grown by a segment, all of this is
+ * written.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/session/kept.h"
+#include "broker/store/changed_topics.h"
+#include "broker/table.h"
+#include "proto/nodiscard.h"
+
+struct delivery;
+struct message;
+struct shard;
+
+/* A delivery that the checkpoint has, and that is otherwise now. */
+struct changed_delivery {
+    uint64_t serial, number;
+    uint64_t body; /* that it refers to no more; 0: it did not */
+    bool gone;     /* else: released */
+};
+
+struct stored_body {
+    struct table_link by_message; /* its address */
+    struct message *message;      /* borrowed: whoever refers to the body has it */
+    uint64_t id;
+    uint32_t references; /* of this shard's deliveries in the checkpoint that have not gone since */
+};
+
+/* What grows. */
+struct numbers {
+    uint64_t *at;
+    size_t count, capacity;
+};
+
+struct changed_deliveries {
+    struct changed_delivery *at;
+    size_t count, capacity;
+};
+
+/* Of one checkpoint. */
+struct changes {
+    struct kept_link sessions; /* struct kept, by `changed` */
+    struct changed_topics topics;
+    struct numbers ended; /* serial numbers of sessions */
+    struct changed_deliveries deliveries;
+};
+
+struct difference {
+    struct changes now;  /* since the last checkpoint was begun */
+    struct table bodies; /* in the checkpoint */
+};
+
+NODISCARD bool difference_init(struct difference *d); /* false: no memory */
+void difference_fini(struct difference *d);
+
+NODISCARD bool changes_init(struct changes *c);
+void changes_fini(struct changes *c); /* no session is in it */
+bool changes_are_none(const struct changes *c);
+
+/* All of `from`, which is empty then; `to` was. */
+void changes_move(struct changes *to, struct changes *from);
+
+void numbers_add(struct numbers *n, uint64_t number); /* without memory the process ends */
+
+/* ---- something has changed; nothing of it fails but with the process */
+
+/* A delivery that the checkpoint has of a session that it has not: it was taken in part when the
+ * session ended, and the process before the next checkpoint. */
+void difference_orphan(struct shard *s, uint64_t serial, uint64_t number, uint64_t body);
+
+void difference_session(struct shard *s, struct kept *kept);
+void difference_ended(struct shard *s, struct kept *kept); /* its deliveries are still there */
+void difference_topic(struct shard *s, struct bytes topic, uint64_t topic_hash);
+
+/* Before the delivery goes, or is released. */
+void difference_delivery(struct shard *s, struct kept *kept, const struct delivery *d, bool gone);
+
+/* ---- bodies */
+
+/* One reference more to the message's body; *is_new: the checkpoint does not have it. Its id. */
+uint64_t difference_body(struct shard *s, struct message *message, bool *is_new);
+
+/* One reference more to the body, which the checkpoint has, under that id. */
+void difference_has_body(struct shard *s, struct message *message, uint64_t id);

@@ -1,0 +1,891 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/store/revive.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <xxhash.h>
+
+#include "broker/config/config.h"
+#include "broker/message.h"
+#include "broker/node.h"
+#include "broker/route/local.h"
+#include "broker/route/publish.h"
+#include "broker/route/retained.h"
+#include "broker/session/session.h"
+#include "broker/shard/shard.h"
+#include "broker/store/difference.h"
+#include "broker/store/entry.h"
+#include "broker/store/record_key.h"
+#include "broker/store/session_record.h"
+#include "broker/store/store.h"
+
+#define NEVER UINT64_MAX
+
+/* Subscriptions that may be on their way between shards. */
+#define SUBSCRIPTIONS_AT_ONCE 512u
+
+struct revived_session {
+    struct table_link by_serial;
+    struct session *session;
+    uint64_t ends_ms, will_due_ms; /* by the clock on the wall; while not connected */
+    uint64_t sent_end;
+    bool connected;
+};
+
+struct revived_body {
+    struct table_link by_id;
+    struct message *message; /* a reference */
+    uint64_t id;
+};
+
+/* A QoS 2 message that was queued somewhere, of which it is not written that it was received. */
+struct open_exchange {
+    struct table_link by_origin;
+    struct message *message; /* a reference */
+    uint64_t origin, exchange;
+    struct numbers sessions; /* serial numbers: that have it */
+    struct numbers groups;   /* share_name_hash() of those that have */
+    uint16_t packet_id;
+};
+
+struct revival {
+    struct node *node;
+    struct table sessions, bodies, exchanges;
+    struct subscribe_job job; /* of all subscriptions; it never ends */
+    unsigned subscribing;
+    uint64_t serial_max;
+    const char *problem;
+    struct revived result;
+};
+
+static void on_subscribed(struct shard *s, struct subscribe_job *job)
+{
+    (void)s;
+    (void)job;
+}
+
+struct revival *revive_begin(struct node *node)
+{
+    struct revival *r = calloc(1, sizeof *r);
+    if (r == NULL) {
+        return NULL;
+    }
+    r->node = node;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        if (!local_begin_keeping(node->shards[i])) {
+            free(r);
+            return NULL;
+        }
+    }
+    r->job = (struct subscribe_job){.done = on_subscribed, .pending = 1};
+    if (table_init(&r->sessions) != 0 || table_init(&r->bodies) != 0 ||
+        table_init(&r->exchanges) != 0) {
+        revive_free(r);
+        return NULL;
+    }
+    return r;
+}
+
+static bool out_of_memory(struct revival *r)
+{
+    r->problem = "there is not enough memory for what is on disk";
+    return false;
+}
+
+static bool unknown(struct revival *r)
+{
+    r->problem = "it has something that this version does not understand";
+    return false;
+}
+
+static struct shard *enter(struct revival *r, unsigned shard)
+{
+    shard_self = r->node->shards[shard];
+    shard_enter(shard_self);
+    return shard_self;
+}
+
+static void settle(struct revival *r)
+{
+    r->subscribing = 0;
+    node_settle(r->node);
+    if (r->job.failed) {
+        (void)out_of_memory(r);
+    }
+}
+
+/* ---- what is known by a number */
+
+static uint64_t mixed(uint64_t number)
+{
+    return XXH3_64bits(&number, sizeof number);
+}
+
+static struct revived_session *find(struct revival *r, uint64_t serial)
+{
+    struct table_link *l = table_find(&r->sessions, mixed(serial));
+    for (; l != NULL; l = table_find_next(l)) {
+        struct revived_session *const v = table_object(l, struct revived_session, by_serial);
+        if (v->session->serial == serial) {
+            return v;
+        }
+    }
+    return NULL;
+}
+
+static void count_serial(struct revival *r, uint64_t serial)
+{
+    if (serial > r->serial_max) {
+        r->serial_max = serial;
+    }
+}
+
+static void end(struct revival *r, struct revived_session *v)
+{
+    struct session *const session = v->session;
+    enter(r, session->shard->id);
+    settle(r); /* no subscription of it is on its way */
+    enter(r, session->shard->id);
+    session_will_forget(session);
+    session_end(session);
+    table_remove(&r->sessions, &v->by_serial);
+    free(v);
+    r->result.sessions--;
+}
+
+/* A session that is kept, and that nobody is connected to yet. NULL: no memory. */
+static struct revived_session *open_session(struct revival *r, uint64_t serial,
+                                            struct bytes client_id)
+{
+    const uint64_t hash = XXH3_64bits(client_id.at, client_id.len);
+    struct shard *const s = enter(r, node_shard_of(r->node, hash));
+    struct session *const other = session_find(s, client_id);
+    if (other != NULL) { /* whose end was not written any more */
+        end(r, find(r, other->serial));
+        enter(r, s->id);
+    }
+    struct revived_session *v = calloc(1, sizeof *v);
+    struct session *const session = v == NULL ? NULL : session_open(s, client_id, hash);
+    if (session == NULL) {
+        free(v);
+        return NULL;
+    }
+    session->serial = serial;
+    session->expiry_s = 1; /* until it is told */
+    count_serial(r, serial);
+    if (!kept_begin(session)) {
+        session_end(session);
+        free(v);
+        return NULL;
+    }
+    v->session = session;
+    v->ends_ms = v->will_due_ms = NEVER;
+    table_insert(&r->sessions, &v->by_serial, mixed(serial));
+    r->result.sessions++;
+    return v;
+}
+
+static struct message *make(struct revival *r, struct bytes stored)
+{
+    if (stored.len > r->result.message_bytes_max) {
+        r->result.message_bytes_max = (uint32_t)stored.len;
+    }
+    return kept_message_make(r->node->shards[0], stored);
+}
+
+static bool set_will(struct revival *r, struct session *session, const struct stored_will *stored)
+{
+    session_will_forget(session);
+    if (stored->message.len == 0) {
+        return true;
+    }
+    struct will *will = calloc(1, sizeof *will);
+    if (will == NULL) {
+        return false;
+    }
+    *will = (struct will){.message = make(r, stored->message),
+                          .expiry_s = stored->expiry_s,
+                          .has_expiry = stored->has_expiry,
+                          .delay_s = stored->delay_s,
+                          .due_ms = NEVER};
+    if (will->message == NULL) {
+        free(will);
+        return false;
+    }
+    will->message->publisher = session->serial;
+    session->will = will;
+    return true;
+}
+
+static bool subscribe(struct revival *r, struct session *session, struct bytes filter,
+                      const struct stored_options *stored)
+{
+    const struct subscribe_options options = {.identifier = stored->identifier,
+                                              .qos = stored->qos,
+                                              .no_local = stored->no_local,
+                                              .retain_as_published = stored->retain_as_published};
+    bool existed;
+    enter(r, session->shard->id);
+    if (local_subscribe(session, filter, &options, &r->job, &existed) == LOCAL_NO_MEMORY) {
+        return false;
+    }
+    if (++r->subscribing == SUBSCRIPTIONS_AT_ONCE) {
+        settle(r);
+    }
+    return true;
+}
+
+/* Takes the reference. */
+static bool queue(struct revived_session *v, struct message *message,
+                  const struct stored_delivery *stored)
+{
+    struct delivery d = {.message = message,
+                         .number = stored->number,
+                         .qos = stored->qos,
+                         .retain = stored->retain,
+                         .state = message == NULL ? DELIVERY_RELEASED : DELIVERY_WAITING};
+    struct field_reader identifiers = {.rest = stored->identifiers};
+    uint32_t count = 0;
+    while (identifiers.rest.len > 0) {
+        d.identifier = (uint32_t)get_number(&identifiers);
+        count++;
+    }
+    if (count > 1) {
+        d.more = calloc(1, sizeof *d.more + count * sizeof d.more->identifiers[0]);
+        identifiers.rest = stored->identifiers;
+        for (; d.more != NULL && d.more->identifier_count < count; d.more->identifier_count++) {
+            d.more->identifiers[d.more->identifier_count] = (uint32_t)get_number(&identifiers);
+        }
+        d.identifier = 0;
+    }
+    if (stored->group != 0 && count <= 1) {
+        d.of_group = true;
+        d.group_id = stored->group;
+    }
+    if ((count > 1 && d.more == NULL) || !outqueue_restore(&v->session->out, &d)) {
+        message_put(message);
+        free(delivery_more(&d));
+        return false;
+    }
+    return true;
+}
+
+/* ---- the checkpoint */
+
+static bool on_session(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct session_record record;
+    if (key.len != 9 || !session_record_read(value, &record)) {
+        return unknown(r);
+    }
+    struct revived_session *const v = open_session(r, record_key_number(key, 1), record.client_id);
+    if (v == NULL || !set_will(r, v->session, &record.will)) {
+        return out_of_memory(r);
+    }
+    struct session *const session = v->session;
+    session->expiry_s = record.expiry_s;
+    session->out.next_number = record.next_number;
+    session->kept->stored_end = record.next_number;
+    session->kept->exchange = session->kept->exchanges = record.exchange;
+    v->connected = record.connected;
+    v->ends_ms = record.ends_ms;
+    v->will_due_ms = record.will_due_ms;
+    v->sent_end = record.sent_end;
+    struct field_reader received = {.rest = record.received};
+    while (received.rest.len > 0) {
+        if (packet_ids_add(&session->received, (uint16_t)get_number(&received)) ==
+            PACKET_IDS_NO_MEMORY) {
+            return out_of_memory(r);
+        }
+    }
+    return true;
+}
+
+static bool on_filter(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct field_reader f = {.rest = value};
+    struct stored_options options;
+    const struct bytes filter = get_run(&f);
+    stored_options_read(&f, &options);
+    if (key.len != 25 || !fields_are_over(&f) || filter.len == 0 || filter.len > UINT16_MAX) {
+        return unknown(r);
+    }
+    struct revived_session *const v = find(r, record_key_number(key, 1));
+    if (v != NULL && !subscribe(r, v->session, filter, &options)) {
+        return out_of_memory(r);
+    }
+    return true;
+}
+
+static bool on_body(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct stored_message stored;
+    if (key.len != 9 || !stored_message_read(value, &stored)) {
+        return unknown(r);
+    }
+    struct revived_body *const body = calloc(1, sizeof *body);
+    if (body == NULL) {
+        return out_of_memory(r);
+    }
+    body->id = record_key_number(key, 1);
+    body->message = make(r, value);
+    count_serial(r, body->id);
+    table_insert(&r->bodies, &body->by_id, mixed(body->id));
+    return body->message != NULL || out_of_memory(r);
+}
+
+static struct revived_body *find_body(struct revival *r, uint64_t id)
+{
+    struct table_link *l = table_find(&r->bodies, mixed(id));
+    for (; l != NULL; l = table_find_next(l)) {
+        struct revived_body *const body = table_object(l, struct revived_body, by_id);
+        if (body->id == id) {
+            return body;
+        }
+    }
+    return NULL;
+}
+
+static bool on_delivery(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct delivery_record record;
+    if (key.len != 17 || !delivery_record_read(value, &record) ||
+        record_key_number(key, 9) != record.delivery.number) {
+        return unknown(r);
+    }
+    struct revived_session *const v = find(r, record_key_number(key, 1));
+    struct revived_body *const body = record.body == 0 ? NULL : find_body(r, record.body);
+    if (v == NULL) {
+        difference_orphan(r->node->shards[0], record_key_number(key, 1), record.delivery.number,
+                          record.body);
+        return true;
+    }
+    if (body == NULL && record.body != 0) {
+        return unknown(r);
+    }
+    struct outqueue *const q = &v->session->out;
+    const uint64_t next_number = q->next_number;
+    if (record.delivery.number >= next_number) {
+        return unknown(r);
+    }
+    q->next_number = record.delivery.number; /* it comes before those that are to come */
+    struct message *const m = body == NULL ? NULL : message_take(body->message, 1);
+    if (!queue(v, m, &record.delivery)) {
+        return out_of_memory(r);
+    }
+    q->next_number = next_number;
+    if (body != NULL) {
+        struct shard *const s = enter(r, v->session->shard->id);
+        difference_has_body(s, body->message, body->id);
+    }
+    r->result.deliveries++;
+    return true;
+}
+
+static void set_retained(struct revival *r, struct message *m, bool *no_memory)
+{
+    struct shard *const s = enter(r, index_owner(r->node->index, message_topic(m)));
+    bool was_new;
+    *no_memory = retained_set(s->retained, m, &was_new) != RETAINED_OK;
+    if (!*no_memory && was_new) {
+        atomic_fetch_add_explicit(&r->node->retained, 1, memory_order_relaxed);
+        r->result.retained++;
+    }
+}
+
+static bool on_retained(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct stored_message stored;
+    if (key.len != 17 || !stored_message_read(value, &stored)) {
+        return unknown(r);
+    }
+    struct message *const m = make(r, value);
+    bool no_memory = m == NULL;
+    if (!no_memory) {
+        set_retained(r, m, &no_memory);
+        message_put(m);
+    }
+    return !no_memory || out_of_memory(r);
+}
+
+static bool on_applied(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct field_reader f = {.rest = value};
+    const uint64_t index = get_number(&f);
+    const uint64_t place = key.len == 9 ? record_key_number(key, 1) : NEVER;
+    if (!fields_are_over(&f) || place >= sizeof r->result.applied / sizeof r->result.applied[0]) {
+        return unknown(r);
+    }
+    r->result.applied[place] = index;
+    return true;
+}
+
+typedef bool each_fn(void *context, struct bytes key, struct bytes value);
+
+static enum checkpoint_err each(struct revival *r, struct checkpoint *cp, char letter, each_fn *fn)
+{
+    const enum checkpoint_err err = checkpoint_each(cp, bytes_of(&letter, 1), fn, r);
+    return err == CHECKPOINT_OK && r->problem != NULL ? CHECKPOINT_CORRUPT : err;
+}
+
+enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
+{
+    static const struct {
+        char letter;
+        each_fn *fn;
+    } parts[] = {{'p', on_applied}, {'s', on_session},  {'f', on_filter},
+                 {'b', on_body},    {'q', on_delivery}, {'r', on_retained}};
+    enum checkpoint_err err = CHECKPOINT_OK;
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
+        err = each(r, cp, parts[i].letter, parts[i].fn);
+        settle(r);
+    }
+    return err;
+}
+
+/* ---- entries */
+
+static bool opened(struct revival *r, const struct entry *e)
+{
+    struct revived_session *v = find(r, e->serial);
+    if (v == NULL) {
+        v = open_session(r, e->serial, e->opened.client_id);
+    }
+    if (v == NULL || !set_will(r, v->session, &e->opened.will)) {
+        return out_of_memory(r);
+    }
+    v->session->expiry_s = e->opened.expiry_s;
+    v->connected = true;
+    difference_session(v->session->shard, v->session->kept);
+    return true;
+}
+
+static void closed(struct revived_session *v, const struct entry *e)
+{
+    v->connected = false;
+    v->session->expiry_s = e->closed.expiry_s;
+    v->ends_ms = e->closed.ends_ms;
+    v->sent_end = e->closed.sent_end;
+    v->will_due_ms = e->closed.will_due_ms;
+    if (v->will_due_ms == NEVER) {
+        session_will_forget(v->session);
+    }
+}
+
+/* Who has it: a member for its group, others for themselves. */
+static void note_recipients(struct open_exchange *x, struct bytes rest)
+{
+    uint64_t serial;
+    struct stored_delivery d;
+    while (entry_next_recipient(&rest, &serial, &d)) {
+        if (d.group != 0) {
+            numbers_add(&x->groups, d.group);
+        } else {
+            numbers_add(&x->sessions, serial);
+        }
+    }
+}
+
+static void free_exchange(struct open_exchange *x)
+{
+    message_put(x->message);
+    free(x->sessions.at);
+    free(x->groups.at);
+    free(x);
+}
+
+static bool note_exchange(struct revival *r, const struct entry *e, struct message *m)
+{
+    const uint64_t hash = mixed(e->queued.origin) ^ mixed(e->queued.exchange);
+    struct table_link *l = table_find(&r->exchanges, hash);
+    for (; l != NULL; l = table_find_next(l)) {
+        struct open_exchange *const x = table_object(l, struct open_exchange, by_origin);
+        if (x->origin == e->queued.origin && x->exchange == e->queued.exchange) {
+            note_recipients(x, e->queued.recipients);
+            return true;
+        }
+    }
+    struct open_exchange *const x = calloc(1, sizeof *x);
+    if (x == NULL) {
+        return out_of_memory(r);
+    }
+    *x = (struct open_exchange){.message = message_take(m, 1),
+                                .origin = e->queued.origin,
+                                .exchange = e->queued.exchange,
+                                .packet_id = e->queued.packet_id};
+    note_recipients(x, e->queued.recipients);
+    table_insert(&r->exchanges, &x->by_origin, hash);
+    return true;
+}
+
+static bool queued(struct revival *r, const struct entry *e, bool is_applied)
+{
+    struct message *const m = make(r, e->queued.message);
+    if (m == NULL) {
+        return out_of_memory(r);
+    }
+    bool is_well = e->queued.origin == 0 || note_exchange(r, e, m);
+    struct bytes rest = e->queued.recipients;
+    uint64_t serial;
+    struct stored_delivery d;
+    while (is_well && !is_applied && entry_next_recipient(&rest, &serial, &d)) {
+        struct revived_session *const v = find(r, serial);
+        if (v == NULL || d.number < v->session->out.next_number) {
+            continue; /* it has ended; or the checkpoint knows of it */
+        }
+        is_well = queue(v, message_take(m, 1), &d) || out_of_memory(r);
+        difference_session(v->session->shard, v->session->kept);
+        r->result.deliveries++;
+    }
+    message_put(m);
+    return is_well;
+}
+
+static void done(struct revival *r, const struct entry *e)
+{
+    struct bytes rest = e->done;
+    uint64_t serial, number;
+    while (entry_next_done(&rest, &serial, &number)) {
+        struct revived_session *const v = find(r, serial);
+        struct delivery *const d = v == NULL ? NULL : outqueue_by_number(&v->session->out, number);
+        if (d != NULL) {
+            struct shard *const s = enter(r, v->session->shard->id);
+            difference_delivery(s, v->session->kept, d, true);
+            outqueue_done(&v->session->out, d);
+            r->result.deliveries--;
+        }
+    }
+}
+
+static void released(struct revival *r, struct revived_session *v, uint64_t number)
+{
+    struct delivery *const d = outqueue_by_number(&v->session->out, number);
+    if (d != NULL && d->qos == 2) {
+        struct shard *const s = enter(r, v->session->shard->id);
+        difference_delivery(s, v->session->kept, d, false);
+        outqueue_release(&v->session->out, d);
+    }
+}
+
+static bool received(struct revival *r, struct revived_session *v, const struct entry *e)
+{
+    struct kept *const kept = v->session->kept;
+    if (e->received.exchange > kept->exchange) {
+        kept->exchange = kept->exchanges = e->received.exchange;
+    }
+    return packet_ids_add(&v->session->received, e->received.packet_id) != PACKET_IDS_NO_MEMORY ||
+           out_of_memory(r);
+}
+
+static bool retained(struct revival *r, const struct entry *e)
+{
+    struct message *const m = make(r, e->message);
+    bool no_memory = m == NULL;
+    if (!no_memory) {
+        set_retained(r, m, &no_memory);
+        difference_topic(shard_self, message_topic(m), m->topic_hash);
+        message_put(m);
+    }
+    return !no_memory || out_of_memory(r);
+}
+
+static void unretained(struct revival *r, struct bytes topic)
+{
+    struct shard *const s = enter(r, index_owner(r->node->index, topic));
+    if (retained_delete(s->retained, topic)) {
+        atomic_fetch_sub_explicit(&r->node->retained, 1, memory_order_relaxed);
+        r->result.retained--;
+    }
+    difference_topic(s, topic, XXH3_64bits(topic.at, topic.len));
+}
+
+/* Of a session that is there. */
+static bool of_session(struct revival *r, struct revived_session *v, const struct entry *e)
+{
+    struct session *const session = v->session;
+    struct shard *const s = enter(r, session->shard->id);
+    bool is_well = true;
+    difference_session(s, session->kept);
+    switch (e->type) {
+    case ENTRY_CLOSED:
+        closed(v, e);
+        break;
+    case ENTRY_ENDED:
+        end(r, v);
+        break;
+    case ENTRY_SUBSCRIBED:
+        session->kept->filters_changed = true;
+        is_well =
+            subscribe(r, session, e->subscribed.filter, &e->subscribed.options) || out_of_memory(r);
+        break;
+    case ENTRY_UNSUBSCRIBED: {
+        settle(r);
+        enter(r, s->id);
+        struct local_filter *const f = local_find(session, e->subscribed.filter);
+        session->kept->filters_changed = true;
+        if (f != NULL) {
+            local_unsubscribe(session, f);
+        }
+        break;
+    }
+    case ENTRY_RELEASED:
+        released(r, v, e->released);
+        break;
+    case ENTRY_RECEIVED:
+        is_well = received(r, v, e);
+        break;
+    case ENTRY_FREED:
+        (void)packet_ids_remove(&session->received, e->received.packet_id);
+        break;
+    case ENTRY_WILL_GONE:
+        session_will_forget(session);
+        break;
+    default:
+        break;
+    }
+    return is_well;
+}
+
+bool revive_entry(struct revival *r, unsigned shard, const struct record *record)
+{
+    struct entry e;
+    if (!entry_read(record->body, &e)) {
+        return unknown(r);
+    }
+    const bool is_applied =
+        record->index <= r->result.applied[revive_place(shard, record->partition)];
+    if (e.type == ENTRY_QUEUED) { /* may tell of an open exchange, even so */
+        return queued(r, &e, is_applied);
+    }
+    if (is_applied) {
+        return true;
+    }
+    r->result.entries++;
+    switch (e.type) {
+    case ENTRY_OPENED:
+        return opened(r, &e);
+    case ENTRY_DONE:
+        done(r, &e);
+        return true;
+    case ENTRY_RETAINED:
+        return retained(r, &e);
+    case ENTRY_UNRETAINED:
+        unretained(r, e.topic);
+        return true;
+    default: {
+        struct revived_session *const v = find(r, e.serial);
+        return v == NULL || of_session(r, v, &e);
+    }
+    }
+}
+
+const char *revive_problem(const struct revival *r)
+{
+    return r->problem;
+}
+
+const struct revived *revive_result(const struct revival *r)
+{
+    return &r->result;
+}
+
+/* ---- the end */
+
+/* Who was connected may have been sent as much as the window allows. */
+static uint64_t perhaps_sent(struct session *session)
+{
+    uint64_t at = 0;
+    uint32_t left = session->shard->config->limits.inflight_max;
+    for (const struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL; left--) {
+        if (left == 0) {
+            return d->number;
+        }
+    }
+    return session->out.next_number;
+}
+
+static void restore_queue(struct revival *r, struct revived_session *v)
+{
+    struct session *const session = v->session;
+    enter(r, session->shard->id);
+    outqueue_restored(&session->out, v->connected ? perhaps_sent(session) : v->sent_end);
+    uint64_t at = 0;
+    for (struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL;) {
+        if (d->of_group) { /* until now, the name of its group */
+            d->group_id = local_group_id(session, d->group_id);
+            d->of_group = d->group_id != 0;
+        }
+    }
+}
+
+static void begin_to_wait(struct revival *r, struct revived_session *v)
+{
+    struct session *const session = v->session;
+    struct shard *const s = enter(r, session->shard->id);
+    struct kept *const kept = session->kept;
+    kept->sendable = kept->gate_number = session->out.next_number;
+    uint64_t ends_ms = kept_clock_ms(s, v->ends_ms);
+    uint64_t will_due_ms = kept_clock_ms(s, v->will_due_ms);
+    if (v->connected) { /* until the process ended, which was its connection's end */
+        ends_ms = session->expiry_s == MQTT_NO_EXPIRY
+                      ? NEVER
+                      : s->now_ms + (uint64_t)session->expiry_s * 1000;
+        will_due_ms =
+            session->will == NULL ? NEVER : s->now_ms + (uint64_t)session->will->delay_s * 1000;
+        difference_session(s, kept);
+    }
+    session_revived(session, ends_ms, will_due_ms);
+    if (v->connected) {
+        kept_closed(session);
+    }
+}
+
+static int compare_numbers(const void *left, const void *right)
+{
+    const uint64_t a = *(const uint64_t *)left;
+    const uint64_t b = *(const uint64_t *)right;
+    return a < b ? -1 : a > b;
+}
+
+/* What was queued for some sessions, and not for all that match, before the publisher could be told
+ * that it was received: for all of them now, and it was. */
+static void close_exchange(struct revival *r, struct open_exchange *x)
+{
+    struct revived_session *const v = find(r, x->origin);
+    struct kept *const kept = v == NULL ? NULL : v->session->kept;
+    if (kept == NULL || x->exchange <= kept->exchange) {
+        return;
+    }
+    qsort(x->sessions.at, x->sessions.count, sizeof x->sessions.at[0], compare_numbers);
+    const struct route_spares spares = {.sessions = x->sessions.at,
+                                        .sessions_count = x->sessions.count,
+                                        .groups = x->groups.at,
+                                        .groups_count = x->groups.count};
+    for (unsigned i = 0; i < r->node->shard_count; i++) {
+        r->node->shards[i]->route_spares = &spares;
+    }
+    struct shard *const s = enter(r, v->session->shard->id);
+    x->message->publisher = x->origin;
+    publish_route(s, x->message, v->session->client_hash);
+    settle(r);
+    for (unsigned i = 0; i < r->node->shard_count; i++) {
+        r->node->shards[i]->route_spares = NULL;
+    }
+    enter(r, s->id);
+    if (packet_ids_add(&v->session->received, x->packet_id) != PACKET_IDS_NO_MEMORY) {
+        if (x->exchange > kept->exchanges) {
+            kept->exchanges = x->exchange;
+        }
+        kept_received(v->session, x->packet_id, x->exchange);
+    }
+}
+
+static int compare_exchanges(const void *left, const void *right)
+{
+    const struct open_exchange *const a = *(struct open_exchange *const *)left;
+    const struct open_exchange *const b = *(struct open_exchange *const *)right;
+    if (a->origin != b->origin) {
+        return a->origin < b->origin ? -1 : 1;
+    }
+    return a->exchange < b->exchange ? -1 : a->exchange > b->exchange;
+}
+
+/* In the order in which they were begun: it is that of their messages. */
+static void close_exchanges(struct revival *r)
+{
+    const size_t count = r->exchanges.count;
+    struct open_exchange **const all = calloc(count + 1, sizeof *all);
+    if (all == NULL) {
+        store_out_of_memory();
+    }
+    size_t cursor = 0;
+    size_t n = 0;
+    for (struct table_link *l; (l = table_any(&r->exchanges, &cursor)) != NULL; n++) {
+        all[n] = table_object(l, struct open_exchange, by_origin);
+        table_remove(&r->exchanges, l);
+    }
+    assert(n == count);
+    qsort(all, n, sizeof *all, compare_exchanges);
+    for (size_t i = 0; i < n; i++) {
+        close_exchange(r, all[i]);
+        free_exchange(all[i]);
+    }
+    free(all);
+}
+
+typedef void each_session_fn(struct revival *r, struct revived_session *v);
+
+static void each_session(struct revival *r, each_session_fn *fn, bool is_last)
+{
+    const size_t count = r->sessions.count;
+    struct revived_session **const all = calloc(count + 1, sizeof(struct revived_session *));
+    if (all == NULL) {
+        store_out_of_memory();
+    }
+    size_t cursor = 0;
+    struct table_link *l;
+    for (size_t i = 0; i < count; i++) {
+        l = table_any(&r->sessions, &cursor);
+        all[i] = table_object(l, struct revived_session, by_serial);
+        table_remove(&r->sessions, l);
+    }
+    for (size_t i = 0; i < count; i++) {
+        fn(r, all[i]);
+        if (is_last) {
+            free(all[i]);
+        } else {
+            table_insert(&r->sessions, &all[i]->by_serial, mixed(all[i]->session->serial));
+        }
+    }
+    free(all);
+}
+
+void revive_end(struct revival *r)
+{
+    settle(r);
+    for (unsigned i = 0; i < r->node->shard_count; i++) {
+        struct shard *const s = r->node->shards[i];
+        const uint64_t next = r->serial_max / INDEX_SHARDS_MAX + 1;
+        s->next_serial = s->next_serial > next ? s->next_serial : next;
+    }
+    each_session(r, restore_queue, false); /* before more is queued */
+    close_exchanges(r);
+    each_session(r, begin_to_wait, true);
+    shard_self = NULL;
+}
+
+void revive_free(struct revival *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    size_t cursor = 0;
+    struct table_link *l;
+    while ((l = table_any(&r->sessions, &cursor)) != NULL) {
+        table_remove(&r->sessions, l);
+        free(table_object(l, struct revived_session, by_serial));
+    }
+    cursor = 0;
+    while ((l = table_any(&r->bodies, &cursor)) != NULL) {
+        struct revived_body *const body = table_object(l, struct revived_body, by_id);
+        table_remove(&r->bodies, l);
+        message_put(body->message);
+        free(body);
+    }
+    cursor = 0;
+    while ((l = table_any(&r->exchanges, &cursor)) != NULL) {
+        struct open_exchange *const x = table_object(l, struct open_exchange, by_origin);
+        table_remove(&r->exchanges, l);
+        free_exchange(x);
+    }
+    table_fini(&r->sessions);
+    table_fini(&r->bodies);
+    table_fini(&r->exchanges);
+    free(r);
+}
