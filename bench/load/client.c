@@ -59,14 +59,15 @@ static void send_connect(struct worker *w, struct client *c)
     const struct options *const o = w->run->options;
     char client_id[128];
     snprintf(client_id, sizeof client_id, "%s-%u", o->client_id, c->number);
+    const bool outlives = c->plan->was_before || (o->keep_sessions && c->plan->track != PLAN_NONE);
     struct mqtt_packet packet = {.type = MQTT_CONNECT,
                                  .connect = {.version = version_of(w),
-                                             .clean_start = !c->plan->was_before,
+                                             .clean_start = !outlives,
                                              .client_id = bytes_text(client_id),
                                              .has_user_name = o->user_name != NULL,
                                              .has_password = o->password != NULL}};
     uint8_t expiry[8];
-    if (c->plan->was_before && o->version == MQTT_V5) {
+    if (outlives && o->version == MQTT_V5) {
         struct property_writer writer = {.at = expiry, .size = sizeof expiry};
         property_put_number(&writer, PROPERTY_SESSION_EXPIRY_INTERVAL, SESSION_EXPIRY_S);
         packet.connect.properties.raw = bytes_of(expiry, writer.len);

@@ -36,6 +36,7 @@ static const struct option {
     {"user", TEXT, AT(user_name), 0, TEXT_BYTES_MAX, "NAME", "user name"},
     {"password", TEXT, AT(password), 0, TEXT_BYTES_MAX, "TEXT", "password"},
     {"ca", TEXT, AT(ca_file), 1, 4096, "FILE", "PEM: certificates that the broker's has to come from (any will do)"},
+    {"keep-sessions", FLAG, AT(keep_sessions), 0, 0, "", "subscribers' sessions outlive their connections: a broker may keep them on disk"},
     {"resume", FLAG, AT(resume), 0, 0, "", "all TLS connections but a thread's first resume its session"},
     {"client-id", TEXT, AT(client_id), 1, TEXT_BYTES_MAX, "PREFIX", "prefix of all client identifiers"},
     {"topic", TEXT, AT(topic), 1, TEXT_BYTES_MAX, "PREFIX", "prefix of all topics (one of this process)"},

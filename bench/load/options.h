@@ -49,6 +49,7 @@ struct options {
     uint64_t pid;
     bool relay;
     bool resume;        /* TLS sessions */
+    bool keep_sessions; /* of subscribers */
     bool foreign_same;  /* every client has the same */
     bool foreign_below; /* the first level of the messages' topics */
     bool retain;

@@ -24,6 +24,7 @@ import resource
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 import raw
@@ -165,6 +166,7 @@ class Launch:
     program = 'build/release/bin/dunlin'
     kind = 'dunlin'       # or 'mosquitto'
     slow = 1.0            # time-outs are that much longer
+    keep = False          # brokers have a directory for their data, a new one each
     folder = 'build/e2e'  # for logs and configuration files
 
 
@@ -189,6 +191,10 @@ class Broker:
         for listener, keys in (listeners or {}).items():
             self._add_listener(listener, dict(keys))
         self.process = None
+        self.data = None
+        own = {'data.dir', 'process.user'} & set(self.settings) or '--data' in self.arguments
+        if Launch.keep and not own:
+            self.data = tempfile.TemporaryDirectory(prefix='data-', dir=Launch.folder)
         self.start()
 
     def _add_listener(self, name, keys):
@@ -221,6 +227,9 @@ class Broker:
                      for key, value in keys.items()}
         for key, value in {**OURS, **listeners, **self.settings}.items():
             command += ['--set', f'{key}={value}']
+        if self.data is not None:
+            command += ['--data', os.path.abspath(self.data.name),
+                        '--set', 'data.journal_segment_bytes=1048576']
         return command + self.arguments
 
     def start(self):

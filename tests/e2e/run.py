@@ -48,6 +48,8 @@ def arguments():
                         help='modules at a time; most of their time is waiting (default: 4)')
     parser.add_argument('--slow', type=float, default=1.0, metavar='FACTOR',
                         help='time-outs are that much longer (a broker under a sanitizer)')
+    parser.add_argument('--keep', action='store_true',
+                        help='brokers keep sessions and retained messages on disk')
     parser.add_argument('--results', metavar='FILE', help='write each result there, a line of JSON')
     parser.add_argument('--list', action='store_true', help='only print the names')
     parser.add_argument('--module', help=argparse.SUPPRESS)  # one module, for the runner itself
@@ -125,6 +127,7 @@ def run_module(args):
     harness.Launch.program = args.broker
     harness.Launch.kind = args.peer or 'dunlin'
     harness.Launch.slow = args.slow
+    harness.Launch.keep = args.keep
     harness.Launch.folder = folder(args)
     harness.Client.timeout *= args.slow
     harness.Client.lenient = bool(args.peer)
