@@ -140,6 +140,8 @@ void kept_flush(struct shard *s)
         struct kept *const kept = table_object(l, struct kept, gated);
         if (kept->gate_position == NEVER) {
             kept->gate_position = store_last(s->store);
+            s->store->wanted = true; /* it may hang on what would wait for company, */
+            s->settled = NEVER;      /* or be kept already: kept_settle() is to look */
         }
     }
 }
