@@ -80,7 +80,9 @@ static bool is_entry(const uint8_t *at, size_t len)
 {
     uint8_t *const copy = malloc(len > 0 ? len : 1);
     struct entry e;
-    memcpy(copy, at, len);
+    if (len > 0) {
+        memcpy(copy, at, len);
+    }
     const bool is_one = entry_read(bytes_of(copy, len), &e);
     free(copy);
     return is_one;

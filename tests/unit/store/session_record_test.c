@@ -55,7 +55,9 @@ static bool is_session(const uint8_t *at, size_t len)
 {
     uint8_t *const copy = malloc(len > 0 ? len : 1); /* with an end that is watched */
     struct session_record r;
-    memcpy(copy, at, len);
+    if (len > 0) {
+        memcpy(copy, at, len);
+    }
     const bool is_one = session_record_read(bytes_of(copy, len), &r);
     free(copy);
     return is_one;
@@ -65,7 +67,9 @@ static bool is_delivery(const uint8_t *at, size_t len)
 {
     uint8_t *const copy = malloc(len > 0 ? len : 1);
     struct delivery_record r;
-    memcpy(copy, at, len);
+    if (len > 0) {
+        memcpy(copy, at, len);
+    }
     const bool is_one = delivery_record_read(bytes_of(copy, len), &r);
     free(copy);
     return is_one;
