@@ -140,10 +140,21 @@ def mosquitto_listener(address, keys):
 
 class Ports:
     """Free ports below the ephemeral ones, which clients take while a broker is down. The search
-    begins elsewhere in each process."""
+    begins elsewhere in each process; what one has taken, no other takes until it ends."""
 
     def __init__(self):
         self.next = 5000 + os.getpid() * 61 % 25000
+        self.claims = []  # sockets that nobody connects to: their names say who has a port
+
+    def _claim(self, port):
+        claim = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            claim.bind(f'\0dunlin-e2e-port-{port}')
+            self.claims.append(claim)
+            return True
+        except OSError:
+            claim.close()
+            return False
 
     def take(self):
         for _ in range(2000):
@@ -151,7 +162,8 @@ class Ports:
             with socket.socket() as s:
                 try:
                     s.bind(('127.0.0.1', self.next))
-                    return self.next
+                    if self._claim(self.next):
+                        return self.next
                 except OSError as e:
                     if e.errno != errno.EADDRINUSE:
                         raise
