@@ -10,12 +10,19 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "broker/io/io.h"
 #include "broker/metrics.h"
+#include "broker/node.h"
 
-struct node;
+/* Figures are asked for while the broker starts, too: then main is still setting up what does not
+ * change later. */
+static inline bool counters_may_look(const struct node *node)
+{
+    return atomic_load_explicit(&node->serving, memory_order_acquire);
+}
 
 void counters_log(const struct node *node);
 

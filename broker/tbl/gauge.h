@@ -15,13 +15,13 @@ GAUGE(index_bytes,           index_bytes(node->index),            "memory of the
 GAUGE(message_memory_bytes,  message_memory(),                    "memory of messages, wherever they are")
 GAUGE(acl_bytes,             counters_now(&node->acl_bytes),      "memory of the lists of rules that concern each client, and of clients' own rules")
 
-GAUGE(token_keys_age_seconds, key_server_age_s(node->key_server), "time since the keys of token.keys_url came last, or since the start if they never did; 0 without it")
+GAUGE(token_keys_age_seconds, counters_may_look(node) ? key_server_age_s(node->key_server) : 0, "time since the keys of token.keys_url came last, or since the start if they never did; 0 without it")
 GAUGE(kept_sessions,         counters_now(&node->kept_sessions),   "sessions that are kept on disk")
 GAUGE(answers_owed,          counters_now(&node->answers_owed),    "answers to clients that wait until what they say is kept")
 GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of the journals")
 GAUGE(disk_troubles,         atomic_load_explicit(&node->disk_troubles, memory_order_relaxed), "shards whose disk takes nothing at the moment")
 GAUGE(unkept_milliseconds,   counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability acknowledges at once")
-GAUGE(http_requests,         callbacks_load(node->callbacks),     "questions to the server of http.url, waiting or under way")
+GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
 
 TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")
 TOTAL(token_keys_failed,     key_server_failed(node->key_server),       "times that token.keys_url gave no good answer, and the former keys stayed in force")
