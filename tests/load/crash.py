@@ -959,11 +959,11 @@ class World:
 
     def crash(self, how):
         self.is_up = False
+        self.crashed_at.append(time.monotonic())  # not later: copying the device takes a while
         if self.args.power_loss and how != 'term':
             self.node.stand_still()
             self.disk.snapshot()
         status = self.node.end(signal.SIGTERM if how == 'term' else signal.SIGKILL)
-        self.crashed_at.append(time.monotonic())
         if how == 'term' and status != 0:
             self.violations.add('exit', f'status {status} after SIGTERM:\n{self.node.said()}')
         for s in self.sessions:  # what had come before is still there
