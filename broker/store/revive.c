@@ -368,9 +368,12 @@ static bool on_delivery(void *context, struct bytes key, struct bytes value)
         return unknown(r);
     }
     struct outqueue *const q = &v->session->out;
-    const uint64_t next_number = q->next_number;
+    uint64_t next_number = q->next_number;
     if (record.delivery.number >= next_number) {
-        return unknown(r);
+        /* The session ended while its queue was being taken, before it was put itself: the journal
+         * says so, and what is here goes with it then. */
+        next_number = record.delivery.number + 1;
+        v->session->kept->stored_end = next_number;
     }
     q->next_number = record.delivery.number; /* it comes before those that are to come */
     struct message *const m = body == NULL ? NULL : message_take(body->message, 1);
