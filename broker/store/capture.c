@@ -415,9 +415,24 @@ static int wait_for_answer(struct capture *c)
     return answer;
 }
 
+/* All put the partitions' indexes, the last one wins: so they have to be the same. */
+static void agree_on_indexes(struct shard *const *shards, unsigned count)
+{
+    for (unsigned from = 0; from < count; from++) {
+        shard_self = shards[from];
+        kept_flush(shard_self);
+        for (uint16_t p = 0; p < RECORD_PARTITIONS - 1; p++) {
+            for (unsigned to = 0; to < count; to++) {
+                store_continue(shards[to]->store, p, shards[from]->store->index[p]);
+            }
+        }
+    }
+}
+
 bool capture_first(struct shard *const *shards, unsigned count)
 {
     struct checkpoint_batch *const batch = checkpoint_batch_create();
+    agree_on_indexes(shards, count);
     for (unsigned i = 0; i < count && batch != NULL; i++) {
         struct capture *const c = shards[i]->capture;
         shard_self = shards[i];

@@ -147,6 +147,10 @@ static void end(struct revival *r, struct revived_session *v)
     settle(r); /* no subscription of it is on its way */
     enter(r, session->shard->id);
     session_will_forget(session);
+    uint64_t at = 0;
+    while (outqueue_walk(&session->out, &at) != NULL) {
+        r->result.deliveries--;
+    }
     session_end(session);
     table_remove(&r->sessions, &v->by_serial);
     free(v);
