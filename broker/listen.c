@@ -13,6 +13,7 @@
 #include "broker/config/listen_url.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/patience.h"
 #include "broker/shard/shard.h"
 #include "broker/transport/listener.h"
 #include "broker/unix_socket.h"
@@ -75,7 +76,7 @@ static bool take_port(struct listen_url *url, int fd)
     return true;
 }
 
-static bool is_free(const struct listen_url *url)
+static bool becomes_free(const struct listen_url *url)
 {
     /* SO_REUSEPORT would let two brokers of one user share a port, each with half of the clients.
      * Not listening here: a client that came just now would be let in, and thrown out. */
@@ -85,7 +86,7 @@ static bool is_free(const struct listen_url *url)
     }
     const bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR) &&
                     (url->address.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
-                    bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0;
+                    patience_bind(fd, url);
     const int error = errno;
     close(fd);
     errno = error;
@@ -95,7 +96,7 @@ static bool is_free(const struct listen_url *url)
 static bool open_network(struct listen_sockets *l, struct node *node, unsigned number)
 {
     struct listener *const listener = &node->listeners[number];
-    if (!is_free(&listener->url)) {
+    if (!becomes_free(&listener->url)) {
         return false;
     }
     for (unsigned i = 0; i < node->shard_count; i++) {
@@ -113,8 +114,11 @@ static bool open_network(struct listen_sockets *l, struct node *node, unsigned n
 static bool open_unix(struct listen_sockets *l, struct node *node, unsigned number)
 {
     const struct listener *const listener = &node->listeners[number];
-    if (!unix_make_way((const struct sockaddr_un *)&listener->url.address)) {
-        return false;
+    struct patience patience = {0};
+    while (!unix_make_way((const struct sockaddr_un *)&listener->url.address)) {
+        if (!patience_waits(&patience)) {
+            return false;
+        }
     }
     const int fd = listening_socket(listener);
     if (fd < 0) {

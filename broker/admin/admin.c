@@ -17,6 +17,7 @@
 #include "broker/config/listen_url.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/patience.h"
 
 #define LIVES_WITHIN_MS 1000u
 #define REQUEST_BYTES   16384u /* of headers, for each connection */
@@ -135,8 +136,7 @@ static int listen_on(const struct listen_url *where)
         return -1;
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(fd, (const struct sockaddr *)&where->address, where->address_len) != 0 ||
-        listen(fd, BACKLOG) != 0) {
+        !patience_bind(fd, where) || listen(fd, BACKLOG) != 0) {
         const int error = errno;
         close(fd);
         errno = error;

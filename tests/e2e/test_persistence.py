@@ -27,22 +27,8 @@ def again(broker, how='SIGKILL', settings=None):
     end(broker, how)
     broker.settings.update(settings or {})
     since = broker.log_size()
-    start(broker)
+    broker.start()
     return wait_until(lambda: broker.events('revived', since), what='a line revived')[0]
-
-
-def start(broker):
-    """The kernel gives the address of one that was killed free a little after its end."""
-    for _ in range(100):
-        since = broker.log_size()
-        try:
-            broker.start()
-            return
-        except Unexpected:
-            if not broker.events('listen_failed', since):
-                raise
-        pass_time(0.02)
-    raise Unexpected('the address does not become free')
 
 
 def end(broker, how):
@@ -270,7 +256,7 @@ def message_expiry_counts_on(b):
               props={'message_expiry_interval': 100})
     end(b, 'SIGKILL')
     pass_time(1.2)
-    start(b)
+    b.start()
     c = lasting(b, 'persist-expiry', present=True)
     for name in ('there', 'retained/there'):
         left = c.expect_message(f'persist-expiry/{name}').prop('message_expiry_interval')
@@ -452,7 +438,7 @@ def will_delay_counts_on(b):
     pass_time(0.1)  # nobody is told when it is on disk that the client has gone
     end(b, 'SIGKILL')
     pass_time(1.0)
-    start(b)
+    b.start()
     heir = lasting(b, 'persist-delay-heir', present=True)
     heir.expect_message('persist-delay', b'first')
     heir.expect_message('persist-delay', b'delayed', timeout=0.7 * Launch.slow)
@@ -570,7 +556,7 @@ def a_torn_end_is_cut_off_and_said(b):
     n, path = journal_of_three(b)
     spoil(path, b'message-3')
     since = n.log_size()
-    start(n)
+    n.start()
     n.one_event('journal_torn', since)
     c = lasting(n, 'a', present=True)
     c.expect_message('x', b'message-1')
@@ -591,7 +577,7 @@ def garbage_behind_the_end_is_no_record(b):
         data = f.read()
         f.seek(data.rindex(b'message-3') + 64 & ~7)
         f.write(os.urandom(3000))
-    start(n)
+    n.start()
     c = lasting(n, 'a', present=True)
     for body in (b'message-1', b'message-2', b'message-3'):
         c.expect_message('x', body)
@@ -602,7 +588,7 @@ def refuses(n):
     """It does not start on what it finds; what it says."""
     since = n.log_size()
     try:
-        start(n)
+        n.start()
     except Unexpected:
         pass
     equal(n.wait_end() != 0, True, 'it starts, or ends with 0')
@@ -773,7 +759,7 @@ def it_ends_with_a_full_disk(b):
     disk, n, _stuck, last, _ = on_a_small_disk(b)
     end(n, 'SIGTERM')
     disk.make_room()
-    start(n)
+    n.start()
     c = lasting(n, 'kept', present=True)
     for number in range(1, last):
         c.expect_message('x/kept', b'%d ' % number + BODY)

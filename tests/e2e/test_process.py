@@ -7,6 +7,8 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
+import time
 
 from harness import PORTS, Broker, Launch, equal, test, wait_until
 from raw import V311, V5, Client, Unexpected, Will, wire
@@ -318,6 +320,30 @@ def port_in_use_is_told(b):
     equal(status > 0, True, f'{status}: {said}')
     equal(str(other.port) in said, True, said)
     other.connected().ping()
+
+
+@test(only='dunlin', each=[('listener',), ('unix',), ('admin',)])
+def an_address_that_becomes_free_is_taken(b, what):
+    """The kernel frees those of a process that was killed a little after its end."""
+    path = os.path.join(os.path.abspath(Launch.folder), f'freed-{os.getpid()}.sock')
+    held = socket.socket(socket.AF_UNIX if what == 'unix' else socket.AF_INET)
+    held.bind(path if what == 'unix' else ('127.0.0.1', 0))
+    held.listen()
+    address = held.getsockname()
+    arguments = {'listener': ['--listen', f'tcp://127.0.0.1:{address[1]}'],
+                 'unix': ['--listen', f'unix://{path}'],
+                 'admin': ['--admin', f'127.0.0.1:{address[1]}']}[what]
+    freed = threading.Timer(0.3, held.close)
+    freed.start()
+    try:
+        begun = time.monotonic()
+        other = b.another(arguments=arguments)
+        equal(time.monotonic() - begun > 0.29, True, 'it waited')
+        equal(other.events('listen_failed') + other.events('admin_listen_failed'), [])
+        if what != 'admin':
+            equal(answers(address), True)
+    finally:
+        freed.join()
 
 
 # ---- The log
