@@ -126,15 +126,18 @@ static uint64_t entry_bytes(const struct config *config, const struct revived *r
            ENTRY_BESIDES;
 }
 
-static uint64_t batch_bytes(const struct config *config, const struct revived *revived)
+static uint64_t batch_bytes(const struct persistence *p, const struct config *config,
+                            const struct revived *revived)
 {
+    const uint64_t least = p->batch_bytes > 0 ? p->batch_bytes : STORE_BATCH_BYTES;
     const uint64_t message = entry_bytes(config, revived);
-    return message * 2 > STORE_BATCH_BYTES ? message * 2 : STORE_BATCH_BYTES;
+    return message * 2 > least ? message * 2 : least;
 }
 
-static uint64_t segment_bytes(const struct config *config, const struct revived *revived)
+static uint64_t segment_bytes(const struct persistence *p, const struct config *config,
+                              const struct revived *revived)
 {
-    const uint64_t least = batch_bytes(config, revived) * 2;
+    const uint64_t least = batch_bytes(p, config, revived) * 2;
     return config->data.journal_segment_bytes > least ? config->data.journal_segment_bytes : least;
 }
 
@@ -144,8 +147,8 @@ static bool make_store(struct persistence *p, const struct config *config, unsig
     struct shard *const s = p->node->shards[shard];
     const struct store_conf conf = {
         .journal = {.owner = owner_of(p->checkpoint, shard),
-                    .segment_bytes = segment_bytes(config, revived),
-                    .gathering_bytes_max = (uint32_t)batch_bytes(config, revived),
+                    .segment_bytes = segment_bytes(p, config, revived),
+                    .gathering_bytes_max = (uint32_t)batch_bytes(p, config, revived),
                     .body_bytes_max = (uint32_t)entry_bytes(config, revived),
                     .segments_ahead = 1},
         .recovered = recovered,
@@ -182,7 +185,7 @@ static bool make_stores(struct persistence *p, const struct config *config, cons
 {
     const struct keeper_conf conf = {.dir = dir,
                                      .shards = p->node->shard_count,
-                                     .segment_bytes = segment_bytes(config, read),
+                                     .segment_bytes = segment_bytes(p, config, read),
                                      .segments_max = STORE_SEGMENTS_MAX,
                                      .wake = wake,
                                      .context = p->node};

@@ -26,6 +26,8 @@ struct persistence {
     struct checkpoint *checkpoint;
     struct keeper *keeper;
     struct store *stores[INDEX_SHARDS_MAX];
+    uint32_t
+        batch_bytes; /* of a journal, at least; for tests, which have small ones. 0: as usual */
 };
 
 /* Before the shards run; the data directory is open. false: it has been logged. */

@@ -480,6 +480,9 @@ void capture_destroy(struct capture *c)
         return;
     }
     checkpoint_batch_destroy(c->batch);
+    while (!kept_link_is_alone(&c->taking.sessions)) { /* it was ended in the middle of it */
+        kept_link_remove(c->taking.sessions.next);
+    }
     changes_fini(&c->taking);
     field_writer_fini(&c->will);
     field_writer_fini(&c->value);

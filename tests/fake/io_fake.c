@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -58,8 +59,8 @@ struct waiting { /* connected, not yet accepted */
 struct fake {
     struct io io; /* first */
     struct io_fake_net *net;
-    uint64_t turn; /* that has begun last */
-    bool woken;
+    uint64_t turn;      /* that has begun last */
+    _Atomic bool woken; /* threads of what is tested may do so */
     bool listening[IO_LISTENERS];
     bool once[IO_LISTENERS];       /* for one connection */
     int fail_accept[IO_LISTENERS]; /* an errno; 0: none */

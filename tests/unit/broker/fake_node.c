@@ -9,6 +9,7 @@
 
 #include "broker/config/config.h"
 #include "broker/config/options.h"
+#include "broker/conn/owed.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/shard/loop.h"
@@ -16,8 +17,11 @@
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/wheel.h"
+#include "broker/store/capture.h"
+#include "broker/store/store.h"
 #include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
+#include "tests/unit/broker/fake_disk.h"
 
 #define TURNS_MAX      1000000u /* more than that is a shard that never rests */
 #define CLOCK_FIRST_MS 1000000u
@@ -109,12 +113,22 @@ static void seed(struct shard *s)
     }
 }
 
+void fake_node_set_clock(void)
+{
+    clock_now_ms = CLOCK_FIRST_MS;
+}
+
 struct fake_node *fake_node_create(unsigned shards, const char *const settings[])
+{
+    fake_node_set_clock();
+    return fake_node_create_again(shards, settings);
+}
+
+struct fake_node *fake_node_create_again(unsigned shards, const char *const settings[])
 {
     struct fake_node *n = calloc(1, sizeof *n);
     assert(n != NULL);
     log_set_level(LOG_ERROR);
-    clock_now_ms = CLOCK_FIRST_MS;
     n->net = net_now = io_fake_net_create();
     n->config = load(settings);
     const struct node_conf conf = {
@@ -168,15 +182,26 @@ static void clients_free(struct fake_node *n)
     }
 }
 
-void fake_node_destroy(struct fake_node *n)
+void fake_node_end(struct fake_node *n)
 {
     atomic_store_explicit(&n->node->ending, true, memory_order_release);
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         fake_node_step(n, i);
     }
     fake_node_settle(n);
-    fake_node_advance(n, 3100); /* who does not go is left behind */
+    if (!all_gone(n)) {
+        fake_node_advance(n, 3100); /* who does not go is left behind */
+    }
+    for (unsigned i = 0; i < n->node->shard_count; i++) {
+        owed_abandon(fake_node_enter(n, i)); /* as the loop does then */
+    }
+    fake_node_settle(n);
     assert(all_gone(n));
+}
+
+void fake_node_destroy(struct fake_node *n)
+{
+    fake_node_end(n);
     node_destroy(n->node);
     io_fake_net_destroy(n->net);
     config_destroy(n->config);
@@ -194,6 +219,16 @@ void fake_node_step(struct fake_node *n, unsigned shard)
     io_turn(s->io, 0);
     loop_work(s);
     shard_self = NULL;
+    if (n->disk != NULL) {
+        fake_disk_wait(n->disk);
+    }
+}
+
+/* Its journal or its checkpoint goes on with the next turn. */
+static bool is_at_disk(const struct shard *s)
+{
+    return s->store != NULL &&
+           (store_sleep_ms(s) == 0 || capture_sleep_ms(s) == 0 || fake_disk_has_news(s));
 }
 
 bool fake_node_is_busy(const struct fake_node *n)
@@ -201,7 +236,8 @@ bool fake_node_is_busy(const struct fake_node *n)
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         const struct shard *s = n->node->shards[i];
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
-            s->ready.first != NULL || s->dirty.first != NULL || shard_congested(s)) {
+            s->ready.first != NULL || s->dirty.first != NULL || shard_congested(s) ||
+            is_at_disk(s)) {
             return true;
         }
     }
@@ -218,12 +254,24 @@ void fake_node_settle(struct fake_node *n)
     }
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t later_ms(uint64_t ms)
+{
+    return ms == UINT64_MAX ? UINT64_MAX : clock_now_ms + ms;
+}
+
 static uint64_t next_timer_ms(const struct fake_node *n)
 {
     uint64_t next_ms = UINT64_MAX;
     for (unsigned i = 0; i < n->node->shard_count; i++) {
-        const uint64_t ms = wheel_next_ms(n->node->shards[i]->wheel);
-        next_ms = ms < next_ms ? ms : next_ms;
+        const struct shard *s = n->node->shards[i];
+        next_ms = least(next_ms, wheel_next_ms(s->wheel));
+        next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
+        next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }
     return next_ms;
 }

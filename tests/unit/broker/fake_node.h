@@ -23,6 +23,7 @@ struct fake_node {
     struct io_fake_net *net;
     struct config *config;
     struct fake_client *clients; /* all that ever connected */
+    struct fake_disk *disk;      /* what it keeps is there; NULL: it keeps nothing */
 };
 
 /* settings: "limits.receive_maximum=5", ended by NULL; what they leave out has its default. */
@@ -33,7 +34,14 @@ struct fake_node *fake_node_create(unsigned shards, const char *const settings[]
         __VA_ARGS__ __VA_OPT__(, ) NULL                                                            \
     }
 
-/* Tells the clients to go, waits for them, and frees all; not a message may be left over. */
+/* A later process on the same machine: the clock goes on from where it is. It is set to where it
+ * begins by the other one, and by this. */
+void fake_node_set_clock(void);
+struct fake_node *fake_node_create_again(unsigned shards, const char *const settings[]);
+
+void fake_node_end(struct fake_node *n); /* tells the clients to go, and waits for them */
+
+/* That too, and frees all; not a message may be left over. */
 void fake_node_destroy(struct fake_node *n);
 
 /* Those settings are in force from now on, and no shard has run since. */

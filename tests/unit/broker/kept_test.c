@@ -1,0 +1,178 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is kept when the process ends at a bad moment; crowd_kept_test.c finds such moments. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+
+#include "broker/shard/shard.h"
+#include "broker/store/capture.h"
+#include "broker/store/keeper.h"
+#include "broker/store/store.h"
+#include "tests/unit/broker/fake_client.h"
+#include "tests/unit/broker/fake_disk.h"
+
+#define LASTING TERMS(.session_expiry_s = UINT32_MAX)
+
+static struct fake_disk disk;
+static struct fake_node *n;
+
+static void open_disk(unsigned shards)
+{
+    n = fake_node_create_again(
+        shards, SETTINGS(disk.setting, "limits.session_expiry_max_s=4294967295",
+                         "limits.packet_bytes_max=65536", "limits.session_queue_messages_max=10000",
+                         "limits.inflight_max=50", "data.checkpoint_interval_s=5",
+                         "data.journal_segment_bytes=1MiB"));
+    fake_disk_open(&disk, n);
+}
+
+static void begin(unsigned shards)
+{
+    fake_node_set_clock();
+    fake_disk_create(&disk);
+    open_disk(shards);
+}
+
+static void end(void)
+{
+    fake_disk_close(&disk);
+    fake_disk_check(&disk);
+    fake_disk_destroy(&disk);
+}
+
+static bool no_time(void *context, struct bytes client_id)
+{
+    (void)context;
+    (void)client_id;
+    return false;
+}
+
+static uint64_t state(void)
+{
+    return fake_disk_state(n, no_time, NULL);
+}
+
+/* All is on disk; then the process is killed, and the next one has so many shards. */
+static void restart(unsigned shards)
+{
+    fake_node_advance(n, 100);
+    cr_expect(fake_disk_is_quiet(&disk));
+    const uint64_t before = state();
+    fake_disk_crash(&disk, NULL, NULL);
+    open_disk(shards);
+    cr_expect_eq(state(), before);
+}
+
+/* ---- checkpoints */
+
+static void queue_for_many(unsigned sessions)
+{
+    char id[16];
+    for (unsigned i = 0; i < sessions; i++) {
+        snprintf(id, sizeof id, "s%u", i);
+        struct fake_client *c = client_connect(n, 0, id, LASTING);
+        client_subscribe(c, "t", 2);
+        client_reset(c);
+    }
+    fake_node_settle(n);
+    struct fake_client *c = client_connect(n, 0, "publisher", TERMS(.clean_start = true));
+    client_say(c, "t", "for all", 2);
+    fake_node_settle(n);
+}
+
+static struct capture *capture(void)
+{
+    return n->node->shards[0]->capture;
+}
+
+static void begin_checkpoint(void)
+{
+    cr_assert_eq(capture()->state, CAPTURE_IDLE);
+    capture()->due_ms = 0;
+    fake_node_step(n, 0);
+    cr_assert_eq(capture()->state, CAPTURE_COLLECTING);
+}
+
+Test(kept, the_process_may_end_while_a_checkpoint_is_put_together)
+{
+    begin(1);
+    queue_for_many(400);
+    const uint64_t before = state();
+    begin_checkpoint();
+    fake_node_step(n, 0);
+    cr_assert_eq(capture()->state, CAPTURE_COLLECTING, "it takes more than a turn");
+    fake_disk_crash(&disk, NULL, NULL);
+    open_disk(2);
+    cr_expect_eq(state(), before);
+    end();
+}
+
+static void let_files_grow(bool may)
+{
+    struct rlimit limit;
+    cr_assert_eq(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = may ? limit.rlim_max : 1;
+    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static uint64_t oldest_needed(void)
+{
+    return journal_oldest_needed(n->node->shards[0]->store->journal);
+}
+
+/* The checkpoint's thread writes in vain; the journal has nothing to write meanwhile. */
+static void fail_to_write_checkpoint(void)
+{
+    let_files_grow(false);
+    do {
+        fake_node_step(n, 0);
+    } while (capture()->state != CAPTURE_AGAIN);
+    let_files_grow(true);
+}
+
+/* Until it succeeds nothing is lost, and the journal keeps what the checkpoint lacks. */
+Test(kept, a_checkpoint_that_is_refused_is_tried_again)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    begin(1);
+    queue_for_many(3);
+    fake_node_advance(n, 100);
+    const uint64_t made = fake_node_count(n, METRIC_checkpoints);
+    const uint64_t needed = oldest_needed();
+    struct fake_client *c = client_connect(n, 0, "publisher", TERMS(.clean_start = true));
+    begin_checkpoint();
+    for (unsigned failed = 1; failed <= 3; failed++) {
+        fail_to_write_checkpoint();
+        cr_expect_eq(fake_node_count(n, METRIC_checkpoint_failures), failed);
+        for (unsigned i = 0; i < 20; i++) { /* the next checkpoint's */
+            client_send_publish(c,
+                                SAY(.topic = "t", .payload = "x", .payload_len = 60000, .qos = 1));
+            const struct got *puback = client_take(c, MQTT_PUBACK);
+            cr_assert_not_null(puback);
+            cr_expect_eq(puback->reason, 0, "what has to be kept is taken");
+        }
+        cr_assert_eq(capture()->state, CAPTURE_AGAIN);
+        cr_expect_eq(oldest_needed(), needed);
+        capture()->due_ms = 0;
+    }
+    cr_expect_gt(n->node->shards[0]->store->slot->segments, 1, "the journal grows");
+    fake_node_advance(n, 2000);
+    cr_expect_eq(fake_node_count(n, METRIC_checkpoints), made + 2, "and what came meanwhile");
+    cr_expect_gt(oldest_needed(), needed);
+    restart(1);
+    end();
+}
+
+/* The process may end before: the journal has it all. */
+Test(kept, a_checkpoint_that_was_refused_may_have_been_the_last)
+{
+    signal(SIGXFSZ, SIG_IGN);
+    begin(1);
+    queue_for_many(3);
+    fake_node_advance(n, 100);
+    begin_checkpoint();
+    fail_to_write_checkpoint();
+    restart(2);
+    end();
+}
