@@ -120,7 +120,8 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     const struct subscribe_options options = options_of(job, filter);
     switch (local_subscribe(session, filter->filter, &options, &job->base, &job->existed[i])) {
     case LOCAL_OK:
-    case LOCAL_WAIT:
+    case LOCAL_WAIT: /* the client may be gone when it is everywhere: the session has it now */
+        kept_subscribed(session, filter->filter, &options);
         return filter->qos; /* Granted QoS 0..2 */
     case LOCAL_NO_MEMORY:
         break;
@@ -187,6 +188,7 @@ static void find_failures(const struct job *job)
         if (job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR &&
             local_find(job->conn->session, filter.filter) == NULL) {
             job->reasons[i] = MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR;
+            kept_unsubscribed(job->conn->session, filter.filter);
         }
     }
 }
@@ -216,20 +218,6 @@ static void finish(struct job *job)
     free(job);
 }
 
-/* What is granted is written down; SUBACK says so when it is kept. */
-static void write_down(const struct job *job)
-{
-    struct session *session = job->conn->session;
-    struct bytes rest = job->filters;
-    struct mqtt_filter filter;
-    for (uint32_t i = 0; mqtt_filter_next(&rest, MQTT_SUBSCRIBE, &filter); i++) {
-        const struct subscribe_options options = options_of(job, &filter);
-        if (job->reasons[i] < MQTT_REASON_UNSPECIFIED_ERROR) {
-            kept_subscribed(session, filter.filter, &options);
-        }
-    }
-}
-
 static void unblock(struct conn *c)
 {
     if ((c->blocked & BLOCKED_SUBSCRIBE) != 0) {
@@ -251,7 +239,6 @@ static void conclude(struct job *job)
         find_failures(job);
     }
     if (c->phase == CONN_CONNECTED && c->session->kept != NULL) {
-        write_down(job);
         c->blocked |= BLOCKED_SUBSCRIBE;
         owed_call(c, on_kept, job);
         return;

@@ -64,6 +64,27 @@ static void restart(unsigned shards)
     cr_expect_eq(state(), before);
 }
 
+/* The session has it, whether or not its client has heard of it. */
+Test(kept, a_subscription_stays_though_its_client_did_not_wait)
+{
+    begin(3);
+    struct fake_client *c = client_connect(n, 0, "me", LASTING);
+    static const char *const filters[] = {"a", "b", "c/+", "d/#", "$share/g/e", "#", "+/f"};
+    for (unsigned i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        client_send_subscribe(c, ASK(.filter = filters[i], .qos = 1));
+        fake_node_step(n, fake_node_home(n, "me"));
+        client_reset(c); /* the index is other shards' in part */
+        fake_node_settle(n);
+        restart(3);
+        c = client_connect(n, 0, "me", LASTING);
+        cr_expect(c->connack.session_present);
+        client_say(client_connect(n, 0, "other", TERMS(.clean_start = true)), "c/f", "x", 1);
+        (void)client_heard(c);
+    }
+    restart(2);
+    end();
+}
+
 /* ---- checkpoints */
 
 static void queue_for_many(unsigned sessions)
