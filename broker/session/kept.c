@@ -138,10 +138,15 @@ void kept_flush(struct shard *s)
     k->done_set = 0;
     for (struct kept_link *l = k->gated.next; l != &k->gated; l = l->next) {
         struct kept *const kept = table_object(l, struct kept, gated);
-        if (kept->gate_position == NEVER) {
-            kept->gate_position = store_last(s->store);
+        if (kept->gate_position == NEVER || kept->done_position == NEVER) {
             s->store->wanted = true; /* it may hang on what would wait for company, */
             s->settled = NEVER;      /* or be kept already: kept_settle() is to look */
+        }
+        if (kept->gate_position == NEVER) {
+            kept->gate_position = store_last(s->store);
+        }
+        if (kept->done_position == NEVER) {
+            kept->done_position = store_last(s->store);
         }
     }
 }
@@ -366,6 +371,7 @@ void kept_done(struct session *session, const struct delivery *d)
         k->done_set |= 1ull << partition;
     }
     entry_write_done(w, session->serial, d->number);
+    session->kept->done_new++;
     if (w->len >= QUEUED_BYTES_MAX) {
         write_queued(s); /* what is done comes after it was queued */
         append(s, partition, w, false);
@@ -455,11 +461,10 @@ void kept_unretained(struct shard *s, struct bytes topic, uint64_t topic_hash)
 
 /* ---- what may leave */
 
-bool kept_may_send(struct session *session, const struct delivery *d)
+/* Is this one's number kept? Otherwise it would mean another message to the next process. */
+static bool has_its_number(struct shard *s, struct kept *kept, const struct delivery *d)
 {
-    struct shard *const s = session->shard;
-    struct kept *const kept = session->kept;
-    if (kept == NULL || s->store == NULL || d->qos != 2 || d->number < kept->sendable) {
+    if (d->qos != 2 || d->number < kept->sendable) {
         return true;
     }
     if (kept->gate_position != NEVER && kept->gate_position <= store_kept(s->store)) {
@@ -468,8 +473,35 @@ bool kept_may_send(struct session *session, const struct delivery *d)
             return true;
         }
         /* All that is queued by now, when it is written at the end of the turn. */
-        kept->gate_number = session->out.next_number;
+        kept->gate_number = kept->session->out.next_number;
         kept->gate_position = NEVER;
+    }
+    return false;
+}
+
+static bool is_far_ahead(struct shard *s, struct kept *kept)
+{
+    if (kept->done_old > 0 && kept->done_position <= store_kept(s->store)) {
+        kept->done_old = 0;
+    }
+    if (kept->done_old + kept->done_new < KEPT_DONE_AHEAD_MAX) {
+        return false;
+    }
+    if (kept->done_old == 0) {
+        kept->done_old = kept->done_new;
+        kept->done_new = 0;
+        kept->done_position = NEVER; /* as above */
+    }
+    return true;
+}
+
+bool kept_may_send(struct session *session, const struct delivery *d)
+{
+    struct shard *const s = session->shard;
+    struct kept *const kept = session->kept;
+    if (kept == NULL || s->store == NULL ||
+        (has_its_number(s, kept, d) && !is_far_ahead(s, kept))) {
+        return true;
     }
     if (kept_link_is_alone(&kept->gated)) {
         kept_link_append(&s->keeping.gated, &kept->gated);

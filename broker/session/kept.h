@@ -62,6 +62,10 @@ static inline void kept_link_append(struct kept_link *head, struct kept_link *l)
     head->prev = l;
 }
 
+/* So many deliveries of a session may be done, and not on disk as such, while new ones are sent:
+ * the next process has all that was sent among the first ones of the queue. */
+#define KEPT_DONE_AHEAD_MAX 1024u
+
 struct kept {
     struct session *session;
     struct kept_link gated;   /* in keeping.gated: it has something to send that is not kept yet */
@@ -70,6 +74,9 @@ struct kept {
     uint64_t sendable;      /* QoS 2 below that number is kept */
     uint64_t gate_number;   /* … and below that one, when */
     uint64_t gate_position; /* store_kept() is there; UINT64_MAX: the entry is still gathering */
+
+    uint32_t done_new, done_old; /* deliveries that are done, and perhaps not on disk as such; */
+    uint64_t done_position; /* done_old are, when store_kept() is there; UINT64_MAX: likewise */
 
     uint64_t stored_end;  /* the checkpoint has what is queued below that number */
     bool filters_changed; /* it has others than the session's */

@@ -704,11 +704,12 @@ const struct revived *revive_result(const struct revival *r)
 
 /* ---- the end */
 
-/* Who was connected may have been sent as much as the window allows. */
+/* Who was connected may have been sent as much as the window allows, beyond what is done and was
+ * not written as such any more. */
 static uint64_t perhaps_sent(struct session *session)
 {
     uint64_t at = 0;
-    uint32_t left = session->shard->config->limits.inflight_max;
+    uint32_t left = session->shard->config->limits.inflight_max + KEPT_DONE_AHEAD_MAX;
     for (const struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL; left--) {
         if (left == 0) {
             return d->number;

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
+#include "broker/config/config.h"
+#include "broker/session/kept.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
 #include "broker/store/keeper.h"
@@ -82,6 +84,63 @@ Test(kept, a_subscription_stays_though_its_client_did_not_wait)
         (void)client_heard(c);
     }
     restart(2);
+    end();
+}
+
+/* What is acknowledged is written now and then only: a client may have been sent more than the
+ * window holds of what is in the queue after a crash. It was sent without DUP then, and of a shared
+ * subscription to others. */
+Test(kept, what_was_sent_is_known_though_acknowledgements_were_not_written)
+{
+    begin(1);
+    struct fake_client *c = client_connect(n, 0, "me", LASTING);
+    client_subscribe(c, "t", 1);
+    client_reset(c);
+    struct fake_client *publisher = client_connect(n, 0, "publisher", TERMS(.clean_start = true));
+    for (unsigned i = 0; i < 3000; i++) {
+        client_say(publisher, "t", "x", 1);
+        cr_assert_not_null(client_take(publisher, MQTT_PUBACK));
+    }
+    fake_node_advance(n, 100);
+    c = client_connect(n, 0, "me", TERMS(.session_expiry_s = UINT32_MAX, .silent = true));
+    fake_disk_hold(&disk, true);
+    unsigned heard = 0;
+    for (const struct got *g; (g = client_take(c, MQTT_PUBLISH)) != NULL; heard++) {
+        client_send_ack(c, MQTT_PUBACK, g->packet_id, 0);
+    }
+    cr_expect_geq(heard, KEPT_DONE_AHEAD_MAX);
+    cr_expect_leq(heard, KEPT_DONE_AHEAD_MAX + n->config->limits.inflight_max);
+    fake_disk_crash(&disk, NULL, NULL);
+
+    open_disk(1);
+    c = client_connect(n, 0, "me", LASTING);
+    unsigned again = 0, all = 0;
+    for (const struct got *g; (g = client_take(c, MQTT_PUBLISH)) != NULL; all++) {
+        again += g->dup;
+        cr_expect(g->dup || all >= heard, "it was sent before");
+    }
+    cr_expect_eq(all, 3000);
+    cr_expect_lt(again, heard + n->config->limits.inflight_max + 1);
+    end();
+}
+
+/* The disk being slow, it goes on when that is not any more. */
+Test(kept, acknowledgements_that_are_not_written_hold_up_a_session_until_they_are)
+{
+    begin(1);
+    struct fake_client *c = client_connect(n, 0, "me", LASTING);
+    client_subscribe(c, "t", 1);
+    fake_disk_hold(&disk, true);
+    struct fake_client *publisher = client_connect(n, 0, "publisher", TERMS(.clean_start = true));
+    for (unsigned i = 0; i < 3000; i++) {
+        client_say(publisher, "t", "x", 0);
+        client_say(publisher, "t", "x", 1);
+    }
+    unsigned heard = client_heard_count(c);
+    cr_expect_lt(heard, 6000);
+    fake_disk_hold(&disk, false);
+    heard += client_heard_count(c);
+    cr_expect_eq(heard, 6000);
     end();
 }
 
