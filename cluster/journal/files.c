@@ -273,10 +273,10 @@ int files_segment_open(const struct files *f, uint64_t number, int *fd)
 
 /* ---- Recovery */
 
-static int read_at(void *context, uint64_t number, uint64_t offset, uint8_t *out, size_t len)
+static int read_segment(void *context, uint64_t number, uint64_t offset, uint8_t *out, size_t len)
 {
     int fd = -1;
-    int err = open_segment(context, number, O_RDONLY, &fd);
+    int err = open_segment((const struct files *)context, number, O_RDONLY, &fd);
     if (err != 0) {
         return err;
     }
@@ -294,6 +294,15 @@ static int read_at(void *context, uint64_t number, uint64_t offset, uint8_t *out
     }
     close(fd);
     return err;
+}
+
+struct recover_source files_source(const struct files *f, const struct recover_file *list,
+                                   size_t count)
+{
+    return (struct recover_source){.files = list,
+                                   .count = count,
+                                   .read = read_segment,
+                                   .context = (void *)(uintptr_t)f}; /* it does not write there */
 }
 
 static int settle(const struct files *f, uint64_t number)
@@ -360,9 +369,7 @@ enum recover_err files_recover(struct recovered *recovered, const struct files *
     if (err == 0) {
         struct segment_owner owner = {.shard = f->shard};
         memcpy(owner.store_id, store_id, sizeof owner.store_id);
-        struct files context = *f;
-        const struct recover_source source = {
-            .files = list, .count = count, .read = read_at, .context = &context};
+        const struct recover_source source = files_source(f, list, count);
         result = recover_journal(recovered, &owner, &source, visitor);
         bad = recovered->bad_segment;
         err = recovered->sys_errno;
@@ -373,6 +380,55 @@ enum recover_err files_recover(struct recovered *recovered, const struct files *
     }
     recovered->sys_errno = err;
     recovered->bad_segment = bad;
+    free(list);
+    return result;
+}
+
+/* ---- A copy */
+
+static int write_all(int fd, const uint8_t *bytes, size_t len)
+{
+    while (len > 0) {
+        const ssize_t n = write(fd, bytes, len);
+        if (n < 0 && errno != EINTR) {
+            return errno;
+        }
+        bytes += n > 0 ? n : 0;
+        len -= n > 0 ? (size_t)n : 0;
+    }
+    return fsync(fd) == 0 ? 0 : errno;
+}
+
+static int write_segment(void *context, uint64_t number, const uint8_t *bytes, size_t len)
+{
+    const struct files *const to = context;
+    char name[NAME_BYTES];
+    segment_name(name, to->shard, number);
+    const int fd = openat(to->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
+    if (fd < 0) {
+        return errno;
+    }
+    const int err = write_all(fd, bytes, len);
+    return close(fd) != 0 && err == 0 ? errno : err;
+}
+
+enum recover_err files_copy(struct copied *out, const struct files *from, const struct files *to,
+                            const uint8_t store_id[SEGMENT_STORE_ID_BYTES])
+{
+    struct segment_owner owner = {.shard = from->shard};
+    memcpy(owner.store_id, store_id, sizeof owner.store_id);
+    struct recover_file *list = NULL;
+    size_t count = 0;
+    const int err = files_list(from, &list, &count);
+    if (err != 0) {
+        *out = (struct copied){.sys_errno = err};
+        return RECOVER_IO;
+    }
+    const struct recover_source source = files_source(from, list, count);
+    struct files target = *to;
+    target.shard = from->shard;
+    const struct copy_target write = {.write = write_segment, .context = &target};
+    const enum recover_err result = copy_journal(out, &owner, &source, &write);
     free(list);
     return result;
 }

@@ -19,6 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "cluster/journal/copy.h"
 #include "cluster/journal/recover.h"
 #include "cluster/journal/segment.h"
 #include "proto/nodiscard.h"
@@ -62,3 +63,13 @@ NODISCARD int files_segment_open(const struct files *f, uint64_t number, int *fd
 NODISCARD enum recover_err files_recover(struct recovered *recovered, const struct files *f,
                                          const uint8_t store_id[SEGMENT_STORE_ID_BYTES],
                                          const struct recover_visitor *visitor);
+
+/* What there is to be read, `list` as files_list() has it; f and list are borrowed. */
+struct recover_source files_source(const struct files *f, const struct recover_file *list,
+                                   size_t count);
+
+/* Copies it, as copy_journal() has it, into the directory of `to`, where no segments of the shard
+ * are; each is synced, the directory is not. The owner's shard is from's. */
+NODISCARD enum recover_err files_copy(struct copied *out, const struct files *from,
+                                      const struct files *to,
+                                      const uint8_t store_id[SEGMENT_STORE_ID_BYTES]);
