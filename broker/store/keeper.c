@@ -35,7 +35,41 @@ struct keeper {
     bool running;
     sem_t news;
     _Atomic bool ending; /* main's to write; release */
+
+    /* Held by the keeper's thread while it looks after files; guards what follows. */
+    pthread_mutex_t at_work;
+    bool is_held; /* and lost() was not called yet */
+    void (*lost)(void *context);
+    void *lost_context;
 };
+
+/* ---- a hold on the files */
+
+void keeper_hold(struct keeper *k, void (*lost)(void *context), void *context)
+{
+    pthread_mutex_lock(&k->at_work);
+    assert(!k->is_held);
+    k->is_held = true;
+    k->lost = lost;
+    k->lost_context = context;
+    pthread_mutex_unlock(&k->at_work);
+}
+
+bool keeper_release(struct keeper *k)
+{
+    pthread_mutex_lock(&k->at_work);
+    const bool was_held = k->is_held;
+    k->is_held = false;
+    pthread_mutex_unlock(&k->at_work);
+    keeper_look(k); /* what could go meanwhile goes now */
+    return was_held;
+}
+
+static void give_up_hold(struct keeper *k)
+{
+    k->is_held = false;
+    k->lost(k->lost_context);
+}
 
 /* ---- descriptors */
 
@@ -75,6 +109,22 @@ static int count(struct kept_files *f)
     return error;
 }
 
+/* While they are held, of no old one; unless there is no other way. */
+static int make(struct keeper *k, struct kept_files *f, uint64_t number, uint64_t needed)
+{
+    const uint64_t there = atomic_load_explicit(&f->slot.segments, memory_order_relaxed);
+    if (k->is_held && there < k->conf.segments_max) {
+        const int error = files_prepare(&f->files, number, 0);
+        if (error == 0 || error == EEXIST) {
+            return error;
+        }
+    }
+    if (k->is_held) {
+        give_up_hold(k);
+    }
+    return files_prepare(&f->files, number, needed);
+}
+
 static int prepare(struct keeper *k, unsigned shard, uint64_t number)
 {
     struct kept_files *const f = &k->shards[shard];
@@ -83,7 +133,7 @@ static int prepare(struct keeper *k, unsigned shard, uint64_t number)
     if (number >= needed + k->conf.segments_max) {
         return ENOSPC;
     }
-    int error = files_prepare(&f->files, number, needed);
+    int error = make(k, f, number, needed);
     if (error != 0 && error != EEXIST) { /* there is one: made, and not opened, the last time */
         return error;
     }
@@ -103,10 +153,10 @@ static void remove_old(struct keeper *k, struct kept_files *f)
     const uint64_t needed = atomic_load_explicit(&f->slot.needed, memory_order_acquire);
     struct recover_file *list;
     size_t n;
-    if (needed <= f->removed_below || files_list(&f->files, &list, &n) != 0) {
+    close_below(k, f, needed);
+    if (k->is_held || needed <= f->removed_below || files_list(&f->files, &list, &n) != 0) {
         return;
     }
-    close_below(k, f, needed);
     bool all = true;
     for (size_t i = 0; i < n && list[i].number < needed; i++) {
         all = all && files_remove(&f->files, list[i].number) == 0;
@@ -163,9 +213,11 @@ static void *run(void *context)
         while (sem_trywait(&k->news) == 0) { /* one look is for all that was said before it */
         }
         again = false;
+        pthread_mutex_lock(&k->at_work);
         for (unsigned i = 0; i < k->conf.shards; i++) {
             again = look_after(k, i) || again;
         }
+        pthread_mutex_unlock(&k->at_work);
     }
     return NULL;
 }
@@ -180,6 +232,7 @@ int keeper_create(struct keeper **out, const struct keeper_conf *conf)
     }
     k->conf = *conf;
     sem_init(&k->news, 0, 0);
+    pthread_mutex_init(&k->at_work, NULL);
     k->shards = calloc(conf->shards, sizeof *k->shards);
     int error = k->shards == NULL ? ENOMEM : 0;
     for (unsigned i = 0; i < conf->shards && error == 0; i++) {
@@ -248,5 +301,6 @@ void keeper_destroy(struct keeper *k)
     }
     free(k->shards);
     sem_destroy(&k->news);
+    pthread_mutex_destroy(&k->at_work);
     free(k);
 }

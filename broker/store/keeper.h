@@ -11,6 +11,7 @@
 #pragma once
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "proto/nodiscard.h"
@@ -44,6 +45,16 @@ NODISCARD int keeper_create(struct keeper **out, const struct keeper_conf *conf)
 struct keeper_slot *keeper_slot_of(struct keeper *k, unsigned shard);
 
 NODISCARD int keeper_start(struct keeper *k); /* 0 or an errno */
-void keeper_look(struct keeper *k);           /* a slot says something new; any thread; short */
-void keeper_stop(struct keeper *k);           /* the thread is over; fine when it never ran */
-void keeper_destroy(struct keeper *k);        /* closes what is open; NULL is fine */
+
+/*
+ * Until it is released no segment is removed or used again, as somebody copies them. It is given up
+ * where a journal needs the room: when a shard has segments_max files, or another cannot be made;
+ * lost() is called then, by the keeper's thread, once: short, and never waits.
+ * One at a time. It waits for what the keeper is about, the making of a segment for example.
+ */
+void keeper_hold(struct keeper *k, void (*lost)(void *context), void *context);
+bool keeper_release(struct keeper *k); /* false: it was given up before */
+
+void keeper_look(struct keeper *k);    /* a slot says something new; any thread; short */
+void keeper_stop(struct keeper *k);    /* the thread is over; fine when it never ran */
+void keeper_destroy(struct keeper *k); /* closes what is open; NULL is fine */
