@@ -597,48 +597,16 @@ void checkpoint_read(struct checkpoint *cp, struct checkpoint_read *r)
 
 /* ---- a copy */
 
-static int copy_to(struct checkpoint *cp, int fd)
+enum checkpoint_err checkpoint_copy(struct checkpoint *cp, int fd, int *sys_errno)
 {
-    pthread_rwlock_rdlock(&cp->in_use);
     int rc = MDB_PANIC;
+    pthread_rwlock_rdlock(&cp->in_use);
     if (cp->env.env != NULL) {
         rc = mdb_env_copyfd2(cp->env.env, fd, MDB_CP_COMPACT);
     }
     pthread_rwlock_unlock(&cp->in_use);
-    return rc != 0 || fsync(fd) == 0 ? rc : errno;
-}
-
-enum checkpoint_err checkpoint_copy(struct checkpoint *cp, const char *path, int *sys_errno)
-{
-    int fd = -1, rc = 0;
-    *sys_errno = 0;
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        *sys_errno = errno;
-        return checkpoint_err_of(*sys_errno, NULL);
-    }
-    const int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir >= 0) {
-        fd = openat(dir, "data.mdb", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    }
-    if (fd < 0) {
-        rc = errno;
-    } else {
-        rc = copy_to(cp, fd);
-        if (close(fd) != 0 && rc == 0) {
-            rc = errno;
-        }
-        if (rc == 0 && fsync(dir) != 0) {
-            rc = errno;
-        }
-        if (rc != 0) {
-            (void)unlinkat(dir, "data.mdb", 0);
-        }
-    }
-    if (dir >= 0) {
-        close(dir);
-    }
     *sys_errno = rc;
-    return checkpoint_err_of(rc, path);
+    return checkpoint_err_of(rc, NULL);
 }
 
 /* ---- beginning and end */

@@ -19,6 +19,7 @@
 
 #include "broker/config/config.h"
 #include "broker/privileges.h"
+#include "broker/store/checkpoint_check.h"
 #include "broker/store/checkpoint_env.h"
 #include "tests/unit/store/fixture.h"
 
@@ -796,7 +797,8 @@ Test(checkpoint, copied_while_it_runs)
 {
     struct checkpoint *cp = fixture_open(NULL);
     uint8_t id[CHECKPOINT_ID_BYTES];
-    char copy[128], path[160];
+    char copy[128];
+    struct checkpoint_facts facts;
     int sys_errno;
     struct submitter s = {.cp = cp};
     memcpy(id, checkpoint_id(cp), sizeof id);
@@ -804,17 +806,49 @@ Test(checkpoint, copied_while_it_runs)
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, submit_many, &s), 0);
     snprintf(copy, sizeof copy, "%s/copy", fixture_dir);
-    snprintf(path, sizeof path, "%s/checkpoint", copy);
-    cr_assert_eq(mkdir(copy, 0700), 0);
-    cr_expect_eq(checkpoint_copy(cp, path, &sys_errno), CHECKPOINT_OK);
-    cr_expect_eq(checkpoint_copy(cp, path, &sys_errno), CHECKPOINT_UNREACHABLE, "it is there");
-    cr_expect_eq(sys_errno, EEXIST);
+    cr_expect_eq(fixture_copy(cp, copy), CHECKPOINT_OK);
     pthread_join(thread, NULL);
     checkpoint_close(cp);
+    cr_expect_eq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_OK);
+    cr_expect_arr_eq(facts.id, id, sizeof id);
+    cr_expect_eq(facts.format, CHECKPOINT_FORMAT);
+    cr_expect_geq(facts.keys, 1000);
     cp = open_copy(copy);
     cr_expect_arr_eq(checkpoint_id(cp), id, sizeof id);
     cr_expect_eq(count_all(cp, "a0"), 1000);
     checkpoint_close(cp);
+}
+
+/* No byte that belongs to something is changed unseen. */
+Test(checkpoint, a_copy_is_checked_as_a_whole)
+{
+    struct checkpoint *cp = fixture_open(NULL);
+    struct checkpoint_facts facts;
+    char copy[128], path[160];
+    int sys_errno;
+    fixture_write(cp, batch_of("a", 100, 100));
+    snprintf(copy, sizeof copy, "%s/copy", fixture_dir);
+    cr_expect_eq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_UNREACHABLE);
+    cr_expect_eq(fixture_copy(cp, copy), CHECKPOINT_OK);
+    checkpoint_close(cp);
+    cr_expect_eq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_OK);
+    cr_expect_eq(facts.keys, 100);
+    snprintf(path, sizeof path, "%s/checkpoint/data.mdb", copy);
+    const int fd = open(path, O_RDWR | O_CLOEXEC);
+    uint8_t bytes[65536];
+    const ssize_t len = pread(fd, bytes, sizeof bytes, 0);
+    uint8_t *const at = memmem(bytes, (size_t)len, "a000042", 7);
+    cr_assert_not_null(at);
+    at[20] ^= 1;
+    cr_assert_eq(pwrite(fd, bytes, (size_t)len, 0), len);
+    cr_expect_eq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_CORRUPT);
+    at[20] ^= 1;
+    cr_assert_eq(pwrite(fd, bytes, (size_t)len, 0), len);
+    cr_assert_eq(ftruncate(fd, len - 4096), 0);
+    cr_expect_eq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_CORRUPT);
+    cr_assert_eq(ftruncate(fd, 10), 0);
+    cr_expect_neq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_OK);
+    close(fd);
 }
 
 /* ---- what goes wrong */
@@ -1032,12 +1066,11 @@ Test(checkpoint, works_when_confined)
     struct checkpoint *const cp = fixture_open(&conf);
     struct reader reader = {.read = {.prefix = text("a"), .bytes_max = SIZE_MAX}};
     char copy[128];
-    int sys_errno;
     fixture_write(cp, batch_of("b", 1000, 1000));
     read_and_wait(cp, &reader);
     cr_expect_eq(reader.read.pairs->count, 1000);
     free(reader.read.pairs);
     snprintf(copy, sizeof copy, "%s/copy", fixture_dir);
-    cr_expect_eq(checkpoint_copy(cp, copy, &sys_errno), CHECKPOINT_OK);
+    cr_expect_eq(fixture_copy(cp, copy), CHECKPOINT_OK);
     checkpoint_close(cp);
 }

@@ -3,11 +3,13 @@
  * For ThreadSanitizer: shards that submit and read, someone who reads all of it, and a copy, while
  * the map is enlarged again and again.
  */
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "broker/store/checkpoint.h"
 
@@ -97,7 +99,10 @@ int main(void)
         check(pthread_create(&threads[i], NULL, run_shard, number) == 0, "thread");
     }
     check(pthread_create(&threads[SHARDS], NULL, run_looker, NULL) == 0, "thread");
-    check(checkpoint_copy(cp, path, &sys_errno) == CHECKPOINT_OK, "copy");
+    const int copy = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    check(copy >= 0, "file");
+    check(checkpoint_copy(cp, copy, &sys_errno) == CHECKPOINT_OK, "copy");
+    close(copy);
     for (unsigned i = 0; i <= SHARDS; i++) {
         pthread_join(threads[i], NULL);
     }

@@ -1,11 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "tests/unit/store/fixture.h"
 
+#include <fcntl.h>
 #include <ftw.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 char fixture_dir[] = "/tmp/dunlin-checkpoint-XXXXXX";
 
@@ -117,4 +120,19 @@ void fixture_expect_count(struct checkpoint *cp, const char *key, uint64_t want)
     uint64_t count = UINT64_MAX;
     cr_assert_eq(checkpoint_count(cp, bytes_text(key), &count), CHECKPOINT_OK);
     cr_expect_eq(count, want, "%s: %lu, not %lu", key, count, want);
+}
+
+enum checkpoint_err fixture_copy(struct checkpoint *cp, const char *dir)
+{
+    char path[256];
+    int sys_errno;
+    cr_assert_eq(mkdir(dir, 0700), 0);
+    snprintf(path, sizeof path, "%s/checkpoint", dir);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    snprintf(path, sizeof path, "%s/checkpoint/data.mdb", dir);
+    const int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    cr_assert(fd >= 0);
+    const enum checkpoint_err err = checkpoint_copy(cp, fd, &sys_errno);
+    close(fd);
+    return err;
 }

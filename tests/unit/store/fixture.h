@@ -26,3 +26,6 @@ const char *fixture_show(struct checkpoint *cp, const char *prefix);
 
 void fixture_expect(struct checkpoint *cp, const char *prefix, const char *want);
 void fixture_expect_count(struct checkpoint *cp, const char *key, uint64_t want);
+
+/* checkpoint_copy() into `dir`/checkpoint, where `dir` is new. */
+enum checkpoint_err fixture_copy(struct checkpoint *cp, const char *dir);
