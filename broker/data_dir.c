@@ -20,9 +20,14 @@ const char *data_dir_err_text(enum data_dir_err err)
     case DATA_DIR_UNREACHABLE:
         return "the data directory cannot be made or written to: check its path and permissions";
     case DATA_DIR_IN_USE:
-        return "another broker runs on this data directory: end it, or give this one its own";
+        return "another process has this data directory: end that broker, or that backup, or give "
+               "this one its own";
     case DATA_DIR_BAD_ID:
         return "node.id holds no UUID: restore it, or delete it to start as a new node";
+    case DATA_DIR_NONE:
+        return "it is no data directory: there is no node.id in it";
+    case DATA_DIR_UNFINISHED:
+        return "a restore into it was not finished: run dunlin restore again";
     }
     return "?";
 }
@@ -69,17 +74,28 @@ static bool write_id(int dir, const char *text)
            fsync(dir) == 0;
 }
 
-static enum data_dir_err read_id(int dir, char text[NODE_ID_TEXT])
+enum data_dir_err data_dir_identify(int dir, char node_id[NODE_ID_TEXT])
 {
+    if (faccessat(dir, DATA_DIR_UNFINISHED_MARK, F_OK, 0) == 0) {
+        return DATA_DIR_UNFINISHED;
+    }
     const int fd = openat(dir, "node.id", O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
-        return errno == ENOENT && make_id(text) && write_id(dir, text) ? DATA_DIR_OK
-                                                                       : DATA_DIR_UNREACHABLE;
+        return errno == ENOENT ? DATA_DIR_NONE : DATA_DIR_UNREACHABLE;
     }
-    memset(text, 0, NODE_ID_TEXT);
-    const ssize_t n = read(fd, text, NODE_ID_TEXT - 1);
+    memset(node_id, 0, NODE_ID_TEXT);
+    const ssize_t n = read(fd, node_id, NODE_ID_TEXT - 1);
     close(fd);
-    return n == (ssize_t)NODE_ID_TEXT - 1 && is_id(text) ? DATA_DIR_OK : DATA_DIR_BAD_ID;
+    return n == (ssize_t)NODE_ID_TEXT - 1 && is_id(node_id) ? DATA_DIR_OK : DATA_DIR_BAD_ID;
+}
+
+static enum data_dir_err read_or_make_id(int dir, char text[NODE_ID_TEXT])
+{
+    const enum data_dir_err err = data_dir_identify(dir, text);
+    if (err != DATA_DIR_NONE) {
+        return err;
+    }
+    return make_id(text) && write_id(dir, text) ? DATA_DIR_OK : DATA_DIR_UNREACHABLE;
 }
 
 enum data_dir_err data_dir_open(struct data_dir *d, const char *path, int *sys_errno)
@@ -102,7 +118,7 @@ enum data_dir_err data_dir_open(struct data_dir *d, const char *path, int *sys_e
         err = errno == EWOULDBLOCK ? DATA_DIR_IN_USE : DATA_DIR_UNREACHABLE;
         goto out;
     }
-    err = read_id(dir, d->node_id);
+    err = read_or_make_id(dir, d->node_id);
 out:
     *sys_errno = errno;
     if (dir >= 0) {

@@ -21,6 +21,7 @@
 
 #include "broker/admin/admin.h"
 #include "broker/auth/passwd_command.h"
+#include "broker/backup/backup_command.h"
 #include "broker/bans.h"
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
@@ -431,6 +432,12 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "ban") == 0) {
         return ban_command(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "backup") == 0) {
+        return backup_command(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "restore") == 0) {
+        return restore_command(argc - 1, argv + 1);
     }
     struct broker b = {.data_dir = {.lock_fd = -1}};
     struct config_error error = {0};

@@ -313,6 +313,7 @@ bool persistence_open(struct persistence *p, struct node *node, const struct con
         log_event(LOG_ERROR, "thread_failed", LOG_ERRNO("error", error));
         goto out;
     }
+    backup_server_start(&p->backups, config->data.dir, p->checkpoint, p->keeper);
     is_open = true;
 out:
     for (unsigned i = 0; i < journals.count; i++) {
@@ -329,6 +330,7 @@ void persistence_save(struct persistence *p)
     if (p->node == NULL) {
         return;
     }
+    backup_server_stop(&p->backups);
     for (unsigned i = 0; i < p->node->shard_count; i++) {
         struct shard *const s = p->node->shards[i];
         shard_self = s;

@@ -12,6 +12,7 @@
 
 #include <stdbool.h>
 
+#include "broker/backup/server.h"
 #include "broker/route/index.h"
 #include "proto/nodiscard.h"
 
@@ -28,6 +29,7 @@ struct persistence {
     struct store *stores[INDEX_SHARDS_MAX];
     uint32_t
         batch_bytes; /* of a journal, at least; for tests, which have small ones. 0: as usual */
+    struct backup_server backups;
 };
 
 /* Before the shards run; the data directory is open. false: it has been logged. */

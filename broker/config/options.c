@@ -222,9 +222,12 @@ static void print_flag(const struct flag *flag, FILE *out)
 
 void options_help(FILE *out)
 {
-    fputs("dunlin: an MQTT broker (3.1, 3.1.1, 5.0)\n\nUsage: dunlin [FLAG]…\n"
-          "       dunlin passwd …   makes and checks password files; dunlin passwd --help\n\n",
-          out);
+    fputs(
+        "dunlin: an MQTT broker (3.1, 3.1.1, 5.0)\n\nUsage: dunlin [FLAG]…\n"
+        "       dunlin passwd …   makes and checks password files; dunlin passwd --help\n"
+        "       dunlin backup …   copies what a node keeps, while it runs; dunlin backup --help\n"
+        "       dunlin restore …  makes a data directory of such a copy; dunlin restore --help\n\n",
+        out);
     for (size_t i = 0; i < FLAGS; i++) {
         print_flag(&flags[i], out);
     }

@@ -143,6 +143,31 @@ Test(data_dir, refuses_an_identity_that_is_none)
     }
 }
 
+/* Nothing is made by asking. */
+Test(data_dir, is_identified_if_it_is_one)
+{
+    struct data_dir d;
+    char id[NODE_ID_TEXT];
+    int sys_errno;
+    cr_assert_eq(mkdir(path, 0700), 0);
+    const int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    cr_expect_eq(data_dir_identify(dir, id), DATA_DIR_NONE);
+    cr_expect_eq(data_dir_identify(dir, id), DATA_DIR_NONE);
+    cr_assert_eq(data_dir_open(&d, path, &sys_errno), DATA_DIR_OK);
+    cr_expect_eq(data_dir_identify(dir, id), DATA_DIR_OK);
+    cr_expect_str_eq(id, d.node_id);
+    data_dir_close(&d);
+
+    const int mark = openat(dir, DATA_DIR_UNFINISHED_MARK, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    cr_expect_eq(data_dir_identify(dir, id), DATA_DIR_UNFINISHED);
+    cr_expect_eq(data_dir_open(&d, path, &sys_errno), DATA_DIR_UNFINISHED);
+    close(mark);
+    cr_assert_eq(unlinkat(dir, DATA_DIR_UNFINISHED_MARK, 0), 0);
+    cr_expect_eq(data_dir_open(&d, path, &sys_errno), DATA_DIR_OK);
+    data_dir_close(&d);
+    close(dir);
+}
+
 Test(data_dir, says_why_it_cannot_be_reached)
 {
     struct data_dir d;
@@ -188,7 +213,7 @@ Test(data_dir, needs_the_permission)
 
 Test(data_dir, every_error_is_a_sentence)
 {
-    for (int err = DATA_DIR_OK; err <= DATA_DIR_BAD_ID; err++) {
+    for (int err = DATA_DIR_OK; err <= DATA_DIR_UNFINISHED; err++) {
         const char *text = data_dir_err_text((enum data_dir_err)err);
         cr_expect_geq(strlen(text), err == DATA_DIR_OK ? 2 : 30);
     }

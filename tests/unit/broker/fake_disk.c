@@ -232,6 +232,7 @@ void fake_disk_crash(struct fake_disk *disk, bool (*kept)(void *context, uint64_
     for (unsigned i = 0; i < node->shard_count; i++) {
         io_fake_files_lose(node->shards[i]->io, kept, context);
     }
+    backup_server_stop(&disk->persistence.backups);
     keeper_stop(disk->persistence.keeper);
     checkpoint_close(disk->persistence.checkpoint);
     disk->persistence.checkpoint = NULL;
