@@ -76,6 +76,13 @@ static bool is_proof(const struct copying *c, const struct recover_file *f, cons
            (begun && t.batch_max > r->next_lsn);
 }
 
+/* One that never began may have a batch that failed, and was written to the next one again. */
+static bool lacks_its_head(const struct copying *c, const struct recover_file *f)
+{
+    return recover_traces(c->buffer, (size_t)f->bytes, 0, segment_seed(c->owner, f->number))
+               .lsn_min < c->stop_lsn;
+}
+
 static enum recover_err read_segment(struct copying *c, const struct recover_file *f,
                                      struct reading *r)
 {
@@ -95,8 +102,11 @@ static enum recover_err read_segment(struct copying *c, const struct recover_fil
     if (r->state == SEGMENT_BEGUN) {
         scan(c, f, r);
     }
-    /* Behind others' beginning it is void, whatever it is. */
-    r->is_proof = c->stop_lsn == UINT64_MAX && is_proof(c, f, r);
+    if (c->stop_lsn == UINT64_MAX) {
+        r->is_proof = is_proof(c, f, r);
+    } else if (r->state != SEGMENT_BEGUN && lacks_its_head(c, f)) {
+        return blame(c, RECOVER_CORRUPT, f->number, 0);
+    } /* else it is void behind the place where the next one begins, whatever it is */
     return RECOVER_OK;
 }
 
