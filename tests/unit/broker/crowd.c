@@ -11,81 +11,20 @@
 #include "broker/shard/shard.h"
 #include "proto/topic.h"
 #include "tests/fake/io_fake.h"
+#include "tests/unit/broker/crowd_parts.h"
 #include "tests/unit/broker/fake_client.h"
 #include "tests/unit/broker/ledger.h"
 
-#define MEMBERS      6u
-#define OPEN_MAX     64u /* of what a member has sent, or has to answer */
-#define SHORT_EXPIRY 10u /* seconds */
-#define PACKET_IDS   65536u
-#define WILL_TOPIC   6u
+static const char *const filters[FILTERS] = {"a/b",   "a/+", "a/#", "+/c",          "b/c",
+                                             "d",     "d/#", "r/+", "$share/g/s/#", "w/#",
+                                             "+/b/#", "r/x", "r/#"};
 
-static const char *const topics[LEDGER_TOPICS] = {"a/b", "a/c", "b/c", "d",
-                                                  "r/x", "s/x", "w/x", "r/y"};
+const char *const crowd_topics[LEDGER_TOPICS] = {"a/b", "a/c", "b/c", "d",
+                                                 "r/x", "s/x", "w/x", "r/y"};
 #define TOPIC_IS_SHARED(topic) ((topic) == 5u)
 
-static const char *const filters[] = {"a/b", "a/+",          "a/#", "+/c",   "b/c", "d",  "d/#",
-                                      "r/+", "$share/g/s/#", "w/#", "+/b/#", "r/x", "r/#"};
-#define FILTERS (sizeof filters / sizeof filters[0])
-
-enum certainty { NO, PERHAPS, YES };
-
-struct subscribed {
-    enum certainty is;
-    uint8_t qos;
-    bool no_local;
-    uint16_t packet_id; /* of the SUBSCRIBE or UNSUBSCRIBE under way; 0: none */
-    bool leaving;       /* it is an UNSUBSCRIBE */
-};
-
-/* A PUBLISH of ours that is not acknowledged to the end. */
-struct outgoing {
-    uint32_t message;
-    uint16_t packet_id;
-    uint8_t topic, qos;
-    bool retain, released; /* PUBREC has come */
-};
-
-struct answer {
-    enum mqtt_type type;
-    uint16_t packet_id;
-};
-
-struct member {
-    unsigned number;
-    char id[8];
-    enum mqtt_version version;
-    uint16_t receive_maximum;   /* 0: none is said */
-    struct fake_client *client; /* NULL: not connected, or given up */
-    bool connected;             /* CONNACK has come */
-    bool clean_start;           /* as last asked */
-    uint32_t expiry_s;          /* as last asked */
-    bool surely_kept;           /* there is a session that has no end */
-    uint64_t left_ms;           /* when it last left */
-    bool forgot;                /* its own part of the session: it has to begin anew */
-    struct subscribed subscribed[FILTERS];
-    struct outgoing out[OPEN_MAX];
-    unsigned out_count;
-    struct answer answers[OPEN_MAX * 4];
-    unsigned answer_count;
-    uint8_t open[PACKET_IDS / 8];     /* PUBLISH came on this connection, not answered to the end */
-    uint8_t received[PACKET_IDS / 8]; /* QoS 2, heard and not released: as long as the session */
-    unsigned in_flight;
-    uint32_t will; /* the message */
-};
-
-struct crowd {
-    struct chooser *chooser;
-    struct fake_node *n;
-    struct ledger *ledger;
-    unsigned shards;
-    unsigned inflight_max;
-    struct member members[MEMBERS];
-    struct crowd_figures figures;
-};
-
-__attribute__((format(printf, 2, 3), noreturn)) static void broken(const struct member *m,
-                                                                   const char *format, ...)
+__attribute__((format(printf, 2, 3), noreturn)) void crowd_broken(const struct member *m,
+                                                                  const char *format, ...)
 {
     va_list arguments;
     va_start(arguments, format);
@@ -96,9 +35,8 @@ __attribute__((format(printf, 2, 3), noreturn)) static void broken(const struct 
     abort();
 }
 
-/* What happened, with CROWD_TRACE in the environment. */
-__attribute__((format(printf, 2, 3))) static void trace(const struct member *m, const char *format,
-                                                        ...)
+__attribute__((format(printf, 2, 3))) void crowd_trace(const struct member *m, const char *format,
+                                                       ...)
 {
     static int on = -1;
     if (on < 0) {
@@ -114,7 +52,7 @@ __attribute__((format(printf, 2, 3))) static void trace(const struct member *m, 
     }
 }
 
-static uint32_t choose(struct crowd *w, uint32_t bound)
+uint32_t crowd_choose(struct crowd *w, uint32_t bound)
 {
     return w->chooser->below(w->chooser, bound);
 }
@@ -142,7 +80,7 @@ static bool is_owed(const struct member *m, unsigned topic, const struct member 
         const struct subscribed *s = &m->subscribed[i];
         const bool mine = s->no_local && m == publisher;
         if (s->is == YES && s->qos > 0 && !mine && !topic_is_share(bytes_text(filters[i])) &&
-            topic_matches(bytes_text(filters[i]), bytes_text(topics[topic]))) {
+            topic_matches(bytes_text(filters[i]), bytes_text(crowd_topics[topic]))) {
             return true;
         }
     }
@@ -181,11 +119,12 @@ static void forget_own(struct member *m)
 static void send_outgoing(struct member *m, const struct outgoing *o, bool dup)
 {
     char payload[16];
-    trace(m, "PUBLISH %u to %s qos=%u id=%u dup=%d retain=%d", o->message, topics[o->topic], o->qos,
-          o->packet_id, dup, o->retain);
+    crowd_trace(m, "PUBLISH %u to %s qos=%u id=%u dup=%d retain=%d", o->message,
+                crowd_topics[o->topic], o->qos, o->packet_id, dup, o->retain);
     snprintf(payload, sizeof payload, "%u", o->message);
-    client_send_publish(m->client, SAY(.topic = topics[o->topic], .payload = payload, .qos = o->qos,
-                                       .retain = o->retain, .dup = dup, .packet_id = o->packet_id));
+    client_send_publish(m->client,
+                        SAY(.topic = crowd_topics[o->topic], .payload = payload, .qos = o->qos,
+                            .retain = o->retain, .dup = dup, .packet_id = o->packet_id));
 }
 
 static void speak(struct crowd *w, struct member *m)
@@ -193,15 +132,22 @@ static void speak(struct crowd *w, struct member *m)
     if (!m->connected || m->out_count == OPEN_MAX) {
         return;
     }
-    struct outgoing o = {.topic = (uint8_t)choose(w, LEDGER_TOPICS), .qos = (uint8_t)choose(w, 3)};
+    struct outgoing o = {.topic = (uint8_t)crowd_choose(w, LEDGER_TOPICS),
+                         .qos = (uint8_t)crowd_choose(w, 3)};
     if (o.topic == WILL_TOPIC) {
         return;
     }
-    o.retain = topics[o.topic][0] == 'r' && choose(w, 2) == 0;
+    o.retain = crowd_topics[o.topic][0] == 'r' && crowd_choose(w, 2) == 0;
     o.message = ledger_say(w->ledger, m->number, o.topic, o.qos, owed(w, o.topic, m));
     if (o.qos > 0) {
         o.packet_id = m->client->next_packet_id++;
         m->out[m->out_count++] = o;
+    }
+    if (o.retain) {
+        ledger_say_retained(w->ledger, o.message);
+        if (w->processes.disk != NULL && !m->surely_kept) {
+            ledger_any_order(w->ledger, o.message); /* its session may end while the disk is slow */
+        }
     }
     w->figures.said++;
     send_outgoing(m, &o, false);
@@ -227,13 +173,15 @@ static void on_answer(struct crowd *w, struct member *m, const struct got *g)
 {
     struct outgoing *o = find_outgoing(m, g->packet_id);
     if (o == NULL) {
-        broken(m, "%s for packet %u, which is not open", mqtt_type_name(g->type), g->packet_id);
+        crowd_broken(m, "%s for packet %u, which is not open", mqtt_type_name(g->type),
+                     g->packet_id);
     }
     if (g->reason >= 0x80 && g->type != MQTT_PUBCOMP) { /* there: it has been released before */
-        broken(m, "%s with 0x%x", mqtt_type_name(g->type), g->reason);
+        crowd_broken(m, "%s with 0x%x", mqtt_type_name(g->type), g->reason);
     }
     if ((g->type == MQTT_PUBACK) != (o->qos == 1) || (g->type == MQTT_PUBCOMP && !o->released)) {
-        broken(m, "%s for packet %u at QoS %u", mqtt_type_name(g->type), g->packet_id, o->qos);
+        crowd_broken(m, "%s for packet %u at QoS %u", mqtt_type_name(g->type), g->packet_id,
+                     o->qos);
     }
     if (g->type != MQTT_PUBCOMP) {
         ledger_accepted(w->ledger, o->message, g->reason != MQTT_REASON_NO_MATCHING_SUBSCRIBERS);
@@ -267,20 +215,20 @@ static void send_again(struct crowd *w, struct member *m)
 
 static void subscribe(struct crowd *w, struct member *m)
 {
-    const uint32_t which = choose(w, FILTERS);
+    const uint32_t which = crowd_choose(w, FILTERS);
     struct subscribed *s = &m->subscribed[which];
     if (!m->connected || s->packet_id != 0) {
         return;
     }
-    const struct ask ask = {.filter = filters[which],
-                            .qos = (uint8_t)choose(w, 3),
-                            .no_local = m->version == MQTT_V5 &&
-                                        !topic_is_share(bytes_text(filters[which])) &&
-                                        choose(w, 4) == 0,
-                            .retain_handling = m->version == MQTT_V5 ? (uint8_t)choose(w, 3) : 0};
+    const struct ask ask = {
+        .filter = filters[which],
+        .qos = (uint8_t)crowd_choose(w, 3),
+        .no_local = m->version == MQTT_V5 && !topic_is_share(bytes_text(filters[which])) &&
+                    crowd_choose(w, 4) == 0,
+        .retain_handling = m->version == MQTT_V5 ? (uint8_t)crowd_choose(w, 3) : 0};
     s->packet_id = client_send_subscribe(m->client, &ask);
     s->leaving = false;
-    trace(m, "SUBSCRIBE %s qos=%u no_local=%d", ask.filter, ask.qos, ask.no_local);
+    crowd_trace(m, "SUBSCRIBE %s qos=%u no_local=%d", ask.filter, ask.qos, ask.no_local);
     if (ask.qos == 0 || ask.no_local) { /* a message on its way may come under these terms */
         ledger_forgive(w->ledger, m->number);
     }
@@ -296,7 +244,7 @@ static void subscribe(struct crowd *w, struct member *m)
 
 static void unsubscribe(struct crowd *w, struct member *m)
 {
-    const uint32_t which = choose(w, FILTERS);
+    const uint32_t which = crowd_choose(w, FILTERS);
     struct subscribed *s = &m->subscribed[which];
     if (!m->connected || s->packet_id != 0) {
         return;
@@ -304,7 +252,7 @@ static void unsubscribe(struct crowd *w, struct member *m)
     ledger_forgive(w->ledger, m->number);
     s->packet_id = client_send_unsubscribe(m->client, filters[which]);
     s->leaving = true;
-    trace(m, "UNSUBSCRIBE %s", filters[which]);
+    crowd_trace(m, "UNSUBSCRIBE %s", filters[which]);
     s->is = s->is == NO ? NO : PERHAPS;
 }
 
@@ -316,12 +264,12 @@ static void on_suback(struct member *m, const struct got *g)
             s->packet_id = 0;
             s->is = s->leaving ? NO : YES;
             if (!s->leaving && g->reason > 2) {
-                broken(m, "SUBSCRIBE to %s refused: 0x%x", filters[i], g->reason);
+                crowd_broken(m, "SUBSCRIBE to %s refused: 0x%x", filters[i], g->reason);
             }
             return;
         }
     }
-    broken(m, "%s %u was not asked for", mqtt_type_name(g->type), g->packet_id);
+    crowd_broken(m, "%s %u was not asked for", mqtt_type_name(g->type), g->packet_id);
 }
 
 /* ---- hearing */
@@ -329,7 +277,7 @@ static void on_suback(struct member *m, const struct got *g)
 static void owe_answer(struct member *m, enum mqtt_type type, uint16_t packet_id)
 {
     if (m->answer_count == sizeof m->answers / sizeof m->answers[0]) {
-        broken(m, "more answers are owed than messages can be in flight");
+        crowd_broken(m, "more answers are owed than messages can be in flight");
     }
     m->answers[m->answer_count++] = (struct answer){.type = type, .packet_id = packet_id};
 }
@@ -337,11 +285,11 @@ static void owe_answer(struct member *m, enum mqtt_type type, uint16_t packet_id
 static unsigned topic_number(const struct member *m, const char *topic)
 {
     for (unsigned i = 0; i < LEDGER_TOPICS; i++) {
-        if (strcmp(topics[i], topic) == 0) {
+        if (strcmp(crowd_topics[i], topic) == 0) {
             return i;
         }
     }
-    broken(m, "heard of topic '%s'", topic);
+    crowd_broken(m, "heard of topic '%s'", topic);
 }
 
 static void hear(struct crowd *w, struct member *m, const struct got *g)
@@ -369,10 +317,10 @@ static void on_publish(struct crowd *w, struct member *m, const struct got *g)
                                 ? m->receive_maximum
                                 : w->inflight_max;
     if (bit_get(m->open, g->packet_id)) {
-        broken(m, "packet identifier %u came twice", g->packet_id);
+        crowd_broken(m, "packet identifier %u came twice", g->packet_id);
     }
     if (++m->in_flight > window) {
-        broken(m, "%u in flight, over %u", m->in_flight, window);
+        crowd_broken(m, "%u in flight, over %u", m->in_flight, window);
     }
     bit_set(m->open, g->packet_id);
     if (g->qos == 1) {
@@ -383,7 +331,7 @@ static void on_publish(struct crowd *w, struct member *m, const struct got *g)
     owe_answer(m, MQTT_PUBREC, g->packet_id);
     if (bit_get(m->received, g->packet_id)) {
         if (!g->dup) {
-            broken(m, "packet identifier %u was used again before PUBREL", g->packet_id);
+            crowd_broken(m, "packet identifier %u was used again before PUBREL", g->packet_id);
         }
         return;
     }
@@ -394,13 +342,13 @@ static void on_publish(struct crowd *w, struct member *m, const struct got *g)
 static void on_connack(struct crowd *w, struct member *m, const struct got *g)
 {
     if (g->reason != 0) {
-        broken(m, "refused: 0x%x", g->reason);
+        crowd_broken(m, "refused: 0x%x", g->reason);
     }
     if (m->surely_kept && !m->clean_start && !g->session_present) {
-        broken(m, "the session is gone");
+        crowd_broken(m, "the session is gone");
     }
     if (m->clean_start && g->session_present) {
-        broken(m, "a session is present after Clean Start");
+        crowd_broken(m, "a session is present after Clean Start");
     }
     m->connected = true;
     if (g->session_present) {
@@ -416,9 +364,9 @@ static void on_connack(struct crowd *w, struct member *m, const struct got *g)
 
 static void on_packet(struct crowd *w, struct member *m, const struct got *g)
 {
-    trace(m, "<- %s id=%u 0x%x %s=%s qos=%u%s%s%s", mqtt_type_name(g->type), g->packet_id,
-          g->reason, g->topic, g->payload, g->qos, g->dup ? " dup" : "", g->retain ? " retain" : "",
-          g->session_present ? " present" : "");
+    crowd_trace(m, "<- %s id=%u 0x%x %s=%s qos=%u%s%s%s", mqtt_type_name(g->type), g->packet_id,
+                g->reason, g->topic, g->payload, g->qos, g->dup ? " dup" : "",
+                g->retain ? " retain" : "", g->session_present ? " present" : "");
     switch (g->type) {
     case MQTT_CONNACK:
         on_connack(w, m, g);
@@ -442,11 +390,11 @@ static void on_packet(struct crowd *w, struct member *m, const struct got *g)
     case MQTT_PINGRESP:
         break;
     default:
-        broken(m, "%s 0x%x", mqtt_type_name(g->type), g->reason);
+        crowd_broken(m, "%s 0x%x", mqtt_type_name(g->type), g->reason);
     }
 }
 
-static void listen_to(struct crowd *w, struct member *m)
+void crowd_listen_to(struct crowd *w, struct member *m)
 {
     if (m->client == NULL) {
         return;
@@ -457,7 +405,7 @@ static void listen_to(struct crowd *w, struct member *m)
         on_packet(w, m, &g);
     }
     if (io_fake_client_sees_end(w->n->net, m->client->fd)) {
-        broken(m, "disconnected for nothing");
+        crowd_broken(m, "disconnected for nothing");
     }
 }
 
@@ -470,7 +418,7 @@ static void give_answers(struct member *m, unsigned count)
     count = count < m->answer_count ? count : m->answer_count;
     for (unsigned i = 0; i < count; i++) {
         const struct answer a = m->answers[i];
-        trace(m, "%s %u", mqtt_type_name(a.type), a.packet_id);
+        crowd_trace(m, "%s %u", mqtt_type_name(a.type), a.packet_id);
         client_send_ack(m->client, a.type, a.packet_id, 0);
         if (a.type != MQTT_PUBREC && bit_get(m->open, a.packet_id)) {
             bit_clear(m->open, a.packet_id);
@@ -483,11 +431,8 @@ static void give_answers(struct member *m, unsigned count)
 
 /* ---- coming and going */
 
-static void give_up_connection(struct crowd *w, struct member *m)
+void crowd_lose_connection(struct crowd *w, struct member *m)
 {
-    if (!m->connected) {
-        fake_node_settle(w->n); /* or this CONNECT might be the one that is heard last */
-    }
     if (m->connected) {
         m->left_ms = fake_node_now_ms();
     }
@@ -511,11 +456,19 @@ static void give_up_connection(struct crowd *w, struct member *m)
     }
 }
 
-static void come(struct crowd *w, struct member *m, bool clean_start, uint32_t expiry_s)
+static void give_up_connection(struct crowd *w, struct member *m)
+{
+    if (!m->connected) {
+        fake_node_settle(w->n); /* or this CONNECT might be the one that is heard last */
+    }
+    crowd_lose_connection(w, m);
+}
+
+void crowd_come(struct crowd *w, struct member *m, bool clean_start, uint32_t expiry_s)
 {
     const uint16_t next_id = m->client == NULL ? 1 : m->client->next_packet_id;
     if (m->client != NULL) { /* a takeover */
-        listen_to(w, m);
+        crowd_listen_to(w, m);
         give_up_connection(w, m);
     }
     if (!m->surely_kept && fake_node_now_ms() - m->left_ms >= SHORT_EXPIRY * 1000) {
@@ -542,15 +495,19 @@ static void come(struct crowd *w, struct member *m, bool clean_start, uint32_t e
                           .session_expiry_s = expiry_s,
                           .receive_maximum = m->receive_maximum};
     char payload[16];
-    if (choose(w, 4) == 0) {
-        const uint8_t qos = (uint8_t)choose(w, 3);
+    if (crowd_choose(w, 4) == 0) {
+        const bool is_kept = w->processes.disk != NULL; /* a crash may have it published twice */
+        const uint8_t qos = (uint8_t)crowd_choose(w, is_kept ? 2 : 3);
         const uint32_t will = ledger_say(w->ledger, m->number, WILL_TOPIC, qos, 0);
+        if (is_kept) {
+            ledger_any_order(w->ledger, will);
+        }
         snprintf(payload, sizeof payload, "%u", will);
-        terms.will_topic = topics[WILL_TOPIC];
+        terms.will_topic = crowd_topics[WILL_TOPIC];
         terms.will_payload = payload;
         terms.will_qos = qos;
     }
-    m->client = client_open(w->n, choose(w, w->shards));
+    m->client = client_open(w->n, crowd_choose(w, w->shards));
     m->client->acks = false;
     m->client->next_packet_id = next_id;
     for (unsigned i = 0; i < m->out_count; i++) { /* beyond what is open */
@@ -558,8 +515,8 @@ static void come(struct crowd *w, struct member *m, bool clean_start, uint32_t e
         m->client->next_packet_id =
             id >= m->client->next_packet_id ? (uint16_t)(id + 1) : m->client->next_packet_id;
     }
-    trace(m, "CONNECT version=%u clean=%d expiry=%u window=%u", m->version, clean_start, expiry_s,
-          m->receive_maximum);
+    crowd_trace(m, "CONNECT version=%u clean=%d expiry=%u window=%u", m->version, clean_start,
+                expiry_s, m->receive_maximum);
     client_send_connect(m->client, m->id, &terms);
 }
 
@@ -568,9 +525,9 @@ static void leave(struct crowd *w, struct member *m)
     if (m->client == NULL) {
         return;
     }
-    const uint32_t how = choose(w, 3);
-    listen_to(w, m);
-    trace(m, "leaves: %s", how == 0 ? "DISCONNECT" : how == 1 ? "end" : "reset");
+    const uint32_t how = crowd_choose(w, 3);
+    crowd_listen_to(w, m);
+    crowd_trace(m, "leaves: %s", how == 0 ? "DISCONNECT" : how == 1 ? "end" : "reset");
     if (how == 0 && m->connected) {
         client_send_disconnect(m->client, 0);
         client_finish(m->client);
@@ -584,7 +541,7 @@ static void leave(struct crowd *w, struct member *m)
 
 /* ---- what happens */
 
-static struct session *session_of(struct crowd *w, const struct member *m)
+struct session *crowd_session_of(struct crowd *w, const struct member *m)
 {
     return session_find(fake_node_enter(w->n, fake_node_home(w->n, m->id)), bytes_text(m->id));
 }
@@ -592,7 +549,7 @@ static struct session *session_of(struct crowd *w, const struct member *m)
 /* What the broker itself believes, whether or not the client has heard of it. */
 static void check_session(struct crowd *w, const struct member *m)
 {
-    const struct session *session = session_of(w, m);
+    const struct session *session = crowd_session_of(w, m);
     if (session == NULL) {
         return;
     }
@@ -604,11 +561,11 @@ static void check_session(struct crowd *w, const struct member *m)
                                 ? session->conn->receive_maximum
                                 : w->inflight_max;
     if (session->out.in_flight > window) {
-        broken(m, "the broker has %u in flight, over %u", session->out.in_flight, window);
+        crowd_broken(m, "the broker has %u in flight, over %u", session->out.in_flight, window);
     }
     if (packet_ids_count(&session->received) > OPEN_MAX) {
-        broken(m, "%u packets are not released, of %u that were open at most",
-               packet_ids_count(&session->received), OPEN_MAX);
+        crowd_broken(m, "%u packets are not released, of %u that were open at most",
+                     packet_ids_count(&session->received), OPEN_MAX);
     }
 }
 
@@ -618,30 +575,30 @@ static void check_finished(struct crowd *w, const struct member *m)
     if (!m->connected) {
         return;
     }
-    const struct session *session = session_of(w, m);
+    const struct session *session = crowd_session_of(w, m);
     if (session == NULL) {
-        broken(m, "it is connected, and has no session");
+        crowd_broken(m, "it is connected, and has no session");
     }
     if (!outqueue_is_empty(&session->out) || session->out.in_flight > 0) {
-        broken(m, "%llu deliveries are left in the session",
-               (unsigned long long)(session->out.tail - session->out.head));
+        crowd_broken(m, "%llu deliveries are left in the session",
+                     (unsigned long long)(session->out.tail - session->out.head));
     }
     if (m->out_count == 0 && packet_ids_count(&session->received) > 0) {
-        broken(m, "%u packet identifiers are left in the session",
-               packet_ids_count(&session->received));
+        crowd_broken(m, "%u packet identifiers are left in the session",
+                     packet_ids_count(&session->received));
     }
 }
 
 static void act(struct crowd *w)
 {
-    struct member *m = &w->members[choose(w, MEMBERS)];
+    struct member *m = &w->members[crowd_choose(w, MEMBERS)];
     static const uint32_t expiries[] = {0, SHORT_EXPIRY, MQTT_NO_EXPIRY, MQTT_NO_EXPIRY};
-    switch (choose(w, 16)) {
+    switch (crowd_choose(w, 16)) {
     case 0:
-        come(w, m, choose(w, 8) == 0, expiries[choose(w, 4)]);
+        crowd_come(w, m, crowd_choose(w, 8) == 0, expiries[crowd_choose(w, 4)]);
         break;
     case 1:
-        if (choose(w, 3) == 0) {
+        if (crowd_choose(w, 3) == 0) {
             leave(w, m);
         }
         break;
@@ -650,7 +607,7 @@ static void act(struct crowd *w)
         subscribe(w, m);
         break;
     case 4:
-        if (choose(w, 4) == 0) {
+        if (crowd_choose(w, 4) == 0) {
             unsubscribe(w, m);
         }
         break;
@@ -661,26 +618,26 @@ static void act(struct crowd *w)
         speak(w, m);
         break;
     case 9:
-        listen_to(w, m);
-        give_answers(m, 1 + choose(w, 4));
+        crowd_listen_to(w, m);
+        give_answers(m, 1 + crowd_choose(w, 4));
         break;
     case 10:
-        listen_to(w, m);
+        crowd_listen_to(w, m);
         give_answers(m, UINT32_MAX);
         break;
     case 11:
     case 12:
-        fake_node_step(w->n, choose(w, w->shards));
+        fake_node_step(w->n, crowd_choose(w, w->shards));
         break;
     case 13:
         fake_node_settle(w->n);
         break;
     case 14:
-        fake_node_advance(w->n, 1 + choose(w, 4) * 3000u);
+        fake_node_advance(w->n, 1 + crowd_choose(w, 4) * 3000u);
         break;
     default:
         if (m->client != NULL) {
-            client_set_window(m->client, choose(w, 3) == 0 ? choose(w, 200) : SIZE_MAX);
+            client_set_window(m->client, crowd_choose(w, 3) == 0 ? crowd_choose(w, 200) : SIZE_MAX);
         }
     }
 }
@@ -691,7 +648,7 @@ static void hear_the_rest(struct crowd *w)
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct member *m = &w->members[i];
         if (m->client == NULL && m->surely_kept) {
-            come(w, m, false, MQTT_NO_EXPIRY);
+            crowd_come(w, m, false, MQTT_NO_EXPIRY);
         } else if (m->client != NULL) {
             client_set_window(m->client, SIZE_MAX);
         }
@@ -700,21 +657,22 @@ static void hear_the_rest(struct crowd *w)
     for (unsigned rounds = 0; busy; rounds++) {
         busy = false;
         fake_node_settle(w->n);
+        crowd_let_disk_work(w);
         for (unsigned i = 0; i < MEMBERS; i++) {
-            listen_to(w, &w->members[i]);
+            crowd_listen_to(w, &w->members[i]);
             busy = busy || w->members[i].answer_count > 0;
             give_answers(&w->members[i], UINT32_MAX);
         }
         busy = busy || fake_node_is_busy(w->n);
         if (rounds == 100000) {
-            broken(&w->members[0], "it never ends");
+            crowd_broken(&w->members[0], "it never ends");
         }
     }
     ledger_settle(w->ledger);
 }
 
 /* Nothing may be dropped for want of room or members here, but what had no session to go to. */
-static void check_drops(const struct crowd *w)
+void crowd_check_drops(const struct crowd *w)
 {
     static const enum metric never[] = {
         METRIC_drop_queue_full_oldest, METRIC_drop_queue_full_newest, METRIC_drop_expired,
@@ -724,57 +682,73 @@ static void check_drops(const struct crowd *w)
     };
     for (unsigned i = 0; i < sizeof never / sizeof never[0]; i++) {
         if (fake_node_count(w->n, never[i]) > 0) {
-            broken(&w->members[0], "%s", metrics_name(never[i]));
+            crowd_broken(&w->members[0], "%s", metrics_name(never[i]));
         }
     }
+}
+
+struct fake_node *crowd_new_node(const struct crowd *w, unsigned shards, const char *data_dir)
+{
+    const char *const settings[] = {w->strategy,
+                                    w->inflight,
+                                    w->output,
+                                    "limits.session_expiry_max_s=4294967295",
+                                    data_dir, /* NULL: none, and no more settings */
+                                    "limits.packet_bytes_max=65536",
+                                    "data.checkpoint_interval_s=5",
+                                    "data.journal_segment_bytes=1MiB",
+                                    NULL};
+    return fake_node_create_again(shards, settings);
 }
 
 static void make_node(struct crowd *w)
 {
     static const char *const strategies[] = {"round_robin", "random", "sticky", "hash_client",
                                              "hash_topic"};
-    char strategy[64], inflight[64];
-    w->shards = 1 + choose(w, 3);
-    w->inflight_max = choose(w, 2) == 0 ? 64 : 1 + choose(w, 8);
-    snprintf(strategy, sizeof strategy, "shared_subscriptions.strategy=%s",
-             strategies[choose(w, 5)]);
-    snprintf(inflight, sizeof inflight, "limits.inflight_max=%u", w->inflight_max);
-    w->n = fake_node_create(w->shards,
-                            SETTINGS(strategy, inflight, "limits.session_expiry_max_s=4294967295",
-                                     choose(w, 2) == 0 ? "limits.output_bytes_max=1024"
-                                                       : "limits.output_bytes_max=1MiB"));
-    if (w->shards > 1 && choose(w, 3) == 0) {
+    w->shards = 1 + crowd_choose(w, 3);
+    w->inflight_max = crowd_choose(w, 2) == 0 ? 64 : 1 + crowd_choose(w, 8);
+    snprintf(w->strategy, sizeof w->strategy, "shared_subscriptions.strategy=%s",
+             strategies[crowd_choose(w, 5)]);
+    snprintf(w->inflight, sizeof w->inflight, "limits.inflight_max=%u", w->inflight_max);
+    w->output =
+        crowd_choose(w, 2) == 0 ? "limits.output_bytes_max=1024" : "limits.output_bytes_max=1MiB";
+    fake_node_set_clock();
+    if (w->processes.disk != NULL) {
+        crowd_open_disk(w);
+    } else {
+        w->n = crowd_new_node(w, w->shards, NULL);
+    }
+    if (w->shards > 1 && crowd_choose(w, 3) == 0) {
         fake_node_shrink_mail(w->n, 1024);
     }
-    if (choose(w, 3) == 0) {
-        io_fake_set_chunk(w->n->net, 1 + choose(w, 40));
+    if (crowd_choose(w, 3) == 0) {
+        io_fake_set_chunk(w->n->net, 1 + crowd_choose(w, 40));
     }
 }
 
 static void make_members(struct crowd *w)
 {
     static const enum mqtt_version versions[] = {MQTT_V5, MQTT_V5, MQTT_V311, MQTT_V31};
+    const uint32_t count = w->processes.disk == NULL ? 4 : 3; /* 3.1 has no lasting sessions here */
     for (unsigned i = 0; i < MEMBERS; i++) {
         struct member *m = &w->members[i];
         m->number = i;
         snprintf(m->id, sizeof m->id, "m%u", i);
-        m->version = versions[choose(w, 4)];
-        m->receive_maximum = m->version == MQTT_V5 ? (uint16_t)choose(w, 6) : 0;
+        m->version = versions[crowd_choose(w, count)];
+        m->receive_maximum = m->version == MQTT_V5 ? (uint16_t)crowd_choose(w, 6) : 0;
     }
 }
 
-void crowd_run(struct chooser *chooser, struct crowd_figures *figures)
+void crowd_run_on(struct crowd *w, struct chooser *chooser)
 {
-    struct crowd *w = calloc(1, sizeof *w);
-    if (w == NULL) {
-        abort();
-    }
     w->chooser = chooser;
     w->ledger = ledger_create();
     make_node(w);
     make_members(w);
     while (chooser->has_more(chooser)) {
-        act(w);
+        if (!crowd_act_on_disk(w)) {
+            act(w);
+        }
         w->figures.actions++;
         for (unsigned i = 0; i < MEMBERS; i++) {
             check_session(w, &w->members[i]);
@@ -784,7 +758,16 @@ void crowd_run(struct chooser *chooser, struct crowd_figures *figures)
     for (unsigned i = 0; i < MEMBERS; i++) {
         check_finished(w, &w->members[i]);
     }
-    check_drops(w);
+    crowd_check_drops(w);
+}
+
+void crowd_run(struct chooser *chooser, struct crowd_figures *figures)
+{
+    struct crowd *w = calloc(1, sizeof *w);
+    if (w == NULL) {
+        abort();
+    }
+    crowd_run_on(w, chooser);
     *figures = w->figures;
     fake_node_destroy(w->n);
     ledger_destroy(w->ledger);

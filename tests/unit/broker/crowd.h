@@ -24,6 +24,16 @@ struct chooser {
 /* How it went. */
 struct crowd_figures {
     uint64_t actions, said, heard, repeated, resumed;
+    uint64_t crashes, ends;       /* of the process */
+    uint64_t compared, unwritten; /* … where all was on disk, and states compared; or was not */
 };
 
 void crowd_run(struct chooser *chooser, struct crowd_figures *figures);
+
+/*
+ * On a broker that keeps sessions on a disk (fake_disk.h), which at times is slow, and whose
+ * process ends now and then, by a crash that leaves of what was being written whatever it likes, or
+ * cleanly. What clients were told before holds after it; the same files give the same state each
+ * time, with another number of shards, too; and where all was on disk it is the state of before.
+ */
+void crowd_run_kept(struct chooser *chooser, struct crowd_figures *figures);

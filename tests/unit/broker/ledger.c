@@ -4,16 +4,19 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define QOS_LEVELS 3u
 
 struct entry {
     uint8_t publisher, topic, qos;
-    bool accepted;
-    uint32_t owed;      /* bit per client */
-    uint32_t heard;     /* bit per client, at any QoS */
-    uint32_t heard_two; /* … at QoS 2 */
+    bool accepted, retain, any_order;
+    uint64_t said_at, said_last_at, accepted_at; /* moments; 0: never */
+    uint32_t owed;                               /* bit per client */
+    uint32_t heard;                              /* bit per client, at any QoS */
+    uint32_t heard_two;                          /* … at QoS 2 */
     bool group_heard_two;
+    uint8_t group_member; /* that heard it */
 };
 
 /* What one publisher said on one topic at one QoS, in order, repeats included. */
@@ -25,6 +28,7 @@ struct stream {
 struct ledger {
     struct entry *entries;
     uint32_t count, capacity;
+    uint64_t moment; /* the last one */
     struct stream streams[LEDGER_CLIENTS][LEDGER_TOPICS][QOS_LEVELS];
     /* How much of the stream has gone by: [client][publisher][topic][qos][by a queue] */
     uint32_t at[LEDGER_CLIENTS][LEDGER_CLIENTS][LEDGER_TOPICS][QOS_LEVELS][2];
@@ -83,6 +87,7 @@ void ledger_say_again(struct ledger *l, uint32_t message)
     struct stream *s = stream_of(l, &l->entries[message]);
     s->messages = grown(s->messages, s->count, &s->capacity, sizeof s->messages[0]);
     s->messages[s->count++] = message;
+    l->entries[message].said_last_at = ++l->moment;
 }
 
 uint32_t ledger_say(struct ledger *l, unsigned publisher, unsigned topic, unsigned qos,
@@ -91,16 +96,28 @@ uint32_t ledger_say(struct ledger *l, unsigned publisher, unsigned topic, unsign
     l->entries = grown(l->entries, l->count, &l->capacity, sizeof l->entries[0]);
     l->entries[l->count] = (struct entry){.publisher = (uint8_t)publisher,
                                           .topic = (uint8_t)topic,
+                                          .said_at = l->moment + 1,
                                           .qos = (uint8_t)qos,
                                           .owed = qos > 0 ? owed : 0};
     ledger_say_again(l, l->count);
     return l->count++;
 }
 
+void ledger_say_retained(struct ledger *l, uint32_t message)
+{
+    l->entries[message].retain = true;
+}
+
+void ledger_any_order(struct ledger *l, uint32_t message)
+{
+    l->entries[message].any_order = true;
+}
+
 void ledger_accepted(struct ledger *l, uint32_t message, bool matched)
 {
     struct entry *e = &l->entries[message];
     e->accepted = true;
+    e->accepted_at = ++l->moment;
     if (!matched && e->owed != 0) {
         broken("message %u matched nobody, though clients 0x%x are subscribed", message, e->owed);
     }
@@ -122,6 +139,16 @@ void ledger_reconnected(struct ledger *l, unsigned client)
             }
         }
     }
+}
+
+void ledger_crashed(struct ledger *l, uint32_t kept)
+{
+    for (uint32_t i = 0; i < l->count; i++) {
+        struct entry *e = &l->entries[i];
+        e->heard_two &= kept;
+        e->group_heard_two = e->group_heard_two && (kept >> e->group_member & 1) != 0;
+    }
+    memset(l->at, 0, sizeof l->at);
 }
 
 static void check_order(struct ledger *l, const struct heard *h)
@@ -157,9 +184,10 @@ void ledger_heard(struct ledger *l, const struct heard *h)
     if (h->qos == 2) {
         e->heard_two |= bit;
         e->group_heard_two = e->group_heard_two || h->shared;
+        e->group_member = (uint8_t)h->client;
     }
     e->heard |= bit;
-    if (h->ordered) {
+    if (h->ordered && !e->any_order) {
         check_order(l, h);
     }
 }
@@ -171,6 +199,27 @@ void ledger_settle(const struct ledger *l)
         if (e->accepted && (e->owed & ~e->heard) != 0) {
             broken("message %u (of client %u, topic %u, QoS %u) never came to clients 0x%x", i,
                    e->publisher, e->topic, e->qos, e->owed & ~e->heard);
+        }
+    }
+}
+
+void ledger_check_retained(const struct ledger *l, unsigned topic, uint32_t message)
+{
+    const struct entry *const is = message == LEDGER_NONE ? NULL : &l->entries[message];
+    if (is != NULL && (message >= l->count || is->topic != topic || !is->retain)) {
+        broken("message %u is retained on topic %u, and was not said there so", message, topic);
+    }
+    for (uint32_t i = 0; i < l->count; i++) {
+        const struct entry *e = &l->entries[i];
+        if (!e->retain || e->topic != topic || !e->accepted || message == i) {
+            continue;
+        }
+        if (is == NULL) {
+            broken("message %u was to be retained on topic %u, and nothing is", i, topic);
+        }
+        if (is->accepted && is->accepted_at < e->said_at && is->said_last_at < e->said_at) {
+            broken("message %u is retained on topic %u, and not %u, which came later", message,
+                   topic, i);
         }
     }
 }
