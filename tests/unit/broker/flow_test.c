@@ -89,6 +89,31 @@ Test(flow, ours_must_be_kept)
     fake_node_destroy(n);
 }
 
+/* What an earlier connection has left open is not of this one's quota (4.9). */
+Test(flow, our_receive_maximum_is_each_connections)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS("limits.receive_maximum=3"));
+    const struct terms *terms = TERMS(.session_expiry_s = 60, .silent = true);
+    struct fake_client *c = client_connect(n, 0, "me", terms);
+    for (uint16_t id = 1; id <= 2; id++) {
+        client_send_publish(c, SAY(.topic = "t", .payload = "x", .qos = 2, .packet_id = id));
+    }
+    fake_node_settle(n);
+    client_reset(c);
+    fake_node_settle(n);
+    c = client_connect(n, 0, "me", terms);
+    cr_assert(c->connack.session_present);
+    for (uint16_t id = 3; id <= 5; id++) {
+        client_send_publish(c, SAY(.topic = "t", .payload = "x", .qos = 2, .packet_id = id));
+    }
+    cr_expect_not(client_is_ended(c));
+    client_send_publish(c, SAY(.topic = "t", .payload = "x", .qos = 2, .packet_id = 6));
+    const struct got *g = client_take(c, MQTT_DISCONNECT);
+    cr_assert_not_null(g);
+    cr_expect_eq(g->reason, MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED);
+    fake_node_destroy(n);
+}
+
 /* Acknowledgements of nothing, of the wrong kind, twice. */
 static const struct {
     const char *name;

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "broker/config/config.h"
+#include "broker/conn/owed.h"
 #include "broker/session/kept.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
@@ -141,6 +142,30 @@ Test(kept, acknowledgements_that_are_not_written_hold_up_a_session_until_they_ar
     fake_disk_hold(&disk, false);
     heard += client_heard_count(c);
     cr_expect_eq(heard, 6000);
+    end();
+}
+
+/* Who does not wait for answers is not read from, when many are owed. */
+Test(kept, answers_that_wait_for_the_disk_are_bounded)
+{
+    begin(1);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    client_subscribe(sub, "t", 1);
+    struct fake_client *c = client_connect(n, 0, "me", TERMS(.clean_start = true));
+    fake_disk_hold(&disk, true);
+    for (unsigned i = 0; i < 3 * OWED_MAX; i++) {
+        client_say(c, "t", "x", 1);
+    }
+    fake_node_settle(n);
+    cr_expect_leq(n->node->answers_owed, OWED_MAX);
+    cr_expect_geq(n->node->answers_owed, OWED_MAX / 2);
+    cr_expect_null(client_take(c, MQTT_PUBACK));
+    fake_disk_hold(&disk, false);
+    unsigned acknowledged = 0;
+    while (client_take(c, MQTT_PUBACK) != NULL) {
+        acknowledged++;
+    }
+    cr_expect_eq(acknowledged, 3 * OWED_MAX);
     end();
 }
 
