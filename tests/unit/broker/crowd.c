@@ -122,9 +122,9 @@ static void send_outgoing(struct member *m, const struct outgoing *o, bool dup)
     crowd_trace(m, "PUBLISH %u to %s qos=%u id=%u dup=%d retain=%d", o->message,
                 crowd_topics[o->topic], o->qos, o->packet_id, dup, o->retain);
     snprintf(payload, sizeof payload, "%u", o->message);
-    client_send_publish(m->client,
-                        SAY(.topic = crowd_topics[o->topic], .payload = payload, .qos = o->qos,
-                            .retain = o->retain, .dup = dup, .packet_id = o->packet_id));
+    client_send_publish(m->client, SAY(.topic = crowd_topics[o->topic], .payload = payload,
+                                       .qos = o->qos, .retain = o->retain, .dup = dup,
+                                       .packet_id = o->packet_id, .payload_len = o->payload_len));
 }
 
 static void speak(struct crowd *w, struct member *m)
@@ -142,6 +142,9 @@ static void speak(struct crowd *w, struct member *m)
     if (o.qos > 0) {
         o.packet_id = m->client->next_packet_id++;
         m->out[m->out_count++] = o;
+    }
+    if (w->processes.disk != NULL && crowd_choose(w, 16) == 0) { /* so that journals grow */
+        o.payload_len = 10000 + crowd_choose(w, 50000);
     }
     if (o.retain) {
         ledger_say_retained(w->ledger, o.message);

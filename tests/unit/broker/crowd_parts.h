@@ -40,6 +40,7 @@ struct outgoing {
     uint16_t packet_id;
     uint8_t topic, qos;
     bool retain, released; /* PUBREC has come */
+    uint32_t payload_len;  /* 0: the number's */
 };
 
 struct answer {
