@@ -188,7 +188,9 @@ void owed_receipt(struct conn *c, struct session *session, const struct message 
 {
     struct shard *const s = c->shard;
     const enum mqtt_type type = m->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
-    const bool is_kept = m->qos == 2 && m->exchange != 0 && session != NULL;
+    /* It was when the message came; what had to be forgotten at its end was before this. */
+    const bool is_kept =
+        m->qos == 2 && m->exchange != 0 && session != NULL && session->kept != NULL;
     if (!is_kept && !is_there(c)) {
         return;
     }

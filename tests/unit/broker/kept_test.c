@@ -145,6 +145,30 @@ Test(kept, acknowledgements_that_are_not_written_hold_up_a_session_until_they_ar
     end();
 }
 
+/* The answer to a message of it may be owed only after that. It wrote into the session, which was
+ * freed by then. */
+Test(kept, a_session_may_be_kept_no_more_while_its_message_waits_for_the_disk)
+{
+    begin(1);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    client_subscribe(sub, "t", 2);
+    struct fake_client *c = client_connect(n, 0, "me", LASTING);
+    fake_disk_hold(&disk, true);
+    client_send_publish(c, SAY(.topic = "t", .payload = "x", .qos = 2, .retain = true));
+    fake_node_settle(n);
+    c = client_connect(n, 0, "me", TERMS(.version = MQTT_V5)); /* its session ends with it */
+    fake_disk_hold(&disk, false);
+    while (fake_node_count(n, METRIC_deliveries_queued) == 0) {
+        fake_node_step(n, 0); /* the message is retained; that it is queued is to be written */
+    }
+    fake_disk_hold(&disk, true);
+    client_reset(c);
+    c = client_connect(n, 0, "me", TERMS(.clean_start = true));
+    fake_disk_hold(&disk, false);
+    cr_expect_str_eq(client_heard(sub), "t=x/2");
+    end();
+}
+
 /* Who does not wait for answers is not read from, when many are owed. */
 Test(kept, answers_that_wait_for_the_disk_are_bounded)
 {
