@@ -132,6 +132,11 @@ static void give_late_ones(struct store *store)
             store->late_last = NULL;
         }
         free(late);
+        store->wanted = true; /* whether or not another entry ever comes */
+        if (store->oldest_ms == NEVER) {
+            store->oldest_ms = store->shard->now_ms;
+            show(store);
+        }
     }
 }
 

@@ -231,12 +231,19 @@ static bool is_at_disk(const struct shard *s)
            (store_sleep_ms(s) == 0 || capture_sleep_ms(s) == 0 || fake_disk_has_news(s));
 }
 
+/* It has something to do as soon as there is room elsewhere; a disk that is held makes none. */
+static bool is_congested(const struct fake_node *n, const struct shard *s)
+{
+    const bool held = n->disk != NULL && n->disk->held;
+    return s->post.overflowed > 0 || (s->disk_congested && !held);
+}
+
 bool fake_node_is_busy(const struct fake_node *n)
 {
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         const struct shard *s = n->node->shards[i];
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
-            s->ready.first != NULL || s->dirty.first != NULL || shard_congested(s) ||
+            s->ready.first != NULL || s->dirty.first != NULL || is_congested(n, s) ||
             is_at_disk(s)) {
             return true;
         }

@@ -193,6 +193,29 @@ Test(kept, answers_that_wait_for_the_disk_are_bounded)
     end();
 }
 
+/* What finds no room in the journal comes after what did, and what comes then after that. */
+Test(kept, entries_are_written_in_order_though_there_was_no_room)
+{
+    begin(1);
+    struct fake_client *c = client_connect(n, 0, "me", LASTING);
+    client_subscribe(c, "t", 1);
+    client_reset(c);
+    fake_node_settle(n);
+    fake_disk_hold(&disk, true);
+    for (unsigned i = 0; i < 60; i++) {
+        c = client_connect(n, 0, "", TERMS(.clean_start = true)); /* each waits, when it has to */
+        client_send_publish(c, SAY(.topic = "t", .payload = "x", .payload_len = 60000, .qos = 1));
+        client_say(c, "t", "y", 1);
+        fake_node_settle(n);
+    }
+    cr_expect_gt(fake_node_count(n, METRIC_journal_late), 0);
+    fake_disk_hold(&disk, false);
+    fake_node_settle(n);
+    cr_expect_eq(fake_node_count(n, METRIC_deliveries_queued), 120);
+    restart(1);
+    end();
+}
+
 /* ---- checkpoints */
 
 static void queue_for_many(unsigned sessions)
