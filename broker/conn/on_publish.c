@@ -25,7 +25,7 @@ static void acknowledge(struct conn *c, uint8_t qos, uint16_t packet_id, enum mq
     if (qos == 2 && reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
         packet_ids_remove(&c->session->received, packet_id); /* the exchange ends here (4.3.3) */
     }
-    conn_send_ack(c, qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, packet_id, (uint8_t)reason);
+    owed_refusal(c, qos, packet_id, (uint8_t)reason);
 }
 
 /*

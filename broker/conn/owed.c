@@ -213,6 +213,20 @@ void owed_receipt(struct conn *c, struct session *session, const struct message 
     }
 }
 
+void owed_refusal(struct conn *c, uint8_t qos, uint16_t packet_id, uint8_t reason)
+{
+    if (c->receipts == 0) {
+        conn_send_ack(c, qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, packet_id, reason);
+        return;
+    }
+    const struct receipt r = {.begun_ms = c->shard->now_ms,
+                              .conn = c,
+                              .packet_id = packet_id,
+                              .qos = qos,
+                              .reason = reason};
+    add_receipt(c, &r);
+}
+
 static bool is_complete(const struct shard *s, const struct receipt *r)
 {
     for (uint64_t set = r->shards; set != 0; set &= set - 1) {

@@ -34,6 +34,9 @@ struct shard;
 void owed_receipt(struct conn *c, struct session *session, const struct message *m,
                   uint16_t packet_id, uint8_t reason);
 
+/* PUBACK or PUBREC to a PUBLISH that was not taken: after the receipts of those before it (4.6). */
+void owed_refusal(struct conn *c, uint8_t qos, uint16_t packet_id, uint8_t reason);
+
 /* An acknowledgement, when all that this shard has written by now is kept. */
 void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t reason);
 

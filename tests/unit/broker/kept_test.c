@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What is kept when the process ends at a bad moment; crowd_kept_test.c finds such moments. */
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
@@ -12,6 +13,7 @@
 #include "broker/store/capture.h"
 #include "broker/store/keeper.h"
 #include "broker/store/store.h"
+#include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
 #include "tests/unit/broker/fake_disk.h"
 
@@ -213,6 +215,44 @@ Test(kept, entries_are_written_in_order_though_there_was_no_room)
     fake_node_settle(n);
     cr_expect_eq(fake_node_count(n, METRIC_deliveries_queued), 120);
     restart(1);
+    end();
+}
+
+/* What was taken before is neither acknowledged nor refused until it works again. */
+Test(kept, a_disk_that_fails_is_tried_again_and_nothing_is_taken_meanwhile)
+{
+    static const struct {
+        int error;
+        uint8_t reason;
+    } rows[] = {{EIO, MQTT_REASON_IMPLEMENTATION_SPECIFIC_ERROR},
+                {ENOSPC, MQTT_REASON_QUOTA_EXCEEDED}};
+    begin(1);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    client_subscribe(sub, "t", 1);
+    client_reset(sub);
+    struct fake_client *c = client_connect(n, 0, "me", TERMS(.clean_start = true));
+    for (unsigned i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        io_fake_fail_file(n->node->shards[0]->io, rows[i].error, 100);
+        const uint16_t taken = client_say(c, "t", "x", 1);
+        cr_expect_null(client_take(c, MQTT_PUBACK));
+        cr_expect_eq(n->node->disk_troubles, 1);
+        const uint16_t refused = client_say(c, "t", "y", 1);
+        const struct got *g = NULL;
+        fake_node_advance(n, 999);
+        cr_expect_null(client_take(c, MQTT_PUBACK), "answers are in order");
+        fake_node_advance(n, 1);
+        g = client_take(c, MQTT_PUBACK);
+        cr_assert(g != NULL && g->packet_id == taken && g->reason == 0);
+        g = client_take(c, MQTT_PUBACK);
+        cr_assert(g != NULL && g->packet_id == refused && g->reason == rows[i].reason);
+        cr_expect_eq(n->node->disk_troubles, 0);
+        client_say(c, "t", "z", 1);
+        g = client_take(c, MQTT_PUBACK);
+        cr_assert(g != NULL && g->reason == 0);
+    }
+    restart(1);
+    sub = client_connect(n, 0, "sub", LASTING);
+    cr_expect_str_eq(client_heard(sub), "t=x/1 t=z/1 t=x/1 t=z/1");
     end();
 }
 
