@@ -11,7 +11,7 @@
 #include "tests/unit/broker/crowd.h"
 #include "tests/unit/route/random.h"
 
-#define ROUNDS  40u
+#define ROUNDS  25u
 #define ACTIONS 3000u
 
 #define FIRST_SEED 0x6b657074u

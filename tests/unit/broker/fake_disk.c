@@ -181,6 +181,9 @@ bool fake_disk_has_news(const struct shard *s)
 {
     const struct capture *const c = s->capture;
     const uint64_t wanted = journal_segment_wanted(s->store->journal);
+    if ((s->keeping.queued_set | s->keeping.done_set | s->promised_set) != 0) {
+        return true; /* a visitor has left it; it has woken the shard */
+    }
     return (wanted != 0 && atomic_load(&s->store->slot->ready) == wanted) ||
            (c->state == CAPTURE_WRITING && atomic_load(&c->answer) != 0 &&
             owed_none_since(s->node, c->begun_ms));

@@ -368,3 +368,39 @@ Test(kept, a_checkpoint_that_was_refused_may_have_been_the_last)
     restart(2);
     end();
 }
+
+/* The journal may be all that knows who has the message: its segments stay until it is settled. */
+Test(kept, a_checkpoint_is_not_done_while_an_exchange_is_open)
+{
+    static const char *const ids[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    struct fake_client *on[2] = {NULL, NULL}; /* a subscriber on each shard */
+    begin(2);
+    for (unsigned i = 0; i < sizeof ids / sizeof ids[0]; i++) {
+        struct fake_client **const c = &on[fake_node_home(n, ids[i])];
+        if (*c == NULL) {
+            *c = client_connect(n, 0, ids[i], LASTING);
+            client_subscribe(*c, "t", 2);
+        }
+    }
+    cr_assert(on[0] != NULL && on[1] != NULL);
+    struct fake_client *publisher = client_connect(n, 0, "publisher", LASTING);
+    fake_node_advance(n, 100);
+    io_fake_files_hold(n->node->shards[1]->io, true);
+    client_say(publisher, "t", "x", 2);
+    fake_node_advance(n, 100);
+    cr_expect_str_eq(client_heard(on[0]), "t=x/2");
+    const uint64_t made = fake_node_count(n, METRIC_checkpoints);
+    begin_checkpoint();
+    fake_node_advance(n, 1000);
+    cr_expect_eq(capture()->state, CAPTURE_WRITING);
+    cr_expect_eq(fake_node_count(n, METRIC_checkpoints), made);
+    cr_expect_null(client_take(publisher, MQTT_PUBREC));
+    io_fake_files_hold(n->node->shards[1]->io, false);
+    fake_node_advance(n, 1000);
+    cr_expect_eq(capture()->state, CAPTURE_IDLE);
+    cr_expect_eq(fake_node_count(n, METRIC_checkpoints), made + 1);
+    cr_expect_not_null(client_take(publisher, MQTT_PUBREC));
+    cr_expect_str_eq(client_heard(on[1]), "t=x/2");
+    restart(1);
+    end();
+}
