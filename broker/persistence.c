@@ -14,6 +14,7 @@
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
 #include "broker/store/checkpoint.h"
+#include "broker/store/format.h"
 #include "broker/store/keeper.h"
 #include "broker/store/revive.h"
 #include "broker/store/store.h"
@@ -30,14 +31,6 @@ struct journals {
     struct recovered recovered[INDEX_SHARDS_MAX];
     unsigned count; /* shards of which there may be one */
 };
-
-static struct segment_owner owner_of(struct checkpoint *cp, unsigned shard)
-{
-    struct segment_owner owner = {.shard = shard};
-    _Static_assert(sizeof owner.store_id == CHECKPOINT_ID_BYTES, "one id for both");
-    memcpy(owner.store_id, checkpoint_id(cp), sizeof owner.store_id);
-    return owner;
-}
 
 struct reading {
     struct revival *revival;
@@ -66,7 +59,7 @@ static bool read_journal(struct persistence *p, const char *dir, unsigned shard,
                          struct recovered *recovered, struct revival *revival)
 {
     struct files files;
-    const struct segment_owner owner = owner_of(p->checkpoint, shard);
+    const struct segment_owner owner = format_owner(checkpoint_id(p->checkpoint), shard);
     struct reading reading = {.revival = revival, .shard = shard};
     const struct recover_visitor visitor = {.entry = on_entry, .context = &reading};
     const int error = files_open(&files, dir, shard, 0);
@@ -74,7 +67,7 @@ static bool read_journal(struct persistence *p, const char *dir, unsigned shard,
         log_event(LOG_ERROR, "journal_refused", LOG_TEXT("dir", dir), LOG_ERRNO("error", error));
         return false;
     }
-    const enum recover_err err = files_recover(recovered, &files, owner.store_id, &visitor);
+    const enum recover_err err = files_recover(recovered, &files, &owner, &visitor);
     files_close(&files);
     if (err != RECOVER_OK) {
         return refuse_journal(shard, err, recovered, revival);
@@ -146,7 +139,7 @@ static bool make_store(struct persistence *p, const struct config *config, unsig
 {
     struct shard *const s = p->node->shards[shard];
     const struct store_conf conf = {
-        .journal = {.owner = owner_of(p->checkpoint, shard),
+        .journal = {.owner = format_owner(checkpoint_id(p->checkpoint), shard),
                     .segment_bytes = segment_bytes(p, config, revived),
                     .gathering_bytes_max = (uint32_t)batch_bytes(p, config, revived),
                     .body_bytes_max = (uint32_t)entry_bytes(config, revived),
@@ -226,6 +219,12 @@ static bool open_checkpoint(struct persistence *p, const struct config *config)
         log_event(LOG_ERROR, "checkpoint_refused", LOG_TEXT("dir", config->data.dir),
                   LOG_TEXT("reason", checkpoint_err_text(err)), LOG_ERRNO("error", sys_errno));
         return false;
+    }
+    const uint32_t former = checkpoint_former_format(p->checkpoint);
+    if (former != STORE_FORMAT) {
+        log_event(LOG_INFO, "store_upgraded", LOG_NUMBER("from", former),
+                  LOG_NUMBER("to", STORE_FORMAT),
+                  LOG_TEXT("meaning", "the version before does not read it any more"));
     }
     return true;
 }

@@ -12,6 +12,7 @@
 #include "broker/config/config_error.h"
 #include "broker/route/index.h"
 #include "broker/store/checkpoint_check.h"
+#include "broker/store/format.h"
 #include "cluster/journal/files.h"
 
 static bool check_file(const struct manifest_file *want, const char *dir,
@@ -46,9 +47,8 @@ static bool check_journal(const struct files *files, const uint8_t *store_id, si
     struct recover_file *list = NULL;
     size_t count = 0;
     struct recovered recovered = {0};
-    struct segment_owner owner = {.shard = files->shard};
+    const struct segment_owner owner = format_owner(store_id, files->shard);
     const struct recover_visitor visitor = {.entry = take_any};
-    memcpy(owner.store_id, store_id, sizeof owner.store_id);
     enum recover_err err = RECOVER_IO;
     const int number = files_list(files, &list, &count);
     if (number == 0) {

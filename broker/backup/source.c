@@ -15,6 +15,7 @@
 #include "broker/config/config_error.h"
 #include "broker/route/index.h"
 #include "broker/store/checkpoint_check.h"
+#include "broker/store/format.h"
 #include "cluster/journal/files.h"
 
 #define BUSY_MS      20000 /* so long another backup may be under way before ours */
@@ -167,7 +168,8 @@ static bool copy_one(struct files *from, struct files *to, const uint8_t *store_
                      struct config_error *error, const char *dir)
 {
     struct copied copied;
-    const enum recover_err err = files_copy(&copied, from, to, store_id);
+    const struct segment_owner owner = format_owner(store_id, from->shard);
+    const enum recover_err err = files_copy(&copied, from, to, &owner);
     if (err == RECOVER_OK) {
         return true;
     }
@@ -188,7 +190,6 @@ bool source_journals(struct source *s, const char *to, const uint8_t store_id[CH
 {
     char path[PATH_MAX];
     struct files source = {.dir = -1}, target = {.dir = -1};
-    _Static_assert(CHECKPOINT_ID_BYTES == SEGMENT_STORE_ID_BYTES, "one id for both");
     snprintf(path, sizeof path, "%s/journal", s->dir);
     int number = files_open(&source, path, 0, 0);
     if (number != 0) {

@@ -703,6 +703,11 @@ const uint8_t *checkpoint_id(const struct checkpoint *cp)
     return cp->env.id;
 }
 
+uint32_t checkpoint_former_format(const struct checkpoint *cp)
+{
+    return cp->env.former_format;
+}
+
 struct checkpoint_stats checkpoint_stats(const struct checkpoint *cp)
 {
     uint64_t n[FIGURES];

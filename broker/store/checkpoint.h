@@ -34,7 +34,6 @@
 
 #define CHECKPOINT_KEY_BYTES_MAX 511u /* LMDB's */
 #define CHECKPOINT_ID_BYTES      16u
-#define CHECKPOINT_FORMAT        1u
 
 enum checkpoint_err {
     CHECKPOINT_OK = 0,
@@ -72,6 +71,9 @@ void checkpoint_close(struct checkpoint *cp);
 /* Made with the store, at random: whether it is the one that a log belongs to, is the caller's to
  * say. */
 const uint8_t *checkpoint_id(const struct checkpoint *cp); /* CHECKPOINT_ID_BYTES */
+
+/* What it was when it was opened: STORE_FORMAT, or it has been brought to that. */
+uint32_t checkpoint_former_format(const struct checkpoint *cp);
 
 /* ---- a batch: changes, in their order. Owner: one thread, until it is submitted. */
 

@@ -156,11 +156,7 @@ static enum checkpoint_err check(struct checkpoint_facts *facts, const char *dir
     }
     close_quietly(env);
     *sys_errno = rc;
-    const enum checkpoint_err err = checkpoint_err_of(rc, NULL);
-    if (err == CHECKPOINT_OK && facts->format != CHECKPOINT_FORMAT) {
-        return facts->format > CHECKPOINT_FORMAT ? CHECKPOINT_NEWER : CHECKPOINT_OLDER;
-    }
-    return err;
+    return rc != 0 ? checkpoint_err_of(rc, NULL) : checkpoint_format_err(facts->format);
 }
 
 enum checkpoint_err checkpoint_check(struct checkpoint_facts *facts, const char *dir,

@@ -16,6 +16,8 @@
 
 #include <xxhash.h>
 
+#include "broker/store/format.h"
+
 #define MAP_BYTES_FIRST    ((uint64_t)1 << 30)
 #define NEARLY_FULL_BYTES  ((uint64_t)1 << 20)
 #define MODE               0600
@@ -167,14 +169,27 @@ static int count_entries(MDB_txn *txn, const struct checkpoint_env *e, size_t *e
     return rc;
 }
 
+static int put_format(MDB_txn *txn, struct checkpoint_env *e)
+{
+    const uint32_t format = htole32(STORE_FORMAT);
+    return put_meta(txn, e->meta, bytes_text("format"), bytes_of(&format, sizeof format));
+}
+
 static int name_it(MDB_txn *txn, struct checkpoint_env *e)
 {
     if (getrandom(e->id, sizeof e->id, 0) != (ssize_t)sizeof e->id) {
         return EIO;
     }
-    const uint32_t format = htole32(CHECKPOINT_FORMAT);
-    const int rc = put_meta(txn, e->meta, bytes_text("format"), bytes_of(&format, sizeof format));
+    e->former_format = STORE_FORMAT;
+    const int rc = put_format(txn, e);
     return rc != 0 ? rc : put_meta(txn, e->meta, bytes_text("id"), bytes_of(e->id, sizeof e->id));
+}
+
+enum checkpoint_err checkpoint_format_err(uint32_t format)
+{
+    return format > STORE_FORMAT          ? CHECKPOINT_NEWER
+           : format < STORE_FORMAT_OLDEST ? CHECKPOINT_OLDER
+                                          : CHECKPOINT_OK;
 }
 
 /* An empty one gets a name; of others it is read. */
@@ -199,15 +214,20 @@ static enum checkpoint_err identify(MDB_txn *txn, struct checkpoint_env *e, int 
     }
     memcpy(&format, value.at, sizeof format);
     format = le32toh(format);
-    if (format != CHECKPOINT_FORMAT) {
-        return format > CHECKPOINT_FORMAT ? CHECKPOINT_NEWER : CHECKPOINT_OLDER;
+    if (checkpoint_format_err(format) != CHECKPOINT_OK) {
+        return checkpoint_format_err(format);
     }
+    e->former_format = format;
     *rc = get_meta(txn, e->meta, bytes_text("id"), &value);
     if (*rc == MDB_NOTFOUND || (*rc == 0 && value.len != sizeof e->id)) {
         *rc = MDB_CORRUPTED;
     }
     if (*rc == 0) {
         memcpy(e->id, value.at, sizeof e->id);
+    }
+    /* No number so far has changed what former ones have, so that there is nothing else to do. */
+    if (*rc == 0 && format != STORE_FORMAT) {
+        *rc = put_format(txn, e);
     }
     return checkpoint_err_of(*rc, e->path);
 }

@@ -27,7 +27,11 @@ struct checkpoint_env {
     int lock_fd;
     size_t map_bytes, map_bytes_max;
     uint8_t id[CHECKPOINT_ID_BYTES];
+    uint32_t former_format; /* of when it was opened first */
 };
+
+/* CHECKPOINT_OK: it can be read, when it has been opened. */
+enum checkpoint_err checkpoint_format_err(uint32_t format);
 
 NODISCARD enum checkpoint_err checkpoint_env_open(struct checkpoint_env *e, const char *dir,
                                                   const struct checkpoint_conf *conf,

@@ -353,9 +353,11 @@ static int renumber_spares(const struct files *f, const struct recovered *r,
 }
 
 enum recover_err files_recover(struct recovered *recovered, const struct files *f,
-                               const uint8_t store_id[SEGMENT_STORE_ID_BYTES],
+                               const struct segment_owner *owner,
                                const struct recover_visitor *visitor)
 {
+    assert(owner->shard == f->shard);
+
     *recovered = (struct recovered){.next_lsn = 1};
     struct recover_file *list = NULL;
     size_t count = 0;
@@ -367,10 +369,8 @@ enum recover_err files_recover(struct recovered *recovered, const struct files *
         err = settle(f, bad);
     }
     if (err == 0) {
-        struct segment_owner owner = {.shard = f->shard};
-        memcpy(owner.store_id, store_id, sizeof owner.store_id);
         const struct recover_source source = files_source(f, list, count);
-        result = recover_journal(recovered, &owner, &source, visitor);
+        result = recover_journal(recovered, owner, &source, visitor);
         bad = recovered->bad_segment;
         err = recovered->sys_errno;
     }
@@ -413,10 +413,10 @@ static int write_segment(void *context, uint64_t number, const uint8_t *bytes, s
 }
 
 enum recover_err files_copy(struct copied *out, const struct files *from, const struct files *to,
-                            const uint8_t store_id[SEGMENT_STORE_ID_BYTES])
+                            const struct segment_owner *owner)
 {
-    struct segment_owner owner = {.shard = from->shard};
-    memcpy(owner.store_id, store_id, sizeof owner.store_id);
+    assert(owner->shard == from->shard);
+
     struct recover_file *list = NULL;
     size_t count = 0;
     const int err = files_list(from, &list, &count);
@@ -428,7 +428,7 @@ enum recover_err files_copy(struct copied *out, const struct files *from, const 
     struct files target = *to;
     target.shard = from->shard;
     const struct copy_target write = {.write = write_segment, .context = &target};
-    const enum recover_err result = copy_journal(out, &owner, &source, &write);
+    const enum recover_err result = copy_journal(out, owner, &source, &write);
     free(list);
     return result;
 }

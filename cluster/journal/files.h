@@ -61,7 +61,7 @@ NODISCARD int files_segment_open(const struct files *f, uint64_t number, int *fd
  * The owner's shard is f's. *recovered as recover_journal() has it.
  */
 NODISCARD enum recover_err files_recover(struct recovered *recovered, const struct files *f,
-                                         const uint8_t store_id[SEGMENT_STORE_ID_BYTES],
+                                         const struct segment_owner *owner,
                                          const struct recover_visitor *visitor);
 
 /* What there is to be read, `list` as files_list() has it; f and list are borrowed. */
@@ -71,5 +71,4 @@ struct recover_source files_source(const struct files *f, const struct recover_f
 /* Copies it, as copy_journal() has it, into the directory of `to`, where no segments of the shard
  * are; each is synced, the directory is not. The owner's shard is from's. */
 NODISCARD enum recover_err files_copy(struct copied *out, const struct files *from,
-                                      const struct files *to,
-                                      const uint8_t store_id[SEGMENT_STORE_ID_BYTES]);
+                                      const struct files *to, const struct segment_owner *owner);

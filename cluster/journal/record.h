@@ -51,9 +51,10 @@ struct record {
     uint64_t lsn;
     uint64_t batch; /* 1..lsn */
     uint64_t index;
-    struct bytes body;  /* points into what was decoded */
-    uint16_t partition; /* < RECORD_PARTITIONS */
-    uint8_t kind;       /* < RECORD_KINDS */
+    struct bytes body;       /* points into what was decoded */
+    uint16_t partition;      /* < RECORD_PARTITIONS */
+    uint8_t kind;            /* < RECORD_KINDS */
+    uint32_t entries_format; /* of its segment, where a recovery hands it over */
 };
 
 /* On disk, head and zeros included: a multiple of RECORD_ALIGNMENT. */

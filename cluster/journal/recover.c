@@ -47,7 +47,7 @@ const char *recover_err_text(enum recover_err err)
     case RECOVER_MISSING:
         return "a segment of the journal is missing: bring the file back, or restore a backup";
     case RECOVER_WRONG_FORMAT:
-        return "a segment of the journal has the format of another version: start that version";
+        return "a segment of the journal is of a later version: start that version";
     case RECOVER_WRONG_STORE:
         return "a segment belongs to another node's data: move the file to where it came from";
     case RECOVER_WRONG_SHARD:
@@ -414,6 +414,7 @@ static enum recover_err visit_file(struct recovery *y, size_t i, struct recovere
         if (!recover_scan_next(&scan, &r)) {
             return blame(y, RECOVER_IO, s->number, scan.at); /* it was there the first time */
         }
+        r.entries_format = y->files[i].head.entries_format;
         err = visit(y, s, &r, visitor);
     }
     return err;

@@ -15,6 +15,7 @@ enum place {
     NUMBER = 32,
     FIRST_LSN = 40,
     PREVIOUS = 48,
+    ENTRIES_FORMAT = 56,
     SUM = 60,
 };
 
@@ -35,7 +36,13 @@ void segment_head_encode(uint8_t out[SEGMENT_HEAD_BYTES], const struct segment_o
     put_u64(out + NUMBER, head->number);
     put_u64(out + FIRST_LSN, head->first_lsn);
     put_u64(out + PREVIOUS, head->previous);
+    put_u32(out + ENTRIES_FORMAT, owner->entries_format);
     put_u32(out + SUM, crc32c(0, out, SUM));
+}
+
+static uint32_t at_least_1(uint32_t format)
+{
+    return format > 0 ? format : 1;
 }
 
 enum segment_state segment_head_decode(const uint8_t in[SEGMENT_HEAD_BYTES],
@@ -48,7 +55,8 @@ enum segment_state segment_head_decode(const uint8_t in[SEGMENT_HEAD_BYTES],
     if (memcmp(in + MAGIC, magic, sizeof magic) != 0 || get_u32(in + SUM) != crc32c(0, in, SUM)) {
         return SEGMENT_DAMAGED;
     }
-    if (get_u32(in + FORMAT) != SEGMENT_FORMAT) {
+    if (get_u32(in + FORMAT) != SEGMENT_FORMAT ||
+        at_least_1(get_u32(in + ENTRIES_FORMAT)) > at_least_1(owner->entries_format)) {
         return SEGMENT_WRONG_FORMAT;
     }
     if (memcmp(in + STORE_ID, owner->store_id, sizeof owner->store_id) != 0) {
@@ -60,8 +68,10 @@ enum segment_state segment_head_decode(const uint8_t in[SEGMENT_HEAD_BYTES],
     if (get_u64(in + NUMBER) != number) {
         return get_u64(in + NUMBER) < number ? SEGMENT_NOT_BEGUN : SEGMENT_WRONG_NUMBER;
     }
-    const struct segment_head found = {
-        .number = number, .first_lsn = get_u64(in + FIRST_LSN), .previous = get_u64(in + PREVIOUS)};
+    const struct segment_head found = {.number = number,
+                                       .first_lsn = get_u64(in + FIRST_LSN),
+                                       .previous = get_u64(in + PREVIOUS),
+                                       .entries_format = at_least_1(get_u32(in + ENTRIES_FORMAT))};
     if (found.first_lsn == 0 || found.previous >= number) {
         return SEGMENT_DAMAGED; /* on purpose: the sum is right */
     }

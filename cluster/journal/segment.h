@@ -9,7 +9,7 @@
  *   32  u64       number of the segment, from 1 on; the file's name has it too
  *   40  u64       lsn of its first record
  *   48  u64       number of the segment with the record before; 0: there is none
- *   56  u32       0
+ *   56  u32       format of what its entries say; 0: 1, of when there was no other
  *   60  u32       CRC32C of all that
  *
  * Records follow at SEGMENT_HEAD_BYTES, without gaps. The head is written with the first of them,
@@ -36,22 +36,25 @@
 struct segment_owner {
     uint8_t store_id[SEGMENT_STORE_ID_BYTES];
     uint32_t shard;
+    uint32_t entries_format; /* that it writes, and the latest that it reads: the caller's to count.
+                                All entries of a segment have one. 0 is 1 */
 };
 
 enum segment_state {
     SEGMENT_BEGUN = 0,
     SEGMENT_NOT_BEGUN,    /* zeros, or the head of the older segment that the file was before */
     SEGMENT_DAMAGED,      /* neither: half written, or spoilt later */
-    SEGMENT_WRONG_FORMAT, /* of another version of Dunlin */
+    SEGMENT_WRONG_FORMAT, /* of a later version of Dunlin */
     SEGMENT_WRONG_STORE,
     SEGMENT_WRONG_SHARD,
     SEGMENT_WRONG_NUMBER, /* a file that was renamed: it says of itself that it is a later one */
 };
 
 struct segment_head {
-    uint64_t number;    /* > 0 */
-    uint64_t first_lsn; /* > 0 */
-    uint64_t previous;  /* < number */
+    uint64_t number;         /* > 0 */
+    uint64_t first_lsn;      /* > 0 */
+    uint64_t previous;       /* < number */
+    uint32_t entries_format; /* decode: > 0; encode: the owner's is taken */
 };
 
 void segment_head_encode(uint8_t out[SEGMENT_HEAD_BYTES], const struct segment_owner *owner,

@@ -164,7 +164,7 @@ Test(files, says_why_it_cannot)
     cr_assert_eq(mkdir(name, 0700), 0);
     struct recovered r;
     const struct recover_visitor visitor = {0};
-    cr_expect_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_IO);
+    cr_expect_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_IO);
     cr_expect_eq(r.sys_errno, EISDIR);
     cr_expect_eq(r.bad_segment, 1);
     recovered_fini(&r);
@@ -210,7 +210,7 @@ Test(files, what_was_written_is_recovered)
     char text[64] = "";
     const struct recover_visitor visitor = {.entry = on_entry, .context = text};
     struct recovered r;
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     cr_expect_eq(r.next_lsn, 1);
     struct journal *j = journal_create(&conf, &r);
     recovered_fini(&r);
@@ -220,7 +220,7 @@ Test(files, what_was_written_is_recovered)
     write_all(j);
     journal_destroy(j);
 
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     cr_expect_str_eq(text, "one two ");
     cr_expect(!r.torn);
     cr_expect_eq(r.segment, 2);
@@ -241,7 +241,7 @@ Test(files, what_was_written_is_recovered)
     journal_destroy(j);
 
     text[0] = '\0';
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     cr_expect_str_eq(text, "one two three ");
     cr_expect(r.torn);
     cr_expect_eq(r.bad_segment, 2);
@@ -258,13 +258,57 @@ Test(files, what_was_written_is_recovered)
     journal_destroy(j);
 
     text[0] = '\0';
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     cr_expect_str_eq(text, "one two three 4 ");
     cr_expect(!r.torn);
     recovered_fini(&r);
 }
 
 /* A segment whose first batch is torn has a new number, under which it counts for nothing. */
+static bool on_formatted_entry(void *context, const struct record *r)
+{
+    char *const text = context;
+    snprintf(text + strlen(text), 64 - strlen(text), "%u:%.*s", r->entries_format, (int)r->body.len,
+             (const char *)r->body.at);
+    return true;
+}
+
+/* A segment's entries have the format of whoever wrote it; a copy keeps it. */
+Test(files, entries_say_their_format)
+{
+    char text[64] = "", copy[64];
+    const struct recover_visitor visitor = {.entry = on_formatted_entry, .context = text};
+    struct recovered r;
+    struct copied copied;
+    struct files there;
+    struct journal_conf c = conf;
+    for (uint32_t format = 0; format < 3; format++) {
+        c.owner.entries_format = format;
+        cr_assert_eq(files_recover(&r, &f, &c.owner, &visitor), RECOVER_OK);
+        struct journal *const j = journal_create(&c, &r);
+        recovered_fini(&r);
+        give(j);
+        append(j, format + 1, format == 0 ? "old " : "new ");
+        write_all(j);
+        journal_destroy(j);
+    }
+    text[0] = '\0';
+    snprintf(copy, sizeof copy, "%s/copy", root);
+    cr_assert_eq(mkdir(copy, 0700), 0);
+    cr_assert_eq(files_open(&there, copy, 3, SEGMENT), 0);
+    cr_assert_eq(files_copy(&copied, &f, &there, &c.owner), RECOVER_OK);
+    cr_expect_eq(copied.segments, 3);
+    cr_expect_eq(files_copy(&copied, &f, &there, &c.owner), RECOVER_IO, "they are there");
+    cr_expect_eq(copied.sys_errno, EEXIST);
+    cr_assert_eq(files_recover(&r, &there, &c.owner, &visitor), RECOVER_OK);
+    cr_expect_str_eq(text, "1:old 1:new 2:new ");
+    recovered_fini(&r);
+    files_close(&there);
+    c.owner.entries_format = 1;
+    cr_expect_eq(files_recover(&r, &f, &c.owner, &visitor), RECOVER_WRONG_FORMAT);
+    recovered_fini(&r);
+}
+
 Test(files, a_segment_that_never_began_is_spare)
 {
     char text[64] = "";
@@ -281,18 +325,18 @@ Test(files, a_segment_that_never_began_is_spare)
     journal_done(j, EIO);
     journal_destroy(j);
     struct recovered r;
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     cr_expect_str_eq(text, "");
     cr_expect(r.torn);
     cr_expect_eq(r.segment, 2);
     recovered_fini(&r);
     numbers_are("2 ");
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     cr_expect(!r.torn);
     recovered_fini(&r);
     numbers_are("3 ");
     f.segment_bytes++;
-    cr_assert_eq(files_recover(&r, &f, conf.owner.store_id, &visitor), RECOVER_OK);
+    cr_assert_eq(files_recover(&r, &f, &conf.owner, &visitor), RECOVER_OK);
     recovered_fini(&r);
     numbers_are("");
 }

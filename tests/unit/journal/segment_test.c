@@ -53,6 +53,26 @@ Test(segment, with_any_bit_changed_is_damaged)
     }
 }
 
+/* Earlier ones are read, later ones not; and where none is said it is the first. */
+Test(segment, says_which_format_its_entries_have)
+{
+    static const struct {
+        uint32_t written, reads, found; /* 0: it is refused */
+    } rows[] = {{0, 0, 1}, {0, 3, 1}, {1, 0, 1}, {1, 1, 1},
+                {2, 3, 2}, {3, 3, 3}, {2, 0, 0}, {4, 3, 0}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        uint8_t bytes[SEGMENT_HEAD_BYTES];
+        struct segment_head again = {0};
+        struct segment_owner o = owner;
+        o.entries_format = rows[i].written;
+        segment_head_encode(bytes, &o, &head);
+        o.entries_format = rows[i].reads;
+        cr_expect_eq(segment_head_decode(bytes, &o, head.number, &again),
+                     rows[i].found > 0 ? SEGMENT_BEGUN : SEGMENT_WRONG_FORMAT, "row %zu", i);
+        cr_expect_eq(again.entries_format, rows[i].found, "row %zu", i);
+    }
+}
+
 Test(segment, says_what_is_wrong)
 {
     static const struct {

@@ -21,6 +21,7 @@
 #include "broker/privileges.h"
 #include "broker/store/checkpoint_check.h"
 #include "broker/store/checkpoint_env.h"
+#include "broker/store/format.h"
 #include "tests/unit/store/fixture.h"
 
 TestSuite(checkpoint, .init = fixture_begin, .fini = fixture_end, .timeout = 120);
@@ -483,11 +484,11 @@ Test(checkpoint, of_another_version)
 {
     struct checkpoint *cp;
     checkpoint_close(fixture_open(NULL));
-    write_format(CHECKPOINT_FORMAT + 1);
+    write_format(STORE_FORMAT + 1);
     cr_expect_eq(fixture_try_open(&cp), CHECKPOINT_NEWER);
-    write_format(CHECKPOINT_FORMAT - 1);
+    write_format(STORE_FORMAT_OLDEST - 1);
     cr_expect_eq(fixture_try_open(&cp), CHECKPOINT_OLDER);
-    write_format(CHECKPOINT_FORMAT);
+    write_format(STORE_FORMAT);
     cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
     checkpoint_close(cp);
 }
@@ -811,7 +812,7 @@ Test(checkpoint, copied_while_it_runs)
     checkpoint_close(cp);
     cr_expect_eq(checkpoint_check(&facts, copy, &sys_errno), CHECKPOINT_OK);
     cr_expect_arr_eq(facts.id, id, sizeof id);
-    cr_expect_eq(facts.format, CHECKPOINT_FORMAT);
+    cr_expect_eq(facts.format, STORE_FORMAT);
     cr_expect_geq(facts.keys, 1000);
     cp = open_copy(copy);
     cr_expect_arr_eq(checkpoint_id(cp), id, sizeof id);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * format: the number of what a data directory as a whole consists of: keys and records of the
+ * checkpoint, and entries of the journals. The checkpoint has it, and so has each segment.
+ *
+ *   1   the first
+ *
+ * A new number is for what the version before would misread, or not understand. The checkpoint gets
+ * it when it is opened, in the transaction that makes of its records what the new version reads
+ * (checkpoint_env.c, identify()); from then on the version before refuses the directory. Segments
+ * keep theirs, and are read by it (record.entries_format), since the process may end at any moment
+ * between the one and the other; new segments have the new one.
+ *
+ * tests/e2e/fixtures has a backup of each format that there was, which a test starts on.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "broker/store/checkpoint.h"
+#include "cluster/journal/segment.h"
+
+#define STORE_FORMAT        1u
+#define STORE_FORMAT_OLDEST 1u /* that is read */
+
+/* Of the shard's segments, in the store of that id. */
+struct segment_owner format_owner(const uint8_t id[CHECKPOINT_ID_BYTES], uint32_t shard);

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Directories that former versions have written are started on, and nothing of them is lost."""
+import os
+import shutil
+import tempfile
+
+from harness import Launch, equal, test
+
+FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fixtures')
+FORMATS = sorted(int(name[len('format-'):]) for name in os.listdir(FIXTURES) if name != 'README.md')
+SET = {'node.shards': 1}
+SECONDS = 3
+
+
+class Restored:
+    """The fixture, as a data directory; removed when the test ends."""
+
+    def __init__(self, b, number):
+        from test_process import dunlin  # not above: its tests would be this module's, too
+        self.folder = tempfile.mkdtemp(prefix='formats-', dir=os.path.abspath(Launch.folder))
+        self.path = os.path.join(self.folder, 'data')
+        b.open.append(self)
+        status, said = dunlin('restore', '--from', os.path.join(FIXTURES, f'format-{number}'),
+                              '--data', self.path)
+        equal(status, 0, said)
+
+    def close(self):
+        shutil.rmtree(self.folder)
+
+
+def resumed(broker, client_id):
+    c = broker.client()
+    found = c.connect(client_id, clean_start=False, props={'session_expiry_interval': 0xffffffff})
+    equal(found.session_present, True, f'session of {client_id}')
+    return c
+
+
+def retained(broker, topic):
+    c = broker.connected()
+    c.subscribe(topic)
+    return c
+
+
+@test(only='dunlin', each=[(number, shards) for number in FORMATS for shards in (1, 2, 5)])
+def a_former_version_s_directory_is_started_on(b, number, shards):
+    settings = {'data.dir': Restored(b, number).path, 'node.shards': shards}
+    for _ in range(2):  # also once more, when it has been started on
+        n = b.another(settings)
+        equal(n.events('journal_refused') + n.events('checkpoint_refused'), [])
+        b.open.remove(n)
+        n.stop()
+    n = b.another(settings)
+    c = resumed(n, 'old-checkpoint')
+    c.expect_message('x/1', b'in the checkpoint')
+    c.expect_message('x/2', b'in the journal')
+    c.expect_message('x/3', b'twice', qos=2)
+    c.expect_nothing()
+    c = resumed(n, 'old-journal')
+    c.expect_message('x/2', b'in the journal')
+    c.expect_message('x/3', b'twice', qos=2)
+    c.expect_nothing()
+    retained(n, 'r/1').expect_message('r/1', b'replaced', qos=0, retain=True)
+    retained(n, 'r/2').expect_message('r/2', b'retained in the journal', qos=0, retain=True)
+    will = resumed(n, 'old-will')
+    n.connected().publish('y', b'it still subscribes', qos=1)
+    will.expect_message('y', b'it still subscribes')
+    resumed(n, 'old-delayed')
