@@ -430,7 +430,6 @@ def who_goes_away_holds_nothing(b):
     asking.s.send(b'nonsense')
     asking.close()
     back_up(n, f'{folder}/backup')
-    n.signal(signal.SIGTERM)
 
 
 @test(only='dunlin')
