@@ -65,3 +65,6 @@ def a_former_version_s_directory_is_started_on(b, number, shards):
     n.connected().publish('y', b'it still subscribes', qos=1)
     will.expect_message('y', b'it still subscribes')
     resumed(n, 'old-delayed')
+    witness = resumed(n, 'old-witness')
+    witness.expect_message('w/gone', b'published once')
+    witness.expect_nothing()  # the will of old-gone, which has none any more
