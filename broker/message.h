@@ -26,7 +26,8 @@ struct message {
     bool has_expiry;
     uint64_t expires_ms; /* on the broker's clock, when has_expiry */
     uint64_t publisher;  /* the session's serial number, for No Local; 0: the broker itself */
-    /* Of a QoS 2 message from a client whose session is kept: the how-manyth it is; else 0. */
+    /* Of a QoS 2 message from a client whose session is kept: the how-manyth it is. Of the will of
+     * such a session: its number, and packet_id is 0. Else 0. */
     uint64_t exchange;
     uint64_t topic_hash; /* XXH3 of the topic */
     uint8_t body[];      /* topic, properties as received less what is the hop's own, payload */
@@ -47,6 +48,12 @@ static inline struct bytes message_properties(const struct message *m)
 static inline struct bytes message_payload(const struct message *m)
 {
     return bytes_of(m->body + m->topic_len + m->properties_len, m->payload_len);
+}
+
+/* Of a session that is kept? */
+static inline bool message_is_will(const struct message *m)
+{
+    return m->exchange != 0 && m->packet_id == 0;
 }
 
 /* References 1; the body is copied in. `properties` may be NULL-empty. NULL when out of memory. */

@@ -58,7 +58,8 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     match_init(&s->match);
     pace_init(s);
     keeping_init(&s->keeping);
-    atomic_init(&s->receipts_oldest_ms, UINT64_MAX);
+    atomic_init(&s->exchanges_oldest_ms, UINT64_MAX);
+    atomic_init(&s->wills_oldest_ms, UINT64_MAX);
     atomic_init(&s->unkept_since_ms, UINT64_MAX);
     const bool has_difference = difference_init(&s->difference);
     if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
@@ -178,6 +179,8 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->promises);
     fifo_fini(&s->replies);
     fifo_fini(&s->receipts);
+    fifo_fini(&s->received);
+    wills_fini(&s->wills);
     keeping_fini(&s->keeping);
     difference_fini(&s->difference);
     free(s->kept_filters);

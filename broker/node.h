@@ -81,6 +81,7 @@ struct node {
     _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
     _Alignas(64) _Atomic int64_t kept_sessions;
     _Alignas(64) _Atomic int64_t answers_owed;
+    _Alignas(64) _Atomic int64_t wills_open; /* session/will.h */
     _Alignas(64) _Atomic int64_t journal_segments;
     _Alignas(64) _Atomic int disk_troubles; /* shards whose disk takes nothing now; why: */
     _Atomic int disk_error;                 /* errno of the last that has come to that */

@@ -39,6 +39,12 @@ struct reply {
     uint8_t reason;
 };
 
+/* RECEIVED of exchanges, on its way to the disk. */
+struct received {
+    uint64_t position; /* of the last */
+    uint64_t begun_ms; /* of the first */
+};
+
 /* ---- one more, or one less, that the connection is owed */
 
 static void begin(struct conn *c)
@@ -136,7 +142,11 @@ static void give_reply(const struct reply *r)
 static void show_oldest(struct shard *s)
 {
     const struct receipt *const first = fifo_first(&s->receipts);
-    atomic_store_explicit(&s->receipts_oldest_ms, first == NULL ? NEVER : first->begun_ms,
+    const struct received *const received = fifo_first(&s->received); /* begun before that one */
+    atomic_store_explicit(&s->exchanges_oldest_ms,
+                          received != NULL ? received->begun_ms
+                          : first != NULL  ? first->begun_ms
+                                           : NEVER,
                           memory_order_release);
 }
 
@@ -227,10 +237,10 @@ void owed_refusal(struct conn *c, uint8_t qos, uint16_t packet_id, uint8_t reaso
     add_receipt(c, &r);
 }
 
-static bool is_complete(const struct shard *s, const struct receipt *r)
+bool owed_is_kept(const struct shard *s, uint64_t shards, uint64_t ticket)
 {
-    for (uint64_t set = r->shards; set != 0; set &= set - 1) {
-        if (s->kept_by[__builtin_ctzll(set)] < r->ticket) {
+    for (; shards != 0; shards &= shards - 1) {
+        if (s->kept_by[__builtin_ctzll(shards)] < ticket) {
             return false;
         }
     }
@@ -267,18 +277,60 @@ void owed_kept(struct shard *s, unsigned shard, uint64_t ticket)
     s->kept_by[shard] = ticket;
 }
 
-void owed_settle(struct shard *s)
+/* What others know of these exchanges may go when RECEIVED is on disk, and not when it is only
+ * said. begun_ms: of the first of them. */
+static void begin_received(struct shard *s, uint64_t begun_ms)
+{
+    const struct received received = {.position = NEVER, .begun_ms = begun_ms};
+    s->received.item = sizeof received;
+    if (!fifo_push(&s->received, &received)) {
+        store_out_of_memory();
+    }
+}
+
+static void end_received(struct shard *s)
+{
+    struct received *const received = fifo_last(&s->received);
+    received->position = s->store == NULL ? 0 : store_last(s->store);
+}
+
+static bool forget_received(struct shard *s)
 {
     bool any = false;
-    for (const struct receipt *r; (r = fifo_first(&s->receipts)) != NULL && is_complete(s, r);
+    for (const struct received *r; (r = fifo_first(&s->received)) != NULL &&
+                                   (s->store == NULL || store_is_written(s->store, r->position));
+         any = true) {
+        fifo_pop(&s->received);
+    }
+    return any;
+}
+
+static void settle_receipts(struct shard *s)
+{
+    bool any = forget_received(s);
+    bool any_received = false;
+    for (const struct receipt *r;
+         (r = fifo_first(&s->receipts)) != NULL && owed_is_kept(s, r->shards, r->ticket);
          any = true) {
         const struct receipt complete = *r;
         fifo_pop(&s->receipts);
+        if (complete.session != NULL && !any_received) {
+            any_received = true;
+            begin_received(s, complete.begun_ms);
+        }
         give_receipt(&complete);
+    }
+    if (any_received) {
+        end_received(s);
     }
     if (any) {
         show_oldest(s);
     }
+}
+
+void owed_settle(struct shard *s)
+{
+    settle_receipts(s);
     if (s->replies.count == 0) {
         return;
     }
@@ -324,7 +376,7 @@ void owed_forget(struct shard *s, struct session *session)
 bool owed_none_since(const struct node *node, uint64_t ms)
 {
     for (unsigned i = 0; i < node->shard_count; i++) {
-        if (atomic_load_explicit(&node->shards[i]->receipts_oldest_ms, memory_order_acquire) <=
+        if (atomic_load_explicit(&node->shards[i]->exchanges_oldest_ms, memory_order_acquire) <=
             ms) {
             return false;
         }

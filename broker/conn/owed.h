@@ -58,6 +58,9 @@ void owed_after_all(struct conn *c, owed_fn *fn, void *context);
 /* That shard has kept all up to the ticket. */
 void owed_kept(struct shard *s, unsigned shard, uint64_t ticket);
 
+/* Have those shards, 1 << id, kept all up to the ticket? */
+bool owed_is_kept(const struct shard *s, uint64_t shards, uint64_t ticket);
+
 void owed_settle(struct shard *s); /* what has become true is told */
 
 /* Nobody waits any more, whatever becomes of what they waited for: the process ends. */
@@ -66,6 +69,6 @@ void owed_abandon(struct shard *s);
 /* The session is about to end, or not kept any more. */
 void owed_forget(struct shard *s, struct session *session);
 
-/* No exchange that was begun before that time is open, on any shard. */
+/* No exchange that was begun by then is open, on any shard: of all, RECEIVED is on disk. */
 struct node;
 bool owed_none_since(const struct node *node, uint64_t ms);

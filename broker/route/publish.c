@@ -14,6 +14,7 @@
 #include "broker/route/promise.h"
 #include "broker/route/retained.h"
 #include "broker/session/kept.h"
+#include "broker/session/will.h"
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
 
@@ -343,6 +344,14 @@ static enum retain_result store(struct shard *s, struct message *m)
     return RETAIN_DONE;
 }
 
+/* The next start is not to do it once more: others may have stored another one since. */
+static enum retain_result store_once(struct shard *s, struct message *m)
+{
+    const enum retain_result result = store(s, m);
+    kept_will_retained(s, m);
+    return result;
+}
+
 enum retain_result publish_retain(struct shard *s, struct retain_job *job)
 {
     ASSERT_OWNED(s);
@@ -350,7 +359,7 @@ enum retain_result publish_retain(struct shard *s, struct retain_job *job)
 
     const unsigned owner = index_owner(s->node->index, message_topic(job->message));
     if (owner == s->id) {
-        const enum retain_result result = store(s, job->message);
+        const enum retain_result result = store_once(s, job->message);
         if (result != RETAIN_DONE || s->store == NULL) {
             return result;
         }
@@ -366,7 +375,7 @@ enum retain_result publish_retain(struct shard *s, struct retain_job *job)
 void publish_on_retain(struct shard *s, unsigned from, const struct post_head *record)
 {
     struct retain_job *job = ((const struct post_retain *)(const void *)record)->job;
-    const enum retain_result result = store(s, job->message);
+    const enum retain_result result = store_once(s, job->message);
     if (result == RETAIN_DONE && s->store != NULL) {
         promise_retain(s, from, job, result);
     } else {
@@ -426,6 +435,7 @@ static void on_due_retained(struct shard *s, struct retain_job *job, enum retain
     (void)result; /* counted where it was refused */
     struct due_job *due = (struct due_job *)job;
     publish_route(s, job->message, due->publisher_hash);
+    will_routed(s, job->message);
     message_put(job->message);
     free(due);
 }
@@ -443,6 +453,7 @@ static void route_due(struct shard *s, struct due *due)
             shard_count(s, METRIC_retained_refused);
         }
         publish_route(s, due->message, due->publisher_hash);
+        will_routed(s, due->message);
         message_put(due->message);
         return;
     }

@@ -17,9 +17,14 @@
 /* An entry is written when it has become as long as this, and another one begun. */
 #define QUEUED_BYTES_MAX (256u << 10)
 
+static unsigned partition_of_hash(uint64_t client_hash)
+{
+    return (unsigned)(client_hash % PARTITIONS);
+}
+
 static unsigned partition_of(const struct session *session)
 {
-    return (unsigned)(session->client_hash % PARTITIONS);
+    return partition_of_hash(session->client_hash);
 }
 
 /* ---- memory */
@@ -419,15 +424,42 @@ void kept_freed(struct session *session, uint16_t packet_id)
     difference_session(s, session->kept);
 }
 
-void kept_will_gone(struct session *session)
+/* ---- its will */
+
+void kept_will_due(struct session *session, const struct message *m)
 {
     struct shard *const s = session->shard;
-    if (session->kept == NULL || s->store == NULL) {
+    struct field_writer *const w = &s->keeping.stored;
+    write_queued(s); /* its scratch is used now */
+    field_writer_begin(w);
+    kept_message_write(s, w, m);
+    if (w->failed) {
+        store_out_of_memory();
+    }
+    const struct entry e = {.type = ENTRY_WILL_DUE,
+                            .serial = session->serial,
+                            .will = {.number = m->exchange, .message = field_written(w)}};
+    write_entry(s, partition_of(session), &e, true);
+    difference_session(s, session->kept);
+}
+
+/* It stands behind RETAINED or UNRETAINED: if it is missing, nothing newer can have been stored. */
+void kept_will_retained(struct shard *s, const struct message *m)
+{
+    if (s->store == NULL || !message_is_will(m)) {
         return;
     }
-    const struct entry e = {.type = ENTRY_WILL_GONE, .serial = session->serial};
-    write_entry(s, partition_of(session), &e, false);
-    difference_session(s, session->kept);
+    const struct entry e = {
+        .type = ENTRY_WILL_RETAINED, .serial = m->publisher, .will = {.number = m->exchange}};
+    write_entry(s, STORE_RETAINED, &e, true);
+    difference_entry(s);
+}
+
+void kept_will_gone(struct shard *s, uint64_t serial, uint64_t client_hash, uint64_t number)
+{
+    const struct entry e = {.type = ENTRY_WILL_GONE, .serial = serial, .will = {.number = number}};
+    write_entry(s, partition_of_hash(client_hash), &e, false);
+    difference_entry(s);
 }
 
 /* ---- retained messages */

@@ -114,7 +114,13 @@ void kept_done(struct session *session, const struct delivery *d);     /* about 
 void kept_released(struct session *session, const struct delivery *d); /* about to be */
 void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange);
 void kept_freed(struct session *session, uint16_t packet_id);
-void kept_will_gone(struct session *session);
+
+/* ---- its will, when it is published (session/will.h); m: by then it may have none, or have ended
+ */
+
+void kept_will_due(struct session *session, const struct message *m);
+void kept_will_retained(struct shard *s, const struct message *m); /* of any other: nothing */
+void kept_will_gone(struct shard *s, uint64_t serial, uint64_t client_hash, uint64_t number);
 
 /* ---- retained messages */
 

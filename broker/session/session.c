@@ -13,6 +13,7 @@
 #include "broker/route/local.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
+#include "broker/session/will.h"
 #include "broker/shard/shard.h"
 
 #define NEVER UINT64_MAX
@@ -91,7 +92,11 @@ void session_will_publish(struct session *session)
         will->message->has_expiry = will->has_expiry;
         will->message->expires_ms = s->now_ms + (uint64_t)will->expiry_s * 1000;
         shard_count(s, METRIC_wills_published);
-        shard_due(s, will->message, 0, 0, session->client_hash);
+        if (session->kept != NULL && s->store != NULL) {
+            will_begin(session, will->message);
+        } else {
+            shard_due(s, will->message, 0, 0, session->client_hash);
+        }
     }
     free(will);
 }
@@ -123,7 +128,6 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
     struct session *session = table_object(timer, struct session, timer);
     if (session->will != NULL && session->will->due_ms <= now_ms && !leaves_will(session)) {
         session_will_publish(session);
-        kept_will_gone(session);
     }
     if (session->ends_ms <= now_ms) {
         shard_count(session->shard, METRIC_sessions_expired);
@@ -212,8 +216,8 @@ void session_end(struct session *session)
     assert(session->conn == NULL);
 
     s->work += session->filters.count;
-    kept_end(session);
     session_will_publish(session); /* [MQTT-3.1.3-9]: the session's end, at the latest */
+    kept_end(session);
     replay_forget_all(session);
     local_unsubscribe_all(session);
     give_up_deliveries(session);

@@ -102,7 +102,8 @@ void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_du
 void session_end(struct session *session);
 
 void session_will_forget(struct session *session);
-void session_will_publish(struct session *session); /* now, whatever its delay */
+/* Now, whatever its delay; from here on it is no longer the session's. */
+void session_will_publish(struct session *session);
 
 /* One QoS 1 or 2 delivery for the session, with the reference and `more` in it. It is queued, sent
  * if the window is open, or dropped by the policy and counted. */

@@ -17,6 +17,7 @@
 #include "broker/route/promise.h"
 #include "broker/route/publish.h"
 #include "broker/session/replay.h"
+#include "broker/session/will.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/visit.h"
@@ -127,6 +128,7 @@ static void settle(struct shard *s)
     const uint64_t kept = s->store == NULL ? 0 : store_kept(s->store);
     promise_settle(s);
     owed_settle(s);
+    will_settle(s);
     if (kept != s->settled) {
         s->settled = kept;
         kept_settle(s);
@@ -239,6 +241,7 @@ static void cut_off(struct shard *s)
             conn_abort(c);
         }
         owed_abandon(s);
+        will_abandon(s);
         s->ending_by_ms = UINT64_MAX;
     }
 }
@@ -246,7 +249,8 @@ static void cut_off(struct shard *s)
 bool loop_is_finished(const struct shard *s)
 {
     return s->ending && s->all.first == NULL &&
-           (s->store == NULL || store_is_idle(s->store) || s->store->trouble != 0);
+           (s->store == NULL || s->store->trouble != 0 ||
+            (store_is_idle(s->store) && will_is_none(s)));
 }
 
 void loop_run(struct shard *s)

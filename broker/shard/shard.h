@@ -21,6 +21,7 @@
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/session/kept.h"
+#include "broker/session/will.h"
 #include "broker/shard/claim.h"
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
@@ -148,7 +149,8 @@ struct shard {
     struct fifo promises;  /* route/promise.h's */
     uint64_t promised_set; /* shards, 1 << id, that have a ticket of this turn: */
     uint64_t promised[INDEX_SHARDS_MAX];
-    struct fifo replies, receipts;      /* conn/owed.h's */
+    struct fifo replies, receipts, received; /* conn/owed.h's */
+    struct wills wills;
     uint64_t kept_by[INDEX_SHARDS_MAX]; /* the ticket up to which that shard has kept all */
     uint64_t ticket;                    /* of the last message that a shard had to keep */
     uint64_t route_waits; /* shards, 1 << id, that have to keep what publish_route() routed last */
@@ -160,7 +162,9 @@ struct shard {
      * filters (local_keeps()). NULL: nothing is kept. Read by all; release, acquire. */
     _Atomic uint32_t *kept_filters;
     _Atomic uint64_t unkept_since_ms; /* the oldest entry that is not on disk; UINT64_MAX: none */
-    _Alignas(64) _Atomic uint64_t receipts_oldest_ms; /* written by the owner; UINT64_MAX: none */
+    /* Written by the owner (release), read by those who finish a checkpoint (acquire); UINT64_MAX:
+     * none. When the oldest began that is not over, on disk: exchange (owed.h), will (will.h). */
+    _Alignas(64) _Atomic uint64_t exchanges_oldest_ms, wills_oldest_ms;
 
     _Alignas(64) struct claim claim; /* whose the shard is while its thread sleeps */
 };

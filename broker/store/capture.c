@@ -12,6 +12,7 @@
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
+#include "broker/session/will.h"
 #include "broker/shard/shard.h"
 #include "broker/store/checkpoint.h"
 #include "broker/store/record_key.h"
@@ -254,6 +255,19 @@ static void put_applied(struct capture *c, unsigned partition)
     put(c, record_key_of('p', revive_place(s->id, partition)));
 }
 
+/* What an earlier process had under a lower number is over: all of it is in this checkpoint. */
+static void put_least(struct capture *c, struct shard *const *shards, unsigned count)
+{
+    uint64_t least = NEVER;
+    for (unsigned i = 0; i < count; i++) {
+        const uint64_t next = shards[i]->next_serial * INDEX_SHARDS_MAX;
+        least = next < least ? next : least;
+    }
+    field_writer_begin(&c->value);
+    put_number(&c->value, least);
+    put(c, record_key_of('n', 0));
+}
+
 /* ---- the course of it */
 
 static bool begin(struct capture *c, struct checkpoint_batch *batch)
@@ -268,7 +282,7 @@ static bool begin(struct capture *c, struct checkpoint_batch *batch)
     for (unsigned p = 0; p < RECORD_PARTITIONS; p++) {
         put_applied(c, p);
     }
-    c->begun_ms = s->now_ms;
+    c->begun_ms = s->node->clock_ms(); /* not s->now_ms: a visitor's, or before this turn's mail */
     c->begun_bytes = store_bytes(s->store);
     c->ended_at = c->delivery_at = 0;
     c->state = CAPTURE_COLLECTING;
@@ -306,6 +320,7 @@ static void finish(struct capture *c, enum checkpoint_err err)
     checkpoint_batch_destroy(c->batch);
     c->batch = NULL;
     c->taking.ended.count = c->taking.deliveries.count = 0;
+    c->taking.entries = false;
     for (uint16_t p = 0; p < RECORD_PARTITIONS; p++) {
         store_checkpointed(s->store, p, c->upto[p]);
     }
@@ -322,6 +337,13 @@ static bool is_due(const struct capture *c)
     }
     return s->now_ms >= c->due_ms ||
            store_bytes(s->store) - c->begun_bytes >= store_segment_bytes(s->store);
+}
+
+/* Until then the journals may be all that knows of an exchange or a will that is not over. */
+static bool may_finish(const struct capture *c)
+{
+    const struct node *const node = c->shard->node;
+    return owed_none_since(node, c->begun_ms) && will_none_since(node, c->begun_ms);
 }
 
 /* One step; `steps` of collecting. */
@@ -348,8 +370,7 @@ static void go_on(struct capture *c, unsigned steps)
         break;
     case CAPTURE_WRITING: {
         const int answer = atomic_load_explicit(&c->answer, memory_order_acquire);
-        /* Until then the journal may be all that knows of an exchange that is not over. */
-        if (answer != 0 && owed_none_since(s->node, c->begun_ms)) {
+        if (answer != 0 && may_finish(c)) {
             finish(c, (enum checkpoint_err)(answer - 1));
         }
         break;
@@ -374,7 +395,7 @@ uint64_t capture_sleep_ms(const struct shard *s)
     const struct capture *const c = s->capture;
     if (c != NULL && c->state == CAPTURE_WRITING &&
         atomic_load_explicit(&c->answer, memory_order_relaxed) != 0) {
-        return OPEN_MS; /* on some shard an exchange is open */
+        return OPEN_MS; /* on some shard an exchange or a will is open */
     }
     if (c == NULL || c->state == CAPTURE_SETTLING || c->state == CAPTURE_WRITING ||
         (c->state == CAPTURE_IDLE && changes_are_none(&s->difference.now))) {
@@ -399,6 +420,9 @@ bool capture_all(struct shard *s)
             return false; /* the disk takes nothing any more */
         }
         if (c->state == CAPTURE_WRITING) {
+            if (atomic_load_explicit(&c->answer, memory_order_acquire) != 0 && !may_finish(c)) {
+                return false; /* what was open when the shards ended stays so */
+            }
             nanosleep(&pause, NULL);
         }
     }
@@ -445,6 +469,7 @@ bool capture_first(struct shard *const *shards, unsigned count)
     if (batch == NULL) {
         return false;
     }
+    put_least(shards[0]->capture, shards, count);
     submit(shards[0]->capture);
     const int answer = wait_for_answer(shards[0]->capture);
     for (unsigned i = 1; i < count; i++) {

@@ -48,7 +48,7 @@ void changes_fini(struct changes *c)
 bool changes_are_none(const struct changes *c)
 {
     return kept_link_is_alone(&c->sessions) && c->topics.first == NULL && c->ended.count == 0 &&
-           c->deliveries.count == 0;
+           c->deliveries.count == 0 && !c->entries;
 }
 
 static void move_links(struct kept_link *to, struct kept_link *from)
@@ -73,6 +73,8 @@ void changes_move(struct changes *to, struct changes *from)
     to->ended = all.ended;
     to->deliveries = all.deliveries;
     move_links(&to->sessions, &from->sessions);
+    to->entries = all.entries;
+    from->entries = false;
 }
 
 /* ---- the difference */
@@ -98,6 +100,11 @@ void difference_session(struct shard *s, struct kept *kept)
     if (kept_link_is_alone(&kept->changed)) {
         kept_link_append(&s->difference.now.sessions, &kept->changed);
     }
+}
+
+void difference_entry(struct shard *s)
+{
+    s->difference.now.entries = true;
 }
 
 void difference_topic(struct shard *s, struct bytes topic, uint64_t topic_hash)

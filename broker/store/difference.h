@@ -56,6 +56,7 @@ struct changes {
     struct changed_topics topics;
     struct numbers ended; /* serial numbers of sessions */
     struct changed_deliveries deliveries;
+    bool entries; /* there are some that change nothing in it but how far it is */
 };
 
 struct difference {
@@ -84,6 +85,9 @@ void difference_orphan(struct shard *s, uint64_t serial, uint64_t number, uint64
 void difference_session(struct shard *s, struct kept *kept);
 void difference_ended(struct shard *s, struct kept *kept); /* its deliveries are still there */
 void difference_topic(struct shard *s, struct bytes topic, uint64_t topic_hash);
+
+/* An entry that says nothing about what a checkpoint has. */
+void difference_entry(struct shard *s);
 
 /* Before the delivery goes, or is released. */
 void difference_delivery(struct shard *s, struct kept *kept, const struct delivery *d, bool gone);

@@ -106,8 +106,17 @@ void entry_write(struct field_writer *w, const struct entry *e)
         put_number(w, e->closed.will_due_ms);
         break;
     case ENTRY_ENDED:
-    case ENTRY_WILL_GONE:
         put_number(w, e->serial);
+        break;
+    case ENTRY_WILL_GONE:
+    case ENTRY_WILL_RETAINED:
+        put_number(w, e->serial);
+        put_number(w, e->will.number);
+        break;
+    case ENTRY_WILL_DUE:
+        put_number(w, e->serial);
+        put_number(w, e->will.number);
+        put_run(w, e->will.message);
         break;
     case ENTRY_SUBSCRIBED:
         put_number(w, e->serial);
@@ -276,8 +285,15 @@ static void read_rest(struct field_reader *r, struct entry *e)
     case ENTRY_UNRETAINED:
         e->topic = name_run(r, 1);
         break;
-    case ENTRY_ENDED:
+    case ENTRY_WILL_DUE:
+        e->will.number = get_number(r);
+        e->will.message = message_run(r);
+        break;
     case ENTRY_WILL_GONE:
+    case ENTRY_WILL_RETAINED:
+        e->will.number = get_number(r);
+        break;
+    case ENTRY_ENDED:
     case ENTRY_TYPES:
         break;
     }

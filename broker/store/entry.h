@@ -21,19 +21,21 @@
 
 /* The numbers are on disk: they stay. */
 enum entry_type {
-    ENTRY_OPENED = 1,   /* a session is there, and its client connected */
-    ENTRY_CLOSED,       /* its client is not connected any more */
-    ENTRY_ENDED,        /* it is gone, with all that is queued in it */
-    ENTRY_SUBSCRIBED,   /* it subscribes to a filter, in addition or otherwise than before */
-    ENTRY_UNSUBSCRIBED, /* it does not any more */
-    ENTRY_QUEUED,       /* a message is queued in sessions */
-    ENTRY_DONE,         /* deliveries are at their end: acknowledged, or dropped */
-    ENTRY_RELEASED,     /* PUBREC came for a delivery */
-    ENTRY_RECEIVED,     /* a QoS 2 message of the client was taken */
-    ENTRY_FREED,        /* PUBREL came for it */
-    ENTRY_WILL_GONE,    /* its will was published or forgotten */
-    ENTRY_RETAINED,     /* a retained message */
-    ENTRY_UNRETAINED,   /* a topic has none any more */
+    ENTRY_OPENED = 1,    /* a session is there, and its client connected */
+    ENTRY_CLOSED,        /* its client is not connected any more */
+    ENTRY_ENDED,         /* it is gone, with all that is queued in it */
+    ENTRY_SUBSCRIBED,    /* it subscribes to a filter, in addition or otherwise than before */
+    ENTRY_UNSUBSCRIBED,  /* it does not any more */
+    ENTRY_QUEUED,        /* a message is queued in sessions */
+    ENTRY_DONE,          /* deliveries are at their end: acknowledged, or dropped */
+    ENTRY_RELEASED,      /* PUBREC came for a delivery */
+    ENTRY_RECEIVED,      /* a QoS 2 message of the client was taken */
+    ENTRY_FREED,         /* PUBREL came for it */
+    ENTRY_WILL_GONE,     /* all have the will that have to keep it */
+    ENTRY_RETAINED,      /* a retained message */
+    ENTRY_UNRETAINED,    /* a topic has none any more */
+    ENTRY_WILL_DUE,      /* the session's will is to be published; it has none any more */
+    ENTRY_WILL_RETAINED, /* as a retained message it is stored, or was refused */
     ENTRY_TYPES
 };
 
@@ -62,7 +64,9 @@ struct stored_delivery {
 
 struct entry {
     enum entry_type type;
-    uint64_t serial; /* of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED */
+    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED. It may have ended in WILL_GONE
+     * and WILL_RETAINED. */
+    uint64_t serial;
     union {
         struct {
             struct bytes client_id;
@@ -81,9 +85,10 @@ struct entry {
         } subscribed; /* UNSUBSCRIBED: the filter alone */
         struct {
             struct bytes message;
-            uint64_t origin; /* the session that published it at QoS 2 and is kept; 0: none */
+            uint64_t origin; /* the session that published it, and is kept, at QoS 2, or whose will
+                                it is; 0: none */
             uint64_t exchange;
-            uint16_t packet_id;
+            uint16_t packet_id;      /* 0: a will, and `exchange` is its number */
             struct bytes recipients; /* entry_next_recipient() */
         } queued;
         struct bytes done; /* entry_next_done() */
@@ -92,6 +97,10 @@ struct entry {
             uint16_t packet_id; /* FREED: this alone */
             uint64_t exchange;
         } received;
+        struct {
+            uint64_t number;      /* of the will */
+            struct bytes message; /* WILL_DUE */
+        } will;
         struct bytes message; /* RETAINED */
         struct bytes topic;   /* UNRETAINED */
     };

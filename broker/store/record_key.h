@@ -8,6 +8,8 @@
  *   q SERIAL NUMBER        a delivery in its queue
  *   b ID                   the body of queued messages
  *   r HASH                 a retained message, by XXH3-128 of its topic
+ *   p PLACE                how far a partition's entries are in it (revive_place())
+ *   n 0                    wills of lower numbers are an earlier process's, and over
  */
 #pragma once
 

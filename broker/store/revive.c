@@ -18,6 +18,7 @@
 #include "broker/store/record_key.h"
 #include "broker/store/session_record.h"
 #include "broker/store/store.h"
+#include "broker/store/unfinished.h"
 
 #define NEVER UINT64_MAX
 
@@ -38,22 +39,14 @@ struct revived_body {
     uint64_t id;
 };
 
-/* A QoS 2 message that was queued somewhere, of which it is not written that it was received. */
-struct open_exchange {
-    struct table_link by_origin;
-    struct message *message; /* a reference */
-    uint64_t origin, exchange;
-    struct numbers sessions; /* serial numbers: that have it */
-    struct numbers groups;   /* share_name_hash() of those that have */
-    uint16_t packet_id;
-};
-
 struct revival {
     struct node *node;
-    struct table sessions, bodies, exchanges;
+    struct table sessions, bodies;
+    struct table unfinished;  /* unfinished.h's */
     struct subscribe_job job; /* of all subscriptions; it never ends */
     unsigned subscribing;
     uint64_t serial_max;
+    uint64_t least; /* wills of lower numbers are over */
     const char *problem;
     struct revived result;
 };
@@ -79,7 +72,7 @@ struct revival *revive_begin(struct node *node)
     }
     r->job = (struct subscribe_job){.done = on_subscribed, .pending = 1};
     if (table_init(&r->sessions) != 0 || table_init(&r->bodies) != 0 ||
-        table_init(&r->exchanges) != 0) {
+        !unfinished_init(&r->unfinished)) {
         revive_free(r);
         return NULL;
     }
@@ -433,6 +426,15 @@ static bool on_applied(void *context, struct bytes key, struct bytes value)
     return true;
 }
 
+static bool on_least(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct field_reader f = {.rest = value};
+    r->least = get_number(&f);
+    count_serial(r, r->least);
+    return (key.len == 9 && fields_are_over(&f)) || unknown(r);
+}
+
 typedef bool each_fn(void *context, struct bytes key, struct bytes value);
 
 static enum checkpoint_err each(struct revival *r, struct checkpoint *cp, char letter, each_fn *fn)
@@ -446,8 +448,8 @@ enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
     static const struct {
         char letter;
         each_fn *fn;
-    } parts[] = {{'p', on_applied}, {'s', on_session},  {'f', on_filter},
-                 {'b', on_body},    {'q', on_delivery}, {'r', on_retained}};
+    } parts[] = {{'n', on_least}, {'p', on_applied},  {'s', on_session}, {'f', on_filter},
+                 {'b', on_body},  {'q', on_delivery}, {'r', on_retained}};
     enum checkpoint_err err = CHECKPOINT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
         err = each(r, cp, parts[i].letter, parts[i].fn);
@@ -485,59 +487,17 @@ static void closed(struct revived_session *v, const struct entry *e)
     }
 }
 
-/* Who has it: a member for its group, others for themselves. */
-static void note_recipients(struct open_exchange *x, struct bytes rest)
-{
-    uint64_t serial;
-    struct stored_delivery d;
-    while (entry_next_recipient(&rest, &serial, &d)) {
-        if (d.group != 0) {
-            numbers_add(&x->groups, d.group);
-        } else {
-            numbers_add(&x->sessions, serial);
-        }
-    }
-}
-
-static void free_exchange(struct open_exchange *x)
-{
-    message_put(x->message);
-    free(x->sessions.at);
-    free(x->groups.at);
-    free(x);
-}
-
-static bool note_exchange(struct revival *r, const struct entry *e, struct message *m)
-{
-    const uint64_t hash = mixed(e->queued.origin) ^ mixed(e->queued.exchange);
-    struct table_link *l = table_find(&r->exchanges, hash);
-    for (; l != NULL; l = table_find_next(l)) {
-        struct open_exchange *const x = table_object(l, struct open_exchange, by_origin);
-        if (x->origin == e->queued.origin && x->exchange == e->queued.exchange) {
-            note_recipients(x, e->queued.recipients);
-            return true;
-        }
-    }
-    struct open_exchange *const x = calloc(1, sizeof *x);
-    if (x == NULL) {
-        return out_of_memory(r);
-    }
-    *x = (struct open_exchange){.message = message_take(m, 1),
-                                .origin = e->queued.origin,
-                                .exchange = e->queued.exchange,
-                                .packet_id = e->queued.packet_id};
-    note_recipients(x, e->queued.recipients);
-    table_insert(&r->exchanges, &x->by_origin, hash);
-    return true;
-}
-
 static bool queued(struct revival *r, const struct entry *e, bool is_applied)
 {
     struct message *const m = make(r, e->queued.message);
     if (m == NULL) {
         return out_of_memory(r);
     }
-    bool is_well = e->queued.origin == 0 || note_exchange(r, e, m);
+    bool is_well = true;
+    if (e->queued.origin != 0) {
+        unfinished_queued(&r->unfinished, e, m);
+        count_serial(r, e->queued.packet_id == 0 ? e->queued.exchange : 0); /* a will's number */
+    }
     struct bytes rest = e->queued.recipients;
     uint64_t serial;
     struct stored_delivery d;
@@ -590,16 +550,20 @@ static bool received(struct revival *r, struct revived_session *v, const struct 
            out_of_memory(r);
 }
 
+static bool retain(struct revival *r, struct message *m)
+{
+    bool no_memory;
+    set_retained(r, m, &no_memory);
+    difference_topic(shard_self, message_topic(m), m->topic_hash);
+    return !no_memory || out_of_memory(r);
+}
+
 static bool retained(struct revival *r, const struct entry *e)
 {
     struct message *const m = make(r, e->message);
-    bool no_memory = m == NULL;
-    if (!no_memory) {
-        set_retained(r, m, &no_memory);
-        difference_topic(shard_self, message_topic(m), m->topic_hash);
-        message_put(m);
-    }
-    return !no_memory || out_of_memory(r);
+    const bool is_well = m != NULL ? retain(r, m) : out_of_memory(r);
+    message_put(m);
+    return is_well;
 }
 
 static void unretained(struct revival *r, struct bytes topic)
@@ -650,13 +614,32 @@ static bool of_session(struct revival *r, struct revived_session *v, const struc
     case ENTRY_FREED:
         (void)packet_ids_remove(&session->received, e->received.packet_id);
         break;
-    case ENTRY_WILL_GONE:
+    case ENTRY_WILL_DUE:
         session_will_forget(session);
         break;
     default:
         break;
     }
     return is_well;
+}
+
+/* Noted whether the checkpoint has the entry or not: it does not have what became of the will. */
+static bool will(struct revival *r, const struct entry *e)
+{
+    struct message *const m = e->type == ENTRY_WILL_DUE ? make(r, e->will.message) : NULL;
+    if (e->type == ENTRY_WILL_DUE && m == NULL) {
+        return out_of_memory(r);
+    }
+    unfinished_will(&r->unfinished, e, m);
+    count_serial(r, e->will.number);
+    message_put(m);
+    return true;
+}
+
+static bool is_of_will(const struct entry *e)
+{
+    return e->type == ENTRY_WILL_DUE || e->type == ENTRY_WILL_GONE ||
+           e->type == ENTRY_WILL_RETAINED;
 }
 
 bool revive_entry(struct revival *r, unsigned shard, const struct record *record)
@@ -669,6 +652,9 @@ bool revive_entry(struct revival *r, unsigned shard, const struct record *record
         record->index <= r->result.applied[revive_place(shard, record->partition)];
     if (e.type == ENTRY_QUEUED) { /* may tell of an open exchange, even so */
         return queued(r, &e, is_applied);
+    }
+    if (is_of_will(&e) && !will(r, &e)) {
+        return false;
     }
     if (is_applied) {
         return true;
@@ -754,23 +740,10 @@ static void begin_to_wait(struct revival *r, struct revived_session *v)
     }
 }
 
-static int compare_numbers(const void *left, const void *right)
+/* To all that match and lack it. */
+static void route_again(struct revival *r, struct shard *s, const struct unfinished *x,
+                        uint64_t publisher_hash)
 {
-    const uint64_t a = *(const uint64_t *)left;
-    const uint64_t b = *(const uint64_t *)right;
-    return a < b ? -1 : a > b;
-}
-
-/* What was queued for some sessions, and not for all that match, before the publisher could be told
- * that it was received: for all of them now, and it was. */
-static void close_exchange(struct revival *r, struct open_exchange *x)
-{
-    struct revived_session *const v = find(r, x->origin);
-    struct kept *const kept = v == NULL ? NULL : v->session->kept;
-    if (kept == NULL || x->exchange <= kept->exchange) {
-        return;
-    }
-    qsort(x->sessions.at, x->sessions.count, sizeof x->sessions.at[0], compare_numbers);
     const struct route_spares spares = {.sessions = x->sessions.at,
                                         .sessions_count = x->sessions.count,
                                         .groups = x->groups.at,
@@ -778,14 +751,26 @@ static void close_exchange(struct revival *r, struct open_exchange *x)
     for (unsigned i = 0; i < r->node->shard_count; i++) {
         r->node->shards[i]->route_spares = &spares;
     }
-    struct shard *const s = enter(r, v->session->shard->id);
+    enter(r, s->id);
     x->message->publisher = x->origin;
-    publish_route(s, x->message, v->session->client_hash);
+    publish_route(s, x->message, publisher_hash);
     settle(r);
     for (unsigned i = 0; i < r->node->shard_count; i++) {
         r->node->shards[i]->route_spares = NULL;
     }
     enter(r, s->id);
+}
+
+/* What was queued for some sessions, and not for all that match, before the publisher could be told
+ * that it was received: for all of them now, and it was. */
+static void close_exchange(struct revival *r, struct unfinished *x)
+{
+    struct revived_session *const v = find(r, x->origin);
+    struct kept *const kept = v == NULL ? NULL : v->session->kept;
+    if (kept == NULL || x->exchange <= kept->exchange) {
+        return;
+    }
+    route_again(r, v->session->shard, x, v->session->client_hash);
     if (packet_ids_add(&v->session->received, x->packet_id) != PACKET_IDS_NO_MEMORY) {
         if (x->exchange > kept->exchanges) {
             kept->exchanges = x->exchange;
@@ -794,37 +779,32 @@ static void close_exchange(struct revival *r, struct open_exchange *x)
     }
 }
 
-static int compare_exchanges(const void *left, const void *right)
+/* What was due, and perhaps not published to all, or to nobody; its session may have ended. No
+ * entry says that it is over: the checkpoint does that is made of all this (capture_first()). */
+static void close_will(struct revival *r, struct unfinished *x)
 {
-    const struct open_exchange *const a = *(struct open_exchange *const *)left;
-    const struct open_exchange *const b = *(struct open_exchange *const *)right;
-    if (a->origin != b->origin) {
-        return a->origin < b->origin ? -1 : 1;
+    const struct revived_session *const v = find(r, x->origin);
+    if (x->exchange < r->least) {
+        return;
     }
-    return a->exchange < b->exchange ? -1 : a->exchange > b->exchange;
+    if (x->message->retain && !x->is_retained) {
+        if (x->message->payload_len == 0) {
+            unretained(r, message_topic(x->message));
+        } else if (!retain(r, x->message)) {
+            store_out_of_memory();
+        }
+    }
+    route_again(r, v == NULL ? r->node->shards[0] : v->session->shard, x,
+                v == NULL ? 0 : v->session->client_hash);
 }
 
-/* In the order in which they were begun: it is that of their messages. */
-static void close_exchanges(struct revival *r)
+static void close_one(void *context, struct unfinished *x)
 {
-    const size_t count = r->exchanges.count;
-    struct open_exchange **const all = calloc(count + 1, sizeof *all);
-    if (all == NULL) {
-        store_out_of_memory();
+    if (unfinished_is_will(x)) {
+        close_will(context, x);
+    } else {
+        close_exchange(context, x);
     }
-    size_t cursor = 0;
-    size_t n = 0;
-    for (struct table_link *l; (l = table_any(&r->exchanges, &cursor)) != NULL; n++) {
-        all[n] = table_object(l, struct open_exchange, by_origin);
-        table_remove(&r->exchanges, l);
-    }
-    assert(n == count);
-    qsort(all, n, sizeof *all, compare_exchanges);
-    for (size_t i = 0; i < n; i++) {
-        close_exchange(r, all[i]);
-        free_exchange(all[i]);
-    }
-    free(all);
 }
 
 typedef void each_session_fn(struct revival *r, struct revived_session *v);
@@ -863,7 +843,7 @@ void revive_end(struct revival *r)
         s->next_serial = s->next_serial > next ? s->next_serial : next;
     }
     each_session(r, restore_queue, false); /* before more is queued */
-    close_exchanges(r);
+    unfinished_each(&r->unfinished, close_one, r);
     each_session(r, begin_to_wait, true);
     shard_self = NULL;
 }
@@ -886,14 +866,8 @@ void revive_free(struct revival *r)
         message_put(body->message);
         free(body);
     }
-    cursor = 0;
-    while ((l = table_any(&r->exchanges, &cursor)) != NULL) {
-        struct open_exchange *const x = table_object(l, struct open_exchange, by_origin);
-        table_remove(&r->exchanges, l);
-        free_exchange(x);
-    }
     table_fini(&r->sessions);
     table_fini(&r->bodies);
-    table_fini(&r->exchanges);
+    unfinished_fini(&r->unfinished);
     free(r);
 }

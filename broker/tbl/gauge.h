@@ -18,6 +18,7 @@ GAUGE(acl_bytes,             counters_now(&node->acl_bytes),      "memory of the
 GAUGE(token_keys_age_seconds, counters_may_look(node) ? key_server_age_s(node->key_server) : 0, "time since the keys of token.keys_url came last, or since the start if they never did; 0 without it")
 GAUGE(kept_sessions,         counters_now(&node->kept_sessions),   "sessions that are kept on disk")
 GAUGE(answers_owed,          counters_now(&node->answers_owed),    "answers to clients that wait until what they say is kept")
+GAUGE(wills_open,            counters_now(&node->wills_open),      "wills of kept sessions that are being published, until all of it is on disk")
 GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of the journals")
 GAUGE(disk_troubles,         atomic_load_explicit(&node->disk_troubles, memory_order_relaxed), "shards whose disk takes nothing at the moment")
 GAUGE(unkept_milliseconds,   counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability acknowledges at once")

@@ -96,8 +96,12 @@ static bool same_rest(const struct entry *a, const struct entry *b)
         return bytes_equal(a->message, b->message);
     case ENTRY_UNRETAINED:
         return bytes_equal(a->topic, b->topic);
-    case ENTRY_ENDED:
+    case ENTRY_WILL_DUE:
+        return a->will.number == b->will.number && bytes_equal(a->will.message, b->will.message);
     case ENTRY_WILL_GONE:
+    case ENTRY_WILL_RETAINED:
+        return a->will.number == b->will.number;
+    case ENTRY_ENDED:
         return true;
     case ENTRY_TYPES:
         break;
