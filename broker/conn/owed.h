@@ -10,8 +10,8 @@
  *   holds      CONNACK, and all that follows it: the connection's output stays where it is
  *
  * Owner: the shard. Memory: an item for each answer; of one connection OWED_MAX, then it is not
- * read from (BLOCKED_KEEP). A connection with answers owed is not freed, nor is it told anything
- * when it has ended.
+ * read from (BLOCKED_KEEP); and one for each turn whose RECEIVED is not on disk. A connection with
+ * answers owed is not freed, nor is it told anything when it has ended.
  */
 #pragma once
 

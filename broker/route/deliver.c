@@ -61,8 +61,9 @@ static int compare_serials(const void *left, const void *right)
 static bool is_spared(const struct session *session)
 {
     const struct route_spares *const spares = session->shard->route_spares;
-    return spares != NULL && bsearch(&session->serial, spares->sessions, spares->sessions_count,
-                                     sizeof session->serial, compare_serials) != NULL;
+    return spares != NULL && spares->sessions_count > 0 &&
+           bsearch(&session->serial, spares->sessions, spares->sessions_count,
+                   sizeof session->serial, compare_serials) != NULL;
 }
 
 /* Consumes `more`. */

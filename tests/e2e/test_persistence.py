@@ -446,6 +446,42 @@ def will_delay_counts_on(b):
 
 # ---- Retained messages
 
+@test(only='dunlin', each=[(0.0,), (0.02,), (0.1,)])
+def a_will_that_was_published_does_not_come_again(b, wait_s):
+    """Killed when it is with those who are there: not written yet that all have it, or just so. And
+    once more, as what the first process has left behind is still there."""
+    name = f'persist-once-{wait_s}'
+    offline(b, f'{name}-heir', f'{name}/#', qos=1)
+    watcher = b.connected()
+    watcher.subscribe(f'{name}/#', qos=0)
+    testators = [lasting(b, f'{name}-{n}', will=Will(f'{name}/{n}', b'', 1)) for n in range(8)]
+    for t in testators:
+        t.drop()
+    wills = {watcher.expect_message().topic for _ in testators}
+    equal(len(wills), 8)
+    pass_time(wait_s)
+    again(b)
+    heir = lasting(b, f'{name}-heir', present=True)
+    equal({heir.expect_message().topic for _ in testators}, wills)
+    heir.expect_nothing()
+    heir.subscribe('persist/none')  # what it acknowledged is written with it
+    for _ in range(2):
+        again(b)
+        heir = lasting(b, f'{name}-heir', present=True)
+        heir.expect_nothing()
+
+
+@test(only='dunlin')
+def the_next_will_does_not_replace_one_that_is_due(b):
+    offline(b, 'persist-wills-heir', 'persist-wills', qos=2)
+    for n in range(10):  # each takes over from the one before, whose will is due then
+        lasting(b, 'persist-wills', will=Will('persist-wills', b'%d' % n, 2))
+    again(b)
+    heir = lasting(b, 'persist-wills-heir', present=True)
+    equal([int(heir.expect_message().payload) for _ in range(10)], list(range(10)))
+    heir.expect_nothing()
+
+
 def retained(broker, topic_filter, count):
     """So many at least, and all that have come by then, by topic."""
     c, got = broker.connected(), {}
