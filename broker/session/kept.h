@@ -115,8 +115,7 @@ void kept_released(struct session *session, const struct delivery *d); /* about 
 void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange);
 void kept_freed(struct session *session, uint16_t packet_id);
 
-/* ---- its will, when it is published (session/will.h); m: by then it may have none, or have ended
- */
+/* ---- its will, on the way to those who get it (session/will.h); the session may have ended */
 
 void kept_will_due(struct session *session, const struct message *m);
 void kept_will_retained(struct shard *s, const struct message *m); /* of any other: nothing */

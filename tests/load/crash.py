@@ -687,8 +687,16 @@ class Toggler(Subscriber):
         counts[number] += 1
         if counts[number] > 1 and qos == 2:
             self.complain('twice', f'{stream.topic} number {number}')
-        if counts[number] == 1 and number < max(counts):
+        if counts[number] == 1 and number < max(counts) and not self.is_repetition(stream, number):
             self.complain('order', f'{stream.topic} number {number} after {max(counts)}')
+
+    def is_repetition(self, stream, number):
+        """Perhaps: it was sent, then this subscribed and got the next one, and then it came once more:
+        the publisher began anew from it, or the start did, as it was not acknowledged."""
+        sent = stream.times[number][0]
+        return not any(
+            granted is not None and granted < sent and (left is None or left > sent)
+            for _asked, granted, left, _gone in self.spans[stream.topic])
 
     def missing(self):
         """At the end: what should have come."""
