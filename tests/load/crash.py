@@ -788,7 +788,8 @@ class Executor(Subscriber):
             self.complain('will_twice', f'{will}')
 
     def check(self, crashed_at):
-        """Of all connections that ended before this round; each is judged once."""
+        """Of all connections that ended before this round; each is judged once, but for those whose
+        will should have come: that is seen at the end."""
         for t in self.world.testators:
             for number, will in enumerate(t.wills):
                 confirmed, how, when, begun = will
@@ -802,9 +803,15 @@ class Executor(Subscriber):
                 if how == 'goodbye' and count and not recent:
                     self.complain('will_unwanted', f'{t.topic} {number}: it said goodbye')
                 if how != 'goodbye' and confirmed and not t.delay_s and not count:
-                    self.complain('will_lost', f'{t.topic} {number}, which ended by {how} in round '
-                                  f'{begun}')
+                    continue  # it may wait in the queue still
                 will[1] = 'judged'
+
+    def lost(self):
+        """Wills that should have come by now: topic, number, how and in which round."""
+        return [(t.topic, number, how, begun) for t in self.world.testators if not t.delay_s
+                for number, (confirmed, how, _when, begun) in enumerate(t.wills)
+                if confirmed and how in ('takeover', 'drop', 'crash') and
+                begun < self.world.round - 1 and not self.got[t.topic, number]]
 
 
 def fits(topic_filter, topic):
@@ -1068,7 +1075,7 @@ class World:
                 progress[:] = time.monotonic(), now
             return not any(p.open or p.out for p in self.publishers) and \
                 not any(s.received for s in self.subscribers) and \
-                not any(t.asked for t in self.togglers) and \
+                not any(t.asked for t in self.togglers) and not self.executor.lost() and \
                 all(not s.missing() for s in self.takers)
 
         while not settled() and time.monotonic() < progress[0] + self.args.silence:
@@ -1086,6 +1093,9 @@ class World:
         for t in self.togglers:
             t.check_unwanted()
         self.executor.check(self.crashed_at)
+        for topic, number, how, begun in self.executor.lost():
+            self.executor.complain('will_lost', f'{topic} {number}, which ended by {how} in round '
+                                   f'{begun}')
         self.check_retained()
         for guest in self.guests:
             guest.leave()
