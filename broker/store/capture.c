@@ -351,6 +351,8 @@ static void go_on(struct capture *c, unsigned steps)
 {
     struct shard *const s = c->shard;
     switch (c->state) {
+    case CAPTURE_NOT_YET:
+        break;
     case CAPTURE_IDLE:
         if (is_due(c) && !begin(c, checkpoint_batch_create())) {
             c->due_ms = s->now_ms + AGAIN_MS; /* no memory */
@@ -397,7 +399,8 @@ uint64_t capture_sleep_ms(const struct shard *s)
         atomic_load_explicit(&c->answer, memory_order_relaxed) != 0) {
         return OPEN_MS; /* on some shard an exchange or a will is open */
     }
-    if (c == NULL || c->state == CAPTURE_SETTLING || c->state == CAPTURE_WRITING ||
+    if (c == NULL || c->state == CAPTURE_NOT_YET || c->state == CAPTURE_SETTLING ||
+        c->state == CAPTURE_WRITING ||
         (c->state == CAPTURE_IDLE && changes_are_none(&s->difference.now))) {
         return NEVER; /* the disk wakes us, or who changes something */
     }
@@ -408,8 +411,7 @@ bool capture_all(struct shard *s)
 {
     struct capture *const c = s->capture;
     static const struct timespec pause = {.tv_nsec = 1000000};
-    assert(c->state == CAPTURE_IDLE || c->state == CAPTURE_WRITING || c->state == CAPTURE_AGAIN ||
-           c->state == CAPTURE_COLLECTING || c->state == CAPTURE_SETTLING);
+    assert(c->state != CAPTURE_NOT_YET);
     while (c->state != CAPTURE_IDLE || !changes_are_none(&s->difference.now)) {
         c->due_ms = 0;
         go_on(c, UINT32_MAX);

@@ -4,6 +4,7 @@
  * the checkpoint's thread; when that has it, the journal up to the beginning is not needed any
  * more.
  *
+ *   NOT_YET ─ capture_first() ─▶ IDLE
  *   IDLE ─ time, or the journal has grown ─▶ COLLECTING ─▶ SETTLING ─▶ WRITING ─ done ─▶ IDLE
  *                                                                         └─ error ─▶ AGAIN ─▶
  * WRITING
@@ -30,6 +31,7 @@ struct checkpoint_batch;
 struct shard;
 
 enum capture_state {
+    CAPTURE_NOT_YET, /* capture_first() has not been there; shards may have turns before that */
     CAPTURE_IDLE,
     CAPTURE_COLLECTING,
     CAPTURE_SETTLING,
