@@ -411,7 +411,9 @@ bool capture_all(struct shard *s)
 {
     struct capture *const c = s->capture;
     static const struct timespec pause = {.tv_nsec = 1000000};
-    assert(c->state != CAPTURE_NOT_YET);
+    if (c->state == CAPTURE_NOT_YET) {
+        return false; /* the start failed */
+    }
     while (c->state != CAPTURE_IDLE || !changes_are_none(&s->difference.now)) {
         c->due_ms = 0;
         go_on(c, UINT32_MAX);
@@ -477,9 +479,13 @@ bool capture_first(struct shard *const *shards, unsigned count)
     for (unsigned i = 1; i < count; i++) {
         shards[i]->capture->batch = NULL; /* the first one's */
     }
-    for (unsigned i = 0; i < count && answer == 1 + CHECKPOINT_OK; i++) {
+    for (unsigned i = 0; i < count; i++) {
         shard_self = shards[i];
-        finish(shards[i]->capture, CHECKPOINT_OK);
+        if (answer == 1 + CHECKPOINT_OK) {
+            finish(shards[i]->capture, CHECKPOINT_OK);
+        } else {
+            shards[i]->capture->state = CAPTURE_NOT_YET;
+        }
     }
     shard_self = NULL;
     return answer == 1 + CHECKPOINT_OK;
