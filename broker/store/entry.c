@@ -106,6 +106,7 @@ void entry_write(struct field_writer *w, const struct entry *e)
         put_number(w, e->closed.will_due_ms);
         break;
     case ENTRY_ENDED:
+    case ENTRY_WILL_OVER:
         put_number(w, e->serial);
         break;
     case ENTRY_WILL_GONE:
@@ -294,6 +295,7 @@ static void read_rest(struct field_reader *r, struct entry *e)
         e->will.number = get_number(r);
         break;
     case ENTRY_ENDED:
+    case ENTRY_WILL_OVER:
     case ENTRY_TYPES:
         break;
     }

@@ -31,11 +31,12 @@ enum entry_type {
     ENTRY_RELEASED,      /* PUBREC came for a delivery */
     ENTRY_RECEIVED,      /* a QoS 2 message of the client was taken */
     ENTRY_FREED,         /* PUBREL came for it */
-    ENTRY_WILL_GONE,     /* all have the will that have to keep it */
+    ENTRY_WILL_OVER,     /* its will was published or forgotten; not written any more */
     ENTRY_RETAINED,      /* a retained message */
     ENTRY_UNRETAINED,    /* a topic has none any more */
     ENTRY_WILL_DUE,      /* the session's will is to be published; it has none any more */
     ENTRY_WILL_RETAINED, /* as a retained message it is stored, or was refused */
+    ENTRY_WILL_GONE,     /* all have the will that have to keep it */
     ENTRY_TYPES
 };
 

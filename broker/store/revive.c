@@ -614,6 +614,7 @@ static bool of_session(struct revival *r, struct revived_session *v, const struc
     case ENTRY_FREED:
         (void)packet_ids_remove(&session->received, e->received.packet_id);
         break;
+    case ENTRY_WILL_OVER:
     case ENTRY_WILL_DUE:
         session_will_forget(session);
         break;

@@ -268,10 +268,12 @@ static void write_next(struct store *store)
     const struct store_segment *const segment = &store->segments[step.number % STORE_SEGMENTS_MAX];
     assert(segment->number == step.number);
     store->writing = true;
-    store->wanted = false;
     store->begun_ms = store->shard->now_ms;
-    store->under_way_ms = store->oldest_ms;
-    store->oldest_ms = NEVER;
+    if (store->under_way_ms == NEVER) { /* else it is what has failed: others gather still */
+        store->wanted = false;
+        store->under_way_ms = store->oldest_ms;
+        store->oldest_ms = NEVER;
+    }
     show(store);
     store->iov_len = step.len;
     store->iov = (struct iovec){.iov_base = (void *)(uintptr_t)step.bytes, .iov_len = step.len};

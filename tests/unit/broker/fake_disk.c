@@ -19,6 +19,7 @@
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
+#include "broker/session/will.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
 #include "broker/store/checkpoint.h"
@@ -186,7 +187,7 @@ bool fake_disk_has_news(const struct shard *s)
     }
     return (wanted != 0 && atomic_load(&s->store->slot->ready) == wanted) ||
            (c->state == CAPTURE_WRITING && atomic_load(&c->answer) != 0 &&
-            owed_none_since(s->node, c->begun_ms));
+            owed_none_since(s->node, c->begun_ms) && will_none_since(s->node, c->begun_ms));
 }
 
 void fake_disk_hold(struct fake_disk *disk, bool hold)
@@ -209,7 +210,8 @@ bool fake_disk_is_quiet(const struct fake_disk *disk)
     for (unsigned i = 0; i < node->shard_count; i++) {
         const struct shard *const s = node->shards[i];
         if (!store_is_idle(s->store) || kept_has_news(s) || s->replies.count > 0 ||
-            s->receipts.count > 0 || s->promises.count > 0 || !post_is_empty(s)) {
+            s->receipts.count > 0 || s->promises.count > 0 || !will_is_none(s) ||
+            !post_is_empty(s)) {
             return false;
         }
     }
@@ -249,6 +251,7 @@ void fake_disk_crash(struct fake_disk *disk, bool (*kept)(void *context, uint64_
         s->store = NULL;
         s->disk_congested = false;
         owed_abandon(fake_node_enter(disk->n, i));
+        will_abandon(s);
     }
     forget(disk);
 }

@@ -12,6 +12,7 @@
 #include "broker/conn/owed.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/session/will.h"
 #include "broker/shard/loop.h"
 #include "broker/shard/mailbox.h"
 #include "broker/shard/quiescence.h"
@@ -194,6 +195,7 @@ void fake_node_end(struct fake_node *n)
     }
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         owed_abandon(fake_node_enter(n, i)); /* as the loop does then */
+        will_abandon(n->node->shards[i]);
     }
     fake_node_settle(n);
     assert(all_gone(n));

@@ -11,6 +11,7 @@
 #include "broker/session/kept.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
+#include "broker/store/difference.h"
 #include "broker/store/keeper.h"
 #include "broker/store/store.h"
 #include "tests/fake/io_fake.h"
@@ -402,5 +403,24 @@ Test(kept, a_checkpoint_is_not_done_while_an_exchange_is_open)
     cr_expect_not_null(client_take(publisher, MQTT_PUBREC));
     cr_expect_str_eq(client_heard(on[1]), "t=x/2");
     restart(1);
+    end();
+}
+
+/* Exchanges and wills are finished at a start by turns of the shards, which may take long: what is
+ * new by then is for the first checkpoint, of all shards together. */
+Test(kept, no_checkpoint_begins_before_the_first)
+{
+    begin(1);
+    struct shard *const s = n->node->shards[0];
+    struct capture *const usual = s->capture;
+    struct capture *const early = s->capture = capture_create(s, NULL, 1000);
+    cr_assert_not_null(early);
+    difference_entry(s);
+    fake_node_advance(n, 5000);
+    cr_expect_eq(early->state, CAPTURE_NOT_YET);
+    cr_expect(changes_are_none(&early->taking));
+    cr_expect_eq(capture_sleep_ms(s), UINT64_MAX);
+    s->capture = usual;
+    capture_destroy(early);
     end();
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The will of a kept session, on a node that may end at any moment (kept_node.h): published exactly
+ * The will of a kept session, on a node that may end at any moment (fake_disk.h): published exactly
  * once, whatever was on disk by then.
  */
 #include "broker/session/will.h"
@@ -15,23 +15,62 @@
 #include "broker/store/store.h"
 #include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
-#include "tests/unit/broker/kept_node.h"
+#include "tests/unit/broker/fake_disk.h"
 #include "tests/unit/route/random.h"
 
-#define ROUNDS  300u
+#define ROUNDS  100u
+#define SHARDS  2u
 #define HEIRS   4u
 #define STEPS   40u
 #define LASTS_S 300u
 #define DELAY_S 100u
 
+static struct fake_disk disk;
+static struct fake_node *n;
+
+static void open_disk(void)
+{
+    n = fake_node_create_again(SHARDS, SETTINGS(disk.setting, "limits.packet_bytes_max=65536",
+                                                "data.checkpoint_interval_s=1",
+                                                "data.journal_segment_bytes=1MiB"));
+    fake_disk_open(&disk, n);
+}
+
+static void begin(void)
+{
+    fake_node_set_clock();
+    fake_disk_create(&disk);
+    open_disk();
+}
+
+/* What is not on disk by now is lost. */
+static void crash(void)
+{
+    fake_disk_crash(&disk, NULL, NULL);
+    open_disk();
+    fake_node_settle(n);
+}
+
+static void end(void)
+{
+    fake_disk_close(&disk);
+    fake_disk_check(&disk);
+    fake_disk_destroy(&disk);
+}
+
+static void hold(unsigned shard, bool hold)
+{
+    io_fake_files_hold(n->node->shards[shard]->io, hold);
+}
+
 static void leave(struct fake_client *c)
 {
     client_send_disconnect(c, 0);
     client_finish(c);
-    fake_node_settle(c->n);
+    fake_node_settle(n);
 }
 
-static struct fake_client *enter(struct fake_node *n, const char *id)
+static struct fake_client *enter(const char *id)
 {
     struct fake_client *const c =
         client_connect(n, 0, id, TERMS(.session_expiry_s = LASTS_S, .receive_maximum = 100));
@@ -40,16 +79,16 @@ static struct fake_client *enter(struct fake_node *n, const char *id)
 }
 
 /* Sessions that are away, on both shards. */
-static void subscribe_heirs(struct fake_node *n)
+static void subscribe_heirs(void)
 {
     for (unsigned i = 0; i < HEIRS; i++) {
         char id[16];
         snprintf(id, sizeof id, "heir-%u", i);
-        struct fake_client *const c = enter(n, id);
+        struct fake_client *const c = enter(id);
         client_subscribe(c, "w", 1 + i % 2);
         leave(c);
     }
-    struct fake_client *const member = enter(n, "member");
+    struct fake_client *const member = enter("member");
     client_subscribe(member, "$share/g/w", 2);
     leave(member);
 }
@@ -58,12 +97,12 @@ static void subscribe_heirs(struct fake_node *n)
 static unsigned count_of(const char *heard, const char *payload)
 {
     char text[16];
-    unsigned n = 0;
+    unsigned count = 0;
     snprintf(text, sizeof text, "w=%s/", payload);
     for (const char *at = heard; (at = strstr(at, text)) != NULL; at++) {
-        n++;
+        count++;
     }
-    return n;
+    return count;
 }
 
 /* ---- whenever the process ends */
@@ -79,7 +118,6 @@ enum how {
 
 struct life {
     struct random random;
-    struct kept_node k;
     struct fake_client *next; /* the testator's second connection; NULL: none */
     enum how how;
     uint8_t qos;
@@ -90,7 +128,7 @@ struct life {
 static void send_second(struct life *l)
 {
     const bool clean_start = l->how != TAKEOVER;
-    l->next = client_open(l->k.n, 1);
+    l->next = client_open(n, 1);
     l->next->version = MQTT_V5;
     client_send_connect(l->next, "testator",
                         TERMS(.session_expiry_s = LASTS_S, .clean_start = clean_start,
@@ -98,7 +136,7 @@ static void send_second(struct life *l)
                               .will_retain = l->retain));
 }
 
-static void begin(struct life *l)
+static void begin_life(struct life *l)
 {
     struct random *const r = &l->random;
     l->how = (enum how)random_below(r, HOWS);
@@ -106,10 +144,10 @@ static void begin(struct life *l)
     l->retain = random_below(r, 2) == 0;
     l->next = NULL;
     l->is_told = false;
-    kept_node_create(&l->k, SETTINGS());
-    subscribe_heirs(l->k.n);
+    begin();
+    subscribe_heirs();
     struct fake_client *const c =
-        client_connect(l->k.n, 0, "testator",
+        client_connect(n, 0, "testator",
                        TERMS(.session_expiry_s = LASTS_S, .will_topic = "w", .will_payload = "1",
                              .will_qos = l->qos, .will_retain = l->retain,
                              .will_delay_s = l->how == END || l->how == LATER ? DELAY_S : 0));
@@ -118,13 +156,13 @@ static void begin(struct life *l)
         client_finish(c);
     } else if (l->how == LATER) {
         client_finish(c);
-        fake_node_settle(l->k.n);
-        fake_node_advance(l->k.n, DELAY_S * 1000 - 1);
-        kept_node_hold(&l->k, random_below(r, KEPT_SHARDS), true);
-        fake_node_advance(l->k.n, 1);
+        fake_node_settle(n);
+        fake_node_advance(n, DELAY_S * 1000 - 1);
+        hold(random_below(r, SHARDS), true);
+        fake_node_advance(n, 1);
     } else if (l->how == END) {
         client_finish(c);
-        fake_node_settle(l->k.n);
+        fake_node_settle(n);
         send_second(l);
     } else {
         send_second(l);
@@ -138,15 +176,15 @@ static void go_on(struct life *l)
     for (unsigned left = random_below(r, STEPS); left > 0; left--) {
         switch (random_below(r, 8)) {
         case 0:
-            kept_node_hold(&l->k, random_below(r, KEPT_SHARDS), random_below(r, 2) == 0);
+            hold(random_below(r, SHARDS), random_below(r, 2) == 0);
             break;
         case 1:
             if (random_below(r, 4) == 0) {
-                fake_node_advance(l->k.n, random_below(r, 2 * STORE_LAZY_MS));
+                fake_node_advance(n, random_below(r, 2 * STORE_LAZY_MS));
             }
             break;
         default:
-            fake_node_step(l->k.n, random_below(r, KEPT_SHARDS));
+            fake_node_step(n, random_below(r, SHARDS));
             break;
         }
     }
@@ -158,9 +196,9 @@ static void go_on(struct life *l)
     }
 }
 
-static void check_heir(const struct life *l, struct fake_node *n, const char *id)
+static void check_heir(const struct life *l, const char *id)
 {
-    struct fake_client *const c = enter(n, id);
+    struct fake_client *const c = enter(id);
     cr_expect(c->connack.session_present);
     const char *const heard = client_heard(c);
     const unsigned second = count_of(heard, "2");
@@ -172,7 +210,7 @@ static void check_heir(const struct life *l, struct fake_node *n, const char *id
               (int)l->how, seed);
 }
 
-static void check_retained(const struct life *l, struct fake_node *n)
+static void check_retained(const struct life *l)
 {
     struct fake_client *const c = client_connect(n, 0, "look", TERMS());
     client_subscribe(c, "w", 0);
@@ -186,28 +224,25 @@ Test(will, exactly_once_whenever_the_process_ends)
 {
     struct life l = {.random = random_init()};
     for (unsigned round = 0; round < ROUNDS; round++) {
-        struct kept_disks disks;
         l.random.seed = l.random.state;
-        begin(&l);
+        begin_life(&l);
         go_on(&l);
-        kept_node_crash(&l.k, &disks);
-        struct fake_node *const n = kept_node_again(&disks, SETTINGS());
-        fake_node_settle(n);
+        crash();
         fake_node_advance(n, (DELAY_S + 1) * 1000);
         for (unsigned i = 0; i < HEIRS; i++) {
             char id[16];
             snprintf(id, sizeof id, "heir-%u", i);
-            check_heir(&l, n, id);
+            check_heir(&l, id);
         }
-        check_heir(&l, n, "member");
-        check_retained(&l, n);
-        fake_node_destroy(n);
+        check_heir(&l, "member");
+        check_retained(&l);
+        end();
     }
 }
 
 /* ---- steps of it */
 
-static struct fake_client *testator(struct fake_node *n, uint8_t qos, bool retain)
+static struct fake_client *testator(uint8_t qos, bool retain)
 {
     return client_connect(n, 0, "testator",
                           TERMS(.session_expiry_s = LASTS_S, .will_topic = "w", .will_payload = "1",
@@ -218,37 +253,38 @@ static struct fake_client *testator(struct fake_node *n, uint8_t qos, bool retai
 Test(will, nobody_gets_it_before_it_is_out_of_the_session)
 {
     for (uint8_t qos = 0; qos <= 2; qos++) {
-        struct kept_node k;
-        kept_node_create(&k, SETTINGS());
-        struct fake_client *const c = client_connect(k.n, 0, "now", TERMS());
+        begin();
+        struct fake_client *const c = client_connect(n, 0, "now", TERMS());
         client_subscribe(c, "w", 2);
-        struct fake_client *const t = testator(k.n, qos, false);
-        kept_node_hold(&k, fake_node_home(k.n, "testator"), true);
+        struct fake_client *const t = testator(qos, false);
+        hold(fake_node_home(n, "testator"), true);
         client_finish(t);
-        fake_node_settle(k.n);
+        fake_node_settle(n);
         cr_expect_str_eq(client_heard(c), "", "QoS %u", qos);
-        kept_node_hold(&k, fake_node_home(k.n, "testator"), false);
+        hold(fake_node_home(n, "testator"), false);
         char want[16];
         snprintf(want, sizeof want, "w=1/%u", qos);
         cr_expect_str_eq(client_heard(c), want);
-        kept_node_destroy(&k);
+        end();
     }
 }
 
 /* A disk that fails does not keep it from those who need no disk. */
 Test(will, a_disk_that_fails_does_not_hold_it_up)
 {
-    struct kept_node k;
-    kept_node_create(&k, SETTINGS());
-    struct fake_client *const c = client_connect(k.n, 0, "now", TERMS());
+    begin();
+    struct fake_client *const c = client_connect(n, 0, "now", TERMS());
     client_subscribe(c, "w", 2);
-    struct fake_client *const t = testator(k.n, 2, false);
-    struct shard *const s = k.n->node->shards[fake_node_home(k.n, "testator")];
+    struct fake_client *const t = testator(2, false);
+    struct shard *const s = n->node->shards[fake_node_home(n, "testator")];
     io_fake_fail_file(s->io, EIO, 0);
     client_finish(t);
     cr_expect_str_eq(client_heard(c), "w=1/2");
     cr_expect_not(will_is_none(s));
-    kept_node_destroy(&k);
+    fake_node_advance(n, 2000); /* it is tried again */
+    cr_expect_str_eq(client_heard(c), "");
+    cr_expect(will_is_none(s));
+    end();
 }
 
 /* What a client was told is retained is not undone by a will of before. */
@@ -256,27 +292,23 @@ Test(will, what_was_retained_after_it_stays)
 {
     static const char *const newer[] = {"new", ""};
     for (unsigned i = 0; i < 2; i++) {
-        struct kept_node k;
-        struct kept_disks disks;
-        kept_node_create(&k, SETTINGS());
-        client_finish(testator(k.n, 1, true));
-        fake_node_settle(k.n);
-        struct shard *const s = k.n->node->shards[fake_node_home(k.n, "testator")];
+        begin();
+        client_finish(testator(1, true));
+        fake_node_settle(n);
+        struct shard *const s = n->node->shards[fake_node_home(n, "testator")];
         cr_expect_not(will_is_none(s)); /* WILL_GONE waits for company */
-        struct fake_client *const c = client_connect(k.n, 0, "now", TERMS());
+        struct fake_client *const c = client_connect(n, 0, "now", TERMS());
         const uint16_t packet_id = client_send_publish(
             c, SAY(.topic = "w", .payload = newer[i], .qos = 1, .retain = true));
-        fake_node_settle(k.n);
+        fake_node_settle(n);
         const struct got *const ack = client_take(c, MQTT_PUBACK);
         cr_assert_not_null(ack);
         cr_expect_eq(ack->packet_id, packet_id);
-        kept_node_crash(&k, &disks);
-
-        struct fake_node *const n = kept_node_again(&disks, SETTINGS());
+        crash();
         struct fake_client *const look = client_connect(n, 0, "look", TERMS());
         client_subscribe(look, "w", 0);
         cr_expect_str_eq(client_heard(look), i == 0 ? "w=new/0r" : "");
-        fake_node_destroy(n);
+        end();
     }
 }
 
@@ -284,32 +316,29 @@ Test(will, what_was_retained_after_it_stays)
 Test(will, an_empty_one_deletes)
 {
     for (unsigned is_held = 0; is_held < 2; is_held++) {
-        struct kept_node k;
-        struct kept_disks disks;
-        kept_node_create(&k, SETTINGS());
-        struct fake_client *const c = client_connect(k.n, 0, "now", TERMS());
+        begin();
+        struct fake_client *const c = client_connect(n, 0, "now", TERMS());
         client_send_publish(c, SAY(.topic = "w", .payload = "old", .qos = 1, .retain = true));
         struct fake_client *const t =
-            client_connect(k.n, 0, "testator",
+            client_connect(n, 0, "testator",
                            TERMS(.session_expiry_s = LASTS_S, .will_topic = "w", .will_payload = "",
                                  .will_qos = 1, .will_retain = true));
         client_finish(t);
         for (unsigned step = 0; step < 3 || !is_held; step++) { /* WILL_DUE is on disk, no more */
-            fake_node_step(k.n, fake_node_home(k.n, "testator"));
-            if (!fake_node_is_busy(k.n)) {
+            fake_node_step(n, fake_node_home(n, "testator"));
+            if (!fake_node_is_busy(n)) {
                 break;
             }
-            fake_node_step(k.n, is_held ? fake_node_home(k.n, "testator") : 0);
-            fake_node_step(k.n, is_held ? fake_node_home(k.n, "testator") : 1);
+            fake_node_step(n, is_held ? fake_node_home(n, "testator") : 0);
+            fake_node_step(n, is_held ? fake_node_home(n, "testator") : 1);
         }
-        kept_node_crash(&k, &disks);
-        struct fake_node *const n = kept_node_again(&disks, SETTINGS());
+        crash();
         fake_node_settle(n);
         fake_node_advance(n, 1);
         struct fake_client *const look = client_connect(n, 0, "look", TERMS());
         client_subscribe(look, "w", 0);
         cr_expect_str_eq(client_heard(look), "");
-        fake_node_destroy(n);
+        end();
     }
 }
 
@@ -317,53 +346,51 @@ Test(will, an_empty_one_deletes)
 
 Test(will, it_is_open_until_its_end_is_on_disk)
 {
-    struct kept_node k;
-    kept_node_create(&k, SETTINGS());
-    subscribe_heirs(k.n);
-    struct fake_client *const t = testator(k.n, 1, false);
-    const struct node *const node = k.n->node;
+    begin();
+    subscribe_heirs();
+    struct fake_client *const t = testator(1, false);
+    const struct node *const node = n->node;
     const uint64_t before_ms = fake_node_now_ms();
-    fake_node_advance(k.n, 10);
+    fake_node_advance(n, 10);
     cr_expect(will_none_since(node, fake_node_now_ms()));
     client_finish(t);
-    fake_node_settle(k.n);
-    const unsigned home = fake_node_home(k.n, "testator");
+    fake_node_settle(n);
+    const unsigned home = fake_node_home(n, "testator");
     cr_expect(will_none_since(node, before_ms)); /* one that began earlier need not wait */
     cr_expect_not(will_none_since(node, fake_node_now_ms()));
-    kept_node_hold(&k, home, true);
-    fake_node_advance(k.n, 2 * STORE_LAZY_MS);
+    hold(home, true);
+    fake_node_advance(n, 2 * STORE_LAZY_MS);
     cr_expect_not(will_none_since(node, fake_node_now_ms()));
     cr_expect_eq(atomic_load(&node->wills_open), 1);
-    kept_node_hold(&k, home, false);
-    fake_node_settle(k.n);
+    hold(home, false);
+    fake_node_settle(n);
     cr_expect(will_none_since(node, fake_node_now_ms()));
     cr_expect_eq(atomic_load(&node->wills_open), 0);
-    kept_node_destroy(&k);
+    end();
 }
 
 /* The same of QoS 2 from a kept session: RECEIVED is said when all have the message, and is on disk
  * later. */
 Test(will, so_is_an_exchange)
 {
-    struct kept_node k;
-    kept_node_create(&k, SETTINGS());
-    subscribe_heirs(k.n);
-    struct fake_client *const c = enter(k.n, "publisher");
-    const struct node *const node = k.n->node;
-    const unsigned home = fake_node_home(k.n, "publisher");
+    begin();
+    subscribe_heirs();
+    struct fake_client *const c = enter("publisher");
+    const struct node *const node = n->node;
+    const unsigned home = fake_node_home(n, "publisher");
     struct shard *const s = node->shards[home];
     client_send_publish(c, SAY(.topic = "w", .payload = "x", .qos = 2));
     cr_expect(owed_none_since(node, fake_node_now_ms()));
     while (s->receipts.count == 0) {
-        fake_node_step(k.n, home);
+        fake_node_step(n, home);
     }
     while (s->receipts.count > 0) {
         cr_expect_not(owed_none_since(node, fake_node_now_ms()));
-        fake_node_step(k.n, 1 - home);
-        fake_node_step(k.n, home);
+        fake_node_step(n, 1 - home);
+        fake_node_step(n, home);
     }
     cr_expect_not(owed_none_since(node, fake_node_now_ms())); /* RECEIVED is under way */
-    fake_node_settle(k.n);
+    fake_node_settle(n);
     cr_expect(owed_none_since(node, fake_node_now_ms()));
-    kept_node_destroy(&k);
+    end();
 }

@@ -102,6 +102,7 @@ static bool same_rest(const struct entry *a, const struct entry *b)
     case ENTRY_WILL_RETAINED:
         return a->will.number == b->will.number;
     case ENTRY_ENDED:
+    case ENTRY_WILL_OVER:
         return true;
     case ENTRY_TYPES:
         break;
