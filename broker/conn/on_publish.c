@@ -107,6 +107,9 @@ static void on_stored(struct shard *s, struct retain_job *job, enum retain_resul
 {
     struct publish_job *p = (struct publish_job *)job;
     struct conn *c = p->conn;
+    if (p->session != NULL && p->qos == 2) {
+        owed_wait_no_more(p->session, p->packet_id);
+    }
     finish_retained(s, p, result);
     if (p->session != NULL) {
         p->session->retaining = NULL;
@@ -139,6 +142,9 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
     const enum retain_result result = publish_retain(s, &p->job);
     if (result == RETAIN_WAIT) {
         c->session->retaining = &p->session;
+        if (p->qos == 2) { /* a checkpoint would have it as received, and the next start */
+            owed_wait(c->session, p->packet_id);
+        }
         c->waiting++;
         c->blocked |= BLOCKED_RETAIN;
         return MQTT_REASON_SUCCESS;

@@ -159,6 +159,16 @@ static void move_id(struct packet_ids *from, struct packet_ids *to, uint16_t pac
     }
 }
 
+void owed_wait(struct session *session, uint16_t packet_id)
+{
+    move_id(&session->received, &session->open, packet_id);
+}
+
+void owed_wait_no_more(struct session *session, uint16_t packet_id)
+{
+    move_id(&session->open, &session->received, packet_id);
+}
+
 static void add_receipt(struct conn *c, const struct receipt *r)
 {
     struct shard *const s = c->shard;

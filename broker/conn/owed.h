@@ -34,6 +34,11 @@ struct shard;
 void owed_receipt(struct conn *c, struct session *session, const struct message *m,
                   uint16_t packet_id, uint8_t reason);
 
+/* A QoS 2 message of a kept session is not received until its receipt says so: whoever looks for a
+ * receipt later than when it came has it wait in session->open, and takes it back from there. */
+void owed_wait(struct session *session, uint16_t packet_id);
+void owed_wait_no_more(struct session *session, uint16_t packet_id);
+
 /* PUBACK or PUBREC to a PUBLISH that was not taken: after the receipts of those before it (4.6). */
 void owed_refusal(struct conn *c, uint8_t qos, uint16_t packet_id, uint8_t reason);
 

@@ -8,6 +8,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/owed.h"
+#include "broker/route/index.h"
 #include "broker/session/kept.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
@@ -422,5 +423,45 @@ Test(kept, no_checkpoint_begins_before_the_first)
     cr_expect_eq(capture_sleep_ms(s), UINT64_MAX);
     s->capture = usual;
     capture_destroy(early);
+    end();
+}
+
+/* It was received when it is retained: a checkpoint that said so before had its repetition be
+ * answered, and the message was nowhere. */
+Test(kept, a_retained_message_is_received_when_it_is_on_disk_and_not_before)
+{
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    const char *id = NULL;    /* of a session on one shard, */
+    const char *topic = NULL; /* … and a topic of the other one */
+    begin(2);
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        id = fake_node_home(n, names[i]) == 0 ? names[i] : id;
+        topic = index_owner(n->node->index, bytes_text(names[i])) == 1 ? names[i] : topic;
+    }
+    cr_assert(id != NULL && topic != NULL);
+    struct fake_client *c = client_connect(n, 0, id, LASTING);
+    fake_node_advance(n, 100);
+    io_fake_files_hold(n->node->shards[1]->io, true);
+    const struct say *const say =
+        SAY(.topic = topic, .payload = "x", .qos = 2, .retain = true, .packet_id = 7);
+    client_send_publish(c, say);
+    fake_node_settle(n);
+    client_connect(n, 0, id, LASTING); /* the session changes */
+    fake_node_advance(n, 100);
+    const uint64_t made = fake_node_count(n, METRIC_checkpoints);
+    begin_checkpoint();
+    fake_node_advance(n, 100);
+    cr_expect_eq(fake_node_count(n, METRIC_checkpoints), made + 1);
+    fake_disk_crash(&disk, NULL, NULL);
+
+    open_disk(2);
+    c = client_connect(n, 0, id, LASTING);
+    cr_expect(c->connack.session_present);
+    client_send_publish(c, SAY(.topic = topic, .payload = "x", .qos = 2, .retain = true,
+                               .dup = true, .packet_id = 7));
+    cr_expect_not_null(client_take(c, MQTT_PUBCOMP));
+    struct fake_client *sub = client_connect(n, 0, "sub", TERMS(.clean_start = true));
+    client_subscribe(sub, topic, 0);
+    cr_expect_not_null(client_take(sub, MQTT_PUBLISH));
     end();
 }
