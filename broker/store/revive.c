@@ -854,6 +854,9 @@ void revive_free(struct revival *r)
     if (r == NULL) {
         return;
     }
+    if (r->subscribing > 0) { /* it was given up: the job is on its way between shards */
+        settle(r);
+    }
     size_t cursor = 0;
     struct table_link *l;
     while ((l = table_any(&r->sessions, &cursor)) != NULL) {

@@ -2,6 +2,7 @@
 """Directories that former versions have written are started on, and nothing of them is lost."""
 import os
 import shutil
+import struct
 import tempfile
 
 from harness import Launch, equal, test
@@ -68,3 +69,49 @@ def a_former_version_s_directory_is_started_on(b, number, shards):
     witness = resumed(n, 'old-witness')
     witness.expect_message('w/gone', b'published once')
     witness.expect_nothing()  # the will of old-gone, which has none any more
+
+
+# ---- What no version has written
+
+def crc32c(data, crc=0):
+    crc ^= 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def entries(data):
+    """Where those of a segment begin."""
+    at = 64
+    while at < len(data):
+        yield at
+        at += 40 + (struct.unpack_from('<I', data, at + 8)[0] + 7) // 8 * 8
+
+
+def with_another_type(data, at, kind):
+    """The segment, its entry there of that type; its sums (cluster/journal/record.h) are right."""
+    size = 40 + (struct.unpack_from('<I', data, at + 8)[0] + 7) // 8 * 8
+    head, body = data[at + 8:at + 40], bytes([kind]) + data[at + 41:at + size]
+    seed = crc32c(data[12:16] + data[32:40], crc32c(data[16:32]))
+    head_sum = crc32c(head, seed)
+    equal(struct.unpack_from('<I', data, at + 4)[0], head_sum, 'the sum as it was')
+    sums = struct.pack('<II', crc32c(body, head_sum), head_sum)
+    return data[:at] + sums + head + body + data[at + size:]
+
+
+@test(only='dunlin')
+def an_entry_that_is_not_known_is_refused(b):
+    """Whatever was read before it, the process ends cleanly and says why."""
+    from test_process import dunlin
+    folder = Restored(b, 1).path
+    journal = os.path.join(folder, 'journal')
+    path = os.path.join(journal, sorted(os.listdir(journal))[-1])
+    with open(path, 'rb') as f:
+        data = f.read()
+    for at in entries(data):
+        with open(path, 'wb') as f:
+            f.write(with_another_type(data, at, 99))
+        status, said = dunlin('--listen', 'tcp://127.0.0.1:0', '--data', folder)
+        equal((status, 'does not understand' in said, 'Sanitizer' in said), (1, True, False), said)
