@@ -4,6 +4,8 @@
  * checkpoint, and entries of the journals. The checkpoint has it, and so has each segment.
  *
  *   1   the first
+ *   2   wills have numbers: entries WILL_DUE, WILL_GONE and WILL_RETAINED, and the key n, which the
+ *       version before does not know. What 1 has is as it was, so that nothing has to be done
  *
  * A new number is for what the version before would misread, or not understand. The checkpoint gets
  * it when it is opened, in the transaction that makes of its records what the new version reads
@@ -20,7 +22,7 @@
 #include "broker/store/checkpoint.h"
 #include "cluster/journal/segment.h"
 
-#define STORE_FORMAT        1u
+#define STORE_FORMAT        2u
 #define STORE_FORMAT_OLDEST 1u /* that is read */
 
 /* Of the shard's segments, in the store of that id. */

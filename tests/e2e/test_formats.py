@@ -9,6 +9,7 @@ from harness import Launch, equal, test
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fixtures')
 FORMATS = sorted(int(name[len('format-'):]) for name in os.listdir(FIXTURES) if name != 'README.md')
+CURRENT = 2  # STORE_FORMAT
 SET = {'node.shards': 1}
 SECONDS = 3
 
@@ -45,8 +46,10 @@ def retained(broker, topic):
 @test(only='dunlin', each=[(number, shards) for number in FORMATS for shards in (1, 2, 5)])
 def a_former_version_s_directory_is_started_on(b, number, shards):
     settings = {'data.dir': Restored(b, number).path, 'node.shards': shards}
-    for _ in range(2):  # also once more, when it has been started on
+    for former in (number, CURRENT):  # also once more, when it has been started on
         n = b.another(settings)
+        equal([(line['from'], line['to']) for line in n.events('store_upgraded')],
+              [(str(former), str(CURRENT))] if former < CURRENT else [])
         equal(n.events('journal_refused') + n.events('checkpoint_refused'), [])
         b.open.remove(n)
         n.stop()

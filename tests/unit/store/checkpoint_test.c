@@ -488,9 +488,15 @@ Test(checkpoint, of_another_version)
     cr_expect_eq(fixture_try_open(&cp), CHECKPOINT_NEWER);
     write_format(STORE_FORMAT_OLDEST - 1);
     cr_expect_eq(fixture_try_open(&cp), CHECKPOINT_OLDER);
-    write_format(STORE_FORMAT);
-    cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
-    checkpoint_close(cp);
+    for (uint8_t former = STORE_FORMAT_OLDEST; former <= STORE_FORMAT; former++) {
+        write_format(former);
+        cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
+        cr_expect_eq(checkpoint_former_format(cp), former);
+        checkpoint_close(cp);
+        cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
+        cr_expect_eq(checkpoint_former_format(cp), STORE_FORMAT, "it stays so");
+        checkpoint_close(cp);
+    }
 }
 
 Test(checkpoint, one_at_a_time)
