@@ -499,11 +499,10 @@ void crowd_come(struct crowd *w, struct member *m, bool clean_start, uint32_t ex
                           .receive_maximum = m->receive_maximum};
     char payload[16];
     if (crowd_choose(w, 4) == 0) {
-        const bool is_kept = w->processes.disk != NULL; /* a crash may have it published twice */
-        const uint8_t qos = (uint8_t)crowd_choose(w, is_kept ? 2 : 3);
+        const uint8_t qos = (uint8_t)crowd_choose(w, 3);
         const uint32_t will = ledger_say(w->ledger, m->number, WILL_TOPIC, qos, 0);
-        if (is_kept) {
-            ledger_any_order(w->ledger, will);
+        if (w->processes.disk != NULL) {
+            ledger_any_order(w->ledger, will); /* a later one's session may be none that waits */
         }
         snprintf(payload, sizeof payload, "%u", will);
         terms.will_topic = crowd_topics[WILL_TOPIC];
