@@ -2,6 +2,7 @@
 #include "broker/store/keeper.h"
 
 #include <criterion/criterion.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -58,7 +59,10 @@ static void numbers(char text[128])
 {
     struct recover_file *list = NULL;
     size_t count = 0, len = 0;
-    cr_assert_eq(files_list(&files, &list, &count), 0);
+    int err;
+    while ((err = files_list(&files, &list, &count)) == ENOENT) { /* one has just gone */
+    }
+    cr_assert_eq(err, 0);
     text[0] = '\0';
     for (size_t i = 0; i < count; i++) {
         len += (size_t)snprintf(text + len, 128 - len, "%llu ", (unsigned long long)list[i].number);
