@@ -58,6 +58,7 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     match_init(&s->match);
     pace_init(s);
     keeping_init(&s->keeping);
+    backlogs_init(&s->backlogs);
     atomic_init(&s->exchanges_oldest_ms, UINT64_MAX);
     atomic_init(&s->wills_oldest_ms, UINT64_MAX);
     atomic_init(&s->unkept_since_ms, UINT64_MAX);
@@ -182,6 +183,7 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->received);
     wills_fini(&s->wills);
     keeping_fini(&s->keeping);
+    backlogs_fini(&s->backlogs);
     difference_fini(&s->difference);
     free(s->kept_filters);
     post_fini(s);

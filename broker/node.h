@@ -80,6 +80,7 @@ struct node {
     _Alignas(64) _Atomic int64_t retained;
     _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
     _Alignas(64) _Atomic int64_t kept_sessions;
+    _Atomic int64_t deliveries_on_disk; /* that are nowhere else */
     _Alignas(64) _Atomic int64_t answers_owed;
     _Alignas(64) _Atomic int64_t wills_open; /* session/will.h */
     _Alignas(64) _Atomic int64_t journal_segments;

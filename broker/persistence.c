@@ -17,6 +17,7 @@
 #include "broker/store/format.h"
 #include "broker/store/keeper.h"
 #include "broker/store/revive.h"
+#include "broker/store/session_record.h"
 #include "broker/store/store.h"
 #include "cluster/journal/files.h"
 
@@ -211,7 +212,9 @@ static bool make_directory(const char *path)
 
 static bool open_checkpoint(struct persistence *p, const struct config *config)
 {
-    const struct checkpoint_conf conf = {.map_bytes_max = config->data.checkpoint_bytes_max};
+    const struct checkpoint_conf conf = {.map_bytes_max = config->data.checkpoint_bytes_max,
+                                         .reference = delivery_record_reference,
+                                         .referring = 'q'};
     int sys_errno = 0;
     const enum checkpoint_err err =
         checkpoint_open(&p->checkpoint, config->data.dir, &conf, &sys_errno);
@@ -225,6 +228,9 @@ static bool open_checkpoint(struct persistence *p, const struct config *config)
         log_event(LOG_INFO, "store_upgraded", LOG_NUMBER("from", former),
                   LOG_NUMBER("to", STORE_FORMAT),
                   LOG_TEXT("meaning", "the version before does not read it any more"));
+    }
+    for (unsigned i = 0; i < p->node->shard_count; i++) {
+        p->node->shards[i]->backlogs.checkpoint = p->checkpoint;
     }
     return true;
 }
@@ -347,6 +353,7 @@ void persistence_save(struct persistence *p)
         struct shard *const s = p->node->shards[i];
         capture_destroy(s->capture);
         s->capture = NULL;
+        s->backlogs.checkpoint = NULL;
         s->store = NULL; /* what ends from now on, ends with the process only */
     }
     p->node = NULL;

@@ -354,10 +354,11 @@ static void log_refused(const struct conn *c, const struct mqtt_connect *m, stru
               LOG_TEXT("reason", mqtt_reason_text(reason)));
 }
 
-/* It outlives the process if it outlives the connection. false: no memory. */
+/* It outlives the process if it outlives the connection, or if its queue is on disk. false: no
+ * memory. */
 static bool keep(struct session *session)
 {
-    if (session->kept != NULL && session->expiry_s == 0) {
+    if (session->kept != NULL && session->expiry_s == 0 && session->kept->backlog == NULL) {
         kept_end(session);
     }
     return session->shard->store == NULL || session->expiry_s == 0 || session->kept != NULL ||

@@ -7,8 +7,10 @@
 #include "broker/conn/owed.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
+#include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/capture.h"
 #include "broker/store/difference.h"
 #include "broker/store/store.h"
 
@@ -218,7 +220,7 @@ void kept_closed(struct session *session)
         .serial = session->serial,
         .closed = {.expiry_s = session->expiry_s,
                    .ends_ms = kept_wall_ms(s, session->ends_ms),
-                   .sent_end = outqueue_sent_end(&session->out),
+                   .sent_end = backlog_sent_end(session),
                    .will_due_ms =
                        session->will == NULL ? NEVER : kept_wall_ms(s, session->will->due_ms)}};
     write_entry(s, partition_of(session), &e, true);
@@ -239,6 +241,8 @@ void kept_end(struct session *session)
         owed_forget(s, session);
     }
     difference_ended(s, kept);
+    backlog_end(session);
+    capture_forget(s, kept);
     local_not_kept(session);
     kept_link_remove(&kept->gated);
     kept_link_remove(&kept->changed);
@@ -360,14 +364,42 @@ void kept_queued(struct session *session, const struct delivery *d)
     difference_session(s, session->kept);
 }
 
-void kept_done(struct session *session, const struct delivery *d)
+bool kept_delivery_make(struct message *message, const struct stored_delivery *stored,
+                        struct delivery *d)
+{
+    struct field_reader identifiers = {.rest = stored->identifiers};
+    uint32_t count = 0;
+    *d = (struct delivery){.message = message,
+                           .number = stored->number,
+                           .qos = stored->qos,
+                           .retain = stored->retain,
+                           .state = message == NULL ? DELIVERY_RELEASED : DELIVERY_WAITING};
+    for (; identifiers.rest.len > 0; count++) {
+        d->identifier = (uint32_t)get_number(&identifiers);
+    }
+    if (count <= 1) {
+        d->of_group = stored->group != 0;
+        d->group_id = stored->group;
+        return true;
+    }
+    d->more = calloc(1, sizeof *d->more + count * sizeof d->more->identifiers[0]);
+    if (d->more == NULL) {
+        message_put(message);
+        return false;
+    }
+    d->identifier = 0;
+    identifiers.rest = stored->identifiers;
+    for (; d->more->identifier_count < count; d->more->identifier_count++) {
+        d->more->identifiers[d->more->identifier_count] = (uint32_t)get_number(&identifiers);
+    }
+    return true;
+}
+
+static void write_done(struct session *session, uint64_t number)
 {
     struct shard *const s = session->shard;
     struct keeping *const k = &s->keeping;
     const unsigned partition = partition_of(session);
-    if (session->kept == NULL || s->store == NULL) {
-        return;
-    }
     struct field_writer *const w = &k->done[partition];
     if ((k->done_set >> partition & 1) == 0) {
         const struct entry e = {.type = ENTRY_DONE};
@@ -375,14 +407,29 @@ void kept_done(struct session *session, const struct delivery *d)
         entry_write(w, &e);
         k->done_set |= 1ull << partition;
     }
-    entry_write_done(w, session->serial, d->number);
+    entry_write_done(w, session->serial, number);
     session->kept->done_new++;
     if (w->len >= QUEUED_BYTES_MAX) {
         write_queued(s); /* what is done comes after it was queued */
         append(s, partition, w, false);
         k->done_set &= ~(1ull << partition);
     }
-    difference_delivery(s, session->kept, d, true);
+}
+
+void kept_done(struct session *session, const struct delivery *d)
+{
+    if (session->kept != NULL && session->shard->store != NULL) {
+        write_done(session, d->number);
+        difference_delivery(session->shard, session->kept, d, true);
+    }
+}
+
+void kept_done_on_disk(struct session *session, uint64_t number)
+{
+    if (session->shard->store != NULL) {
+        write_done(session, number);
+        difference_delivery_on_disk(session->shard, session->kept, number);
+    }
 }
 
 void kept_released(struct session *session, const struct delivery *d)

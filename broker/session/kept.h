@@ -22,45 +22,17 @@
 
 #include "broker/store/entry.h"
 #include "broker/store/fields.h"
+#include "broker/store/kept_link.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
+struct backlog;
 struct delivery;
 struct local_filter;
 struct message;
 struct session;
 struct shard;
 struct subscribe_options;
-
-/* In a circle with its list's head. */
-struct kept_link {
-    struct kept_link *next, *prev; /* itself: it is in no list */
-};
-
-static inline void kept_link_init(struct kept_link *l)
-{
-    l->next = l->prev = l;
-}
-
-static inline bool kept_link_is_alone(const struct kept_link *l)
-{
-    return l->next == l;
-}
-
-static inline void kept_link_remove(struct kept_link *l)
-{
-    l->prev->next = l->next;
-    l->next->prev = l->prev;
-    kept_link_init(l);
-}
-
-static inline void kept_link_append(struct kept_link *head, struct kept_link *l)
-{
-    l->prev = head->prev;
-    l->next = head;
-    head->prev->next = l;
-    head->prev = l;
-}
 
 /* So many deliveries of a session may be done, and not on disk as such, while new ones are sent:
  * the next process has all that was sent among the first ones of the queue. */
@@ -78,8 +50,10 @@ struct kept {
     uint32_t done_new, done_old; /* deliveries that are done, and perhaps not on disk as such; */
     uint64_t done_position; /* done_old are, when store_kept() is there; UINT64_MAX: likewise */
 
-    uint64_t stored_end;  /* the checkpoint has what is queued below that number */
-    bool filters_changed; /* it has others than the session's */
+    uint64_t stored_end;     /* the checkpoint has what is queued below that number */
+    struct backlog *backlog; /* owned; NULL: all of the queue is in memory (session/backlog.h) */
+    uint32_t spill_place;    /* capture.c's: in the list of those to be spilled, plus 1; 0: not */
+    bool filters_changed;    /* it has others than the session's */
     uint64_t exchange;    /* of the last QoS 2 message that was received from the client for good */
     uint64_t exchanges;   /* and of the last that was */
 };
@@ -111,6 +85,7 @@ void kept_subscribed(struct session *session, struct bytes filter,
 void kept_unsubscribed(struct session *session, struct bytes filter);
 void kept_queued(struct session *session, const struct delivery *d);   /* it is in the queue */
 void kept_done(struct session *session, const struct delivery *d);     /* about to go from there */
+void kept_done_on_disk(struct session *session, uint64_t number); /* likewise, from backlog.h's part */
 void kept_released(struct session *session, const struct delivery *d); /* about to be */
 void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange);
 void kept_freed(struct session *session, uint16_t packet_id);
@@ -138,6 +113,11 @@ void kept_settle(struct shard *s);         /* sessions whose turn has come may s
 /* For the disk; it points into scratch of the shard. */
 void kept_delivery_of(const struct session *session, const struct delivery *d,
                       struct stored_delivery *stored);
+
+/* The other way, with the message, whose reference it takes; NULL: it was released. of_group: the
+ * group's name is still its hash. false: no memory. */
+NODISCARD bool kept_delivery_make(struct message *message, const struct stored_delivery *stored,
+                                  struct delivery *d);
 
 /* A message as bytes, into `w` that is begun, with its time as the clock on the wall has it. */
 void kept_message_write(const struct shard *s, struct field_writer *w, const struct message *m);

@@ -26,7 +26,7 @@ static size_t more_bytes(const struct delivery_more *more)
     return more == NULL ? 0 : sizeof *more + more->identifier_count * sizeof more->identifiers[0];
 }
 
-static size_t delivery_bytes(const struct delivery *d)
+size_t outqueue_delivery_bytes(const struct delivery *d)
 {
     return message_bytes(d->message) + more_bytes(delivery_more(d));
 }
@@ -93,7 +93,7 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
     assert(delivery->message != NULL);
     assert(delivery->qos == 1 || delivery->qos == 2);
 
-    const size_t bytes = delivery_bytes(delivery);
+    const size_t bytes = outqueue_delivery_bytes(delivery);
     if (outqueue_waiting(q) >= limits->messages_max ||
         (outqueue_waiting(q) > 0 && q->waiting_bytes + bytes > limits->bytes_max)) {
         return OUTQUEUE_FULL;
@@ -152,7 +152,7 @@ static void close_gap(struct outqueue *q)
 static void leave_waiting(struct outqueue *q)
 {
     assert(q->unsent < q->tail);
-    const size_t bytes = delivery_bytes(at_sequence(q, q->unsent));
+    const size_t bytes = outqueue_delivery_bytes(at_sequence(q, q->unsent));
     assert(q->waiting_bytes >= bytes);
     q->waiting_bytes -= bytes;
     q->unsent++;
@@ -162,6 +162,12 @@ struct delivery *outqueue_oldest(struct outqueue *q)
 {
     assert(q->unsent < q->tail);
     return at_sequence(q, q->unsent);
+}
+
+struct delivery *outqueue_waiting_at(struct outqueue *q, uint64_t place)
+{
+    assert(q->unsent + place < q->tail);
+    return at_sequence(q, q->unsent + place);
 }
 
 struct delivery *outqueue_newest(struct outqueue *q)
@@ -181,6 +187,77 @@ bool outqueue_drop_oldest(struct outqueue *q)
     advance(q);
     close_gap(q);
     return true;
+}
+
+/* ---- in two parts */
+
+bool outqueue_split(struct outqueue *q, uint64_t keep, struct outqueue *after)
+{
+    const uint64_t end = q->unsent + keep; /* of what stays */
+    uint32_t capacity = 0;
+    uint64_t kept_bytes = 0;
+    assert(end < q->tail);
+    assert(after->capacity == 0);
+
+    while (capacity < end - q->head) {
+        capacity = capacity == 0 ? CAPACITY_MIN : capacity * 2;
+    }
+    struct delivery *const ring = capacity == 0 ? NULL : malloc(capacity * sizeof *ring);
+    if (ring == NULL && capacity > 0) {
+        return false;
+    }
+    for (uint64_t s = q->head; s < end; s++) {
+        const struct delivery *const d = at_sequence(q, s);
+        ring[s & (capacity - 1)] = *d;
+        kept_bytes += s >= q->unsent ? outqueue_delivery_bytes(d) : 0;
+    }
+    *after = (struct outqueue){.ring = q->ring,
+                               .capacity = q->capacity,
+                               .head = end,
+                               .cursor = end,
+                               .sent_end = end,
+                               .unsent = end,
+                               .tail = q->tail,
+                               .next_number = q->next_number,
+                               .waiting_bytes = q->waiting_bytes - kept_bytes};
+    q->ring = ring;
+    q->capacity = capacity;
+    q->tail = end;
+    q->waiting_bytes = kept_bytes;
+    message_memory_add((int64_t)(capacity * sizeof *ring));
+    close_gap(q);
+    return true;
+}
+
+bool outqueue_append(struct outqueue *q, const struct delivery *delivery)
+{
+    assert(delivery->message != NULL);
+    assert(q->unsent == q->tail || at_sequence(q, q->tail - 1)->number < delivery->number);
+
+    if (q->tail - q->head == q->capacity && !grow(q)) {
+        return false;
+    }
+    struct delivery *const d = at_sequence(q, q->tail);
+    *d = *delivery;
+    d->state = DELIVERY_WAITING;
+    q->tail++;
+    q->waiting_bytes += outqueue_delivery_bytes(d);
+    if (q->next_number <= d->number) {
+        q->next_number = d->number + 1;
+    }
+    message_memory_add((int64_t)more_bytes(delivery_more(d)));
+    return true;
+}
+
+void outqueue_pop(struct outqueue *q, struct delivery *d)
+{
+    struct delivery *const oldest = outqueue_oldest(q);
+    *d = *oldest;
+    leave_waiting(q);
+    message_memory_add(-(int64_t)more_bytes(delivery_more(d)));
+    *oldest = (struct delivery){.state = DELIVERY_DONE};
+    advance(q);
+    close_gap(q);
 }
 
 void outqueue_rewind(struct outqueue *q)
@@ -359,7 +436,7 @@ void outqueue_restored(struct outqueue *q, uint64_t sent_end)
         struct delivery *const d = at_sequence(q, s);
         if (d->state != DELIVERY_DONE) {
             d->state = DELIVERY_WAITING;
-            q->waiting_bytes += delivery_bytes(d);
+            q->waiting_bytes += outqueue_delivery_bytes(d);
             *at_sequence(q, q->tail++) = *d;
         }
     }
@@ -422,7 +499,7 @@ void outqueue_check(const struct outqueue *q)
         assert((d->state == DELIVERY_WAITING) == (s >= q->unsent));
         assert(d->state == DELIVERY_DONE || s < q->sent_end || s >= q->unsent);
         assert((d->message != NULL) == (d->state == DELIVERY_WAITING || d->state == DELIVERY_SENT));
-        waiting_bytes += d->state == DELIVERY_WAITING ? delivery_bytes(d) : 0;
+        waiting_bytes += d->state == DELIVERY_WAITING ? outqueue_delivery_bytes(d) : 0;
         in_flight += s < q->cursor && d->state != DELIVERY_DONE;
         if (s < q->sent_end || s >= q->unsent) {
             assert(s == q->head || d->number >= next);

@@ -93,8 +93,26 @@ NODISCARD enum outqueue_err outqueue_push(struct outqueue *q, const struct deliv
 struct delivery *outqueue_oldest(struct outqueue *q);
 struct delivery *outqueue_newest(struct outqueue *q);
 
+/* The how-manyth of those that were never sent, from 0 on; there are more than that. */
+struct delivery *outqueue_waiting_at(struct outqueue *q, uint64_t place);
+
 /* Drops the oldest that was never sent (drop_oldest); false: there is none. */
 bool outqueue_drop_oldest(struct outqueue *q);
+
+/*
+ * A queue in two, for session/backlog.h: all that was never sent, but for the first `keep`, goes to
+ * *after, which is empty; there is more than that. It costs what stays. false: no memory.
+ */
+NODISCARD bool outqueue_split(struct outqueue *q, uint64_t keep, struct outqueue *after);
+
+/* Adds what has a number already, above all that are here, and takes it over; no limit is asked.
+ * false: no memory. */
+NODISCARD bool outqueue_append(struct outqueue *q, const struct delivery *delivery);
+
+/* Takes away the oldest that was never sent, which is there, with its reference and `more`. */
+void outqueue_pop(struct outqueue *q, struct delivery *d);
+
+size_t outqueue_delivery_bytes(const struct delivery *d); /* as limits count it */
 
 /* A connection begins: everything unacknowledged is to be sent (again) from the head. */
 void outqueue_rewind(struct outqueue *q);
@@ -118,6 +136,12 @@ void outqueue_done(struct outqueue *q, struct delivery *d); /* PUBACK, PUBCOMP, 
 static inline uint64_t outqueue_waiting(const struct outqueue *q)
 {
     return q->tail - q->unsent;
+}
+
+/* Deliveries and gaps between them. */
+static inline uint64_t outqueue_places(const struct outqueue *q)
+{
+    return q->tail - q->head;
 }
 
 static inline bool outqueue_is_empty(const struct outqueue *q)

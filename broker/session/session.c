@@ -11,6 +11,7 @@
 #include "broker/conn/conn.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
+#include "broker/session/backlog.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/will.h"
@@ -189,11 +190,11 @@ void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_du
 }
 
 /* What a member of a shared subscription leaves behind goes to another one; the rest is lost. */
-static void give_up_deliveries(struct session *session)
+void session_give_up(struct session *session, struct outqueue *q)
 {
     struct shard *s = session->shard;
     uint64_t at = 0;
-    for (struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL;) {
+    for (struct delivery *d; (d = outqueue_walk(q, &at)) != NULL;) {
         if (d->message == NULL) {
             continue; /* the client has it: only the handshake was not finished */
         }
@@ -206,7 +207,7 @@ static void give_up_deliveries(struct session *session)
             shard_count(s, METRIC_drop_session_ended);
         }
     }
-    outqueue_fini(&session->out);
+    outqueue_fini(q);
 }
 
 void session_end(struct session *session)
@@ -220,7 +221,7 @@ void session_end(struct session *session)
     kept_end(session);
     replay_forget_all(session);
     local_unsubscribe_all(session);
-    give_up_deliveries(session);
+    session_give_up(session, &session->out);
     if (session->retaining != NULL) {
         *session->retaining = NULL;
     }
@@ -248,11 +249,9 @@ static bool make_room(struct session *session)
     struct shard *s = session->shard;
     switch (s->config->limits.session_queue_full) {
     case CONFIG_DROP_OLDEST:
-        if (outqueue_waiting(&session->out) == 0) {
+        if (!backlog_drop_oldest(session)) {
             return false;
         }
-        kept_done(session, outqueue_oldest(&session->out));
-        outqueue_drop_oldest(&session->out);
         shard_count(s, METRIC_drop_queue_full_oldest);
         return true;
     case CONFIG_DISCONNECT:
@@ -277,7 +276,7 @@ void session_deliver(struct session *session, const struct delivery *delivery)
     };
     session_pump(session); /* what waits goes first, and may make room */
     enum outqueue_err err;
-    while ((err = outqueue_push(&session->out, delivery, &limits)) == OUTQUEUE_FULL) {
+    while ((err = backlog_push(session, delivery, &limits)) == OUTQUEUE_FULL) {
         if (!make_room(session)) {
             break;
         }
@@ -285,7 +284,7 @@ void session_deliver(struct session *session, const struct delivery *delivery)
     switch (err) {
     case OUTQUEUE_OK:
         shard_count(s, METRIC_deliveries_queued);
-        kept_queued(session, outqueue_newest(&session->out));
+        kept_queued(session, backlog_newest(session));
         session_pump(session);
         break;
     case OUTQUEUE_FULL:
@@ -358,20 +357,22 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
 void session_pump(struct session *session)
 {
     struct conn *c = session->conn;
-    if (c == NULL || outqueue_is_empty(&session->out)) {
+    if (c == NULL || (outqueue_is_empty(&session->out) && !backlog_refill(session))) {
         return;
     }
     uint16_t window = c->receive_maximum;
     if (window > session->shard->config->limits.inflight_max) {
         window = (uint16_t)session->shard->config->limits.inflight_max;
     }
-    while (c->phase == CONN_CONNECTED && !c->doomed && !conn_output_full(c)) {
-        uint16_t packet_id;
-        struct delivery *d = outqueue_next(&session->out, window, &packet_id);
-        if (d == NULL || !kept_may_send(session, d) || !send_next(session, d, packet_id)) {
-            break;
+    do {
+        while (c->phase == CONN_CONNECTED && !c->doomed && !conn_output_full(c)) {
+            uint16_t packet_id;
+            struct delivery *d = outqueue_next(&session->out, window, &packet_id);
+            if (d == NULL || !kept_may_send(session, d) || !send_next(session, d, packet_id)) {
+                break;
+            }
         }
-    }
+    } while (backlog_refill(session));
 }
 
 bool session_has_room(const struct session *session)
@@ -379,6 +380,6 @@ bool session_has_room(const struct session *session)
     const struct config_limits *limits = &session->shard->config->limits;
     const uint64_t messages_max = limits->session_queue_messages_max / REPLAY_ROOM_DIVISOR;
     return session->conn != NULL && !session->conn->doomed && !conn_output_full(session->conn) &&
-           outqueue_waiting(&session->out) <= messages_max &&
-           session->out.waiting_bytes <= limits->session_queue_bytes_max / REPLAY_ROOM_DIVISOR;
+           backlog_waiting(session) <= messages_max &&
+           backlog_waiting_bytes(session) <= limits->session_queue_bytes_max / REPLAY_ROOM_DIVISOR;
 }

@@ -101,6 +101,9 @@ void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_du
  * members, the rest is dropped and counted. It has no connection. */
 void session_end(struct session *session);
 
+/* All that is in the queue, which is the session's, or a part of it (session/backlog.h). */
+void session_give_up(struct session *session, struct outqueue *q);
+
 void session_will_forget(struct session *session);
 /* Now, whatever its delay; from here on it is no longer the session's. */
 void session_will_publish(struct session *session);

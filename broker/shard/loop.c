@@ -16,6 +16,7 @@
 #include "broker/route/local.h"
 #include "broker/route/promise.h"
 #include "broker/route/publish.h"
+#include "broker/session/backlog.h"
 #include "broker/session/replay.h"
 #include "broker/session/will.h"
 #include "broker/shard/quiescence.h"
@@ -129,6 +130,7 @@ static void settle(struct shard *s)
     promise_settle(s);
     owed_settle(s);
     will_settle(s);
+    backlogs_settle(s);
     if (kept != s->settled) {
         s->settled = kept;
         kept_settle(s);

@@ -25,6 +25,7 @@
 #include "broker/shard/claim.h"
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
+#include "broker/session/backlog.h"
 #include "broker/store/difference.h"
 #include "broker/table.h"
 #include "broker/transport/transport.h"
@@ -145,6 +146,7 @@ struct shard {
     bool disk_congested; /* store's: entries wait for room, and the disk works */
     struct difference difference;
     struct keeping keeping;
+    struct backlogs backlogs;
     uint64_t settled;      /* store_kept() when it was last looked who waits for it */
     struct fifo promises;  /* route/promise.h's */
     uint64_t promised_set; /* shards, 1 << id, that have a ticket of this turn: */

@@ -11,6 +11,7 @@
 #include "broker/message.h"
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
+#include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/session/will.h"
 #include "broker/shard/shard.h"
@@ -23,6 +24,8 @@
 #define NEVER    UINT64_MAX
 #define AGAIN_MS 2000u
 #define OPEN_MS  20u
+
+#define PRESSED_MS 200u /* from one checkpoint that memory presses for to the next */
 
 /* Things taken in one turn, about a microsecond each. */
 #define PER_TURN 300u
@@ -48,8 +51,8 @@ static void drop_all(struct capture *c, char letter, uint64_t serial)
     checkpoint_delete_prefix(c->batch, record_key_bytes(&key));
 }
 
-/* So many deliveries more refer to it. */
-static void add_to_body(struct capture *c, uint64_t id, int64_t delta, const struct message *if_new)
+/* One delivery more refers to it; when that goes, the checkpoint counts it down by itself. */
+static void add_to_body(struct capture *c, uint64_t id, const struct message *if_new)
 {
     const struct record_key key = record_key_of('b', id);
     struct bytes value = bytes_of(NULL, 0);
@@ -61,7 +64,7 @@ static void add_to_body(struct capture *c, uint64_t id, int64_t delta, const str
         }
         value = field_written(&c->value);
     }
-    checkpoint_add(c->batch, record_key_bytes(&key), delta, value);
+    checkpoint_add(c->batch, record_key_bytes(&key), 1, value);
 }
 
 static void put_delivery(struct capture *c, const struct session *session, const struct delivery *d)
@@ -71,11 +74,12 @@ static void put_delivery(struct capture *c, const struct session *session, const
     kept_delivery_of(session, d, &record.delivery);
     bool is_new = false;
     record.body = d->message == NULL ? 0 : difference_body(s, d->message, &is_new);
+    record.bytes = d->message == NULL ? 0 : outqueue_delivery_bytes(d);
     field_writer_begin(&c->value);
     delivery_record_write(&c->value, &record);
     put(c, record_key_delivery(session->serial, d->number));
     if (record.body != 0) {
-        add_to_body(c, record.body, 1, is_new ? d->message : NULL);
+        add_to_body(c, record.body, is_new ? d->message : NULL);
     }
 }
 
@@ -122,7 +126,7 @@ static void put_session(struct capture *c, struct session *session)
         .connected = session->conn != NULL,
         .ends_ms = kept_wall_ms(s, session->ends_ms),
         .next_number = session->out.next_number,
-        .sent_end = outqueue_sent_end(&session->out),
+        .sent_end = backlog_sent_end(session),
         .exchange = session->kept->exchange,
         .will_due_ms = will == NULL ? NEVER : kept_wall_ms(s, will->due_ms),
         .received = received_of(c, session),
@@ -143,22 +147,83 @@ static void put_session(struct capture *c, struct session *session)
 
 /* ---- taking what has changed; each returns how many steps it has left */
 
-/* What the checkpoint lacks of the queue, as far as there is time for it. */
-static unsigned take_queue(struct capture *c, struct kept *kept, unsigned steps)
+static unsigned take_deliveries(struct capture *c, struct kept *kept, struct outqueue *q,
+                                unsigned steps)
 {
-    struct outqueue *const q = &kept->session->out;
     uint64_t at = outqueue_place(q, kept->stored_end);
-    while (steps > 0) {
+    for (; steps > 0; steps--) {
         const struct delivery *const d = outqueue_walk(q, &at);
         if (d == NULL) {
-            kept->stored_end = q->next_number;
             return steps;
         }
         put_delivery(c, kept->session, d);
         kept->stored_end = d->number + 1;
-        steps--;
     }
     return 0;
+}
+
+/* What the checkpoint lacks of the queue, as far as there is time for it. */
+static unsigned take_queue(struct capture *c, struct kept *kept, unsigned steps)
+{
+    struct session *const session = kept->session;
+    steps = take_deliveries(c, kept, &session->out, steps);
+    if (steps > 0 && kept->backlog != NULL && kept->backlog->after != NULL) {
+        steps = take_deliveries(c, kept, kept->backlog->after, steps);
+    }
+    if (steps > 0) {
+        kept->stored_end = session->out.next_number;
+    }
+    return steps;
+}
+
+/* When all this is on disk. */
+static void remember_to_spill(struct capture *c, struct kept *kept)
+{
+    if (kept->spill_place != 0 || !backlog_may_spill(kept->session)) {
+        return;
+    }
+    if (c->spill_count == c->spill_capacity) {
+        const size_t capacity = c->spill_capacity == 0 ? 64 : c->spill_capacity * 2;
+        struct kept **const at = realloc(c->spill, capacity * sizeof(struct kept *));
+        if (at == NULL || capacity > UINT32_MAX) {
+            return; /* it stays in memory until it changes again */
+        }
+        c->spill = at;
+        c->spill_capacity = capacity;
+    }
+    c->spill[c->spill_count++] = kept;
+    kept->spill_place = (uint32_t)c->spill_count;
+}
+
+void capture_forget(struct shard *s, struct kept *kept)
+{
+    if (kept->spill_place != 0 && s->capture != NULL) {
+        s->capture->spill[kept->spill_place - 1] = NULL;
+    }
+}
+
+/* true: that was all. */
+static bool spill(struct capture *c, unsigned steps)
+{
+    while (steps > 0 && c->spill_at < c->spill_count) {
+        struct kept *const kept = c->spill[c->spill_at];
+        if (kept != NULL) {
+            steps = backlog_spill(kept->session, steps);
+            if (steps == 0) {
+                break;
+            }
+            kept->spill_place = 0;
+        }
+        c->spill_at++;
+        steps--;
+    }
+    if (c->spill_at < c->spill_count) {
+        return false;
+    }
+    free(c->spill);
+    c->spill = NULL;
+    c->spill_count = c->spill_capacity = c->spill_at = 0;
+    return true;
 }
 
 static unsigned take_sessions(struct capture *c, unsigned steps)
@@ -179,6 +244,7 @@ static unsigned take_sessions(struct capture *c, unsigned steps)
         }
         put_session(c, kept->session);
         kept_link_remove(&kept->changed);
+        remember_to_spill(c, kept);
     }
     return steps;
 }
@@ -204,9 +270,6 @@ static unsigned take_topics(struct capture *c, unsigned steps)
 static void change_delivery(struct capture *c, const struct changed_delivery *d)
 {
     const struct record_key key = record_key_delivery(d->serial, d->number);
-    if (d->body != 0) {
-        add_to_body(c, d->body, -1, NULL);
-    }
     if (d->gone) {
         drop(c, key);
         return;
@@ -325,8 +388,16 @@ static void finish(struct capture *c, enum checkpoint_err err)
         store_checkpointed(s->store, p, c->upto[p]);
     }
     shard_count(s, METRIC_checkpoints);
-    c->state = CAPTURE_IDLE;
+    c->state = CAPTURE_SPILLING;
     c->due_ms = s->now_ms + c->interval_ms;
+}
+
+/* Much of the memory for messages is taken: what is on disk can go from there. */
+static bool memory_presses(const struct capture *c)
+{
+    const struct shard *const s = c->shard;
+    return s->now_ms >= c->begun_ms + PRESSED_MS &&
+           message_memory() > s->config->limits.message_memory_max / 2;
 }
 
 static bool is_due(const struct capture *c)
@@ -335,7 +406,7 @@ static bool is_due(const struct capture *c)
     if (changes_are_none(&s->difference.now)) {
         return false;
     }
-    return s->now_ms >= c->due_ms ||
+    return s->now_ms >= c->due_ms || memory_presses(c) ||
            store_bytes(s->store) - c->begun_bytes >= store_segment_bytes(s->store);
 }
 
@@ -382,6 +453,11 @@ static void go_on(struct capture *c, unsigned steps)
             submit(c);
         }
         break;
+    case CAPTURE_SPILLING:
+        if (spill(c, steps)) {
+            c->state = CAPTURE_IDLE;
+        }
+        break;
     }
 }
 
@@ -404,7 +480,10 @@ uint64_t capture_sleep_ms(const struct shard *s)
         (c->state == CAPTURE_IDLE && changes_are_none(&s->difference.now))) {
         return NEVER; /* the disk wakes us, or who changes something */
     }
-    return c->state == CAPTURE_COLLECTING || c->due_ms <= s->now_ms ? 0 : c->due_ms - s->now_ms;
+    if (c->state == CAPTURE_COLLECTING || c->state == CAPTURE_SPILLING || c->due_ms <= s->now_ms) {
+        return 0;
+    }
+    return c->due_ms - s->now_ms;
 }
 
 bool capture_all(struct shard *s)
@@ -520,5 +599,6 @@ void capture_destroy(struct capture *c)
     field_writer_fini(&c->will);
     field_writer_fini(&c->value);
     field_writer_fini(&c->part);
+    free(c->spill);
     free(c);
 }

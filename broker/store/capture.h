@@ -4,10 +4,12 @@
  * the checkpoint's thread; when that has it, the journal up to the beginning is not needed any
  * more.
  *
- *   NOT_YET ─ capture_first() ─▶ IDLE
- *   IDLE ─ time, or the journal has grown ─▶ COLLECTING ─▶ SETTLING ─▶ WRITING ─ done ─▶ IDLE
- *                                                                         └─ error ─▶ AGAIN ─▶
- * WRITING
+ *   NOT_YET ─ capture_first() ─▶ SPILLING
+ *   IDLE ─ time, the journal or the memory has grown ─▶ COLLECTING ─▶ SETTLING ─▶ WRITING
+ *   WRITING ─ done ─▶ SPILLING ─▶ IDLE
+ *          └─ error ─▶ AGAIN ─▶ WRITING
+ *
+ * SPILLING lets go of what waits in queues and need not be in memory any more (session/backlog.h).
  *
  * It need not be of one moment: whatever it has that is newer than its beginning is in the journal
  * too, and entries that are read twice change nothing the second time (store/recover.h). But
@@ -37,6 +39,7 @@ enum capture_state {
     CAPTURE_SETTLING,
     CAPTURE_WRITING,
     CAPTURE_AGAIN,
+    CAPTURE_SPILLING,
 };
 
 struct capture {
@@ -45,6 +48,8 @@ struct capture {
     enum capture_state state;
     struct changes taking;
     size_t ended_at, delivery_at; /* those before are taken */
+    struct kept **spill;          /* that were taken, and have something to spill; NULL: it ended */
+    size_t spill_count, spill_capacity, spill_at;
     struct checkpoint_batch *batch;
     uint64_t upto[RECORD_PARTITIONS]; /* indexes when it began */
     uint64_t position;                /* of the last entry that it may have */
@@ -63,6 +68,8 @@ struct capture *capture_create(struct shard *s, struct checkpoint *checkpoint,
 void capture_destroy(struct capture *c); /* nothing is being written; NULL is fine */
 
 void capture_turn(struct shard *s); /* a part of it */
+
+void capture_forget(struct shard *s, struct kept *kept); /* it ends */
 
 /* How long the loop may sleep for it; UINT64_MAX: as long as it likes. */
 uint64_t capture_sleep_ms(const struct shard *s);

@@ -182,6 +182,9 @@ static int write_changes(struct checkpoint *cp, struct checkpoint_write *w,
     rc = mdb_cursor_open(w->txn, cp->env.counts, &w->counts);
     if (rc == 0) {
         rc = checkpoint_write(w, plan);
+        if (rc == 0) {
+            rc = checkpoint_write_let_go(w);
+        }
         mdb_cursor_close(w->counts);
     }
     mdb_cursor_close(w->data);
@@ -230,6 +233,8 @@ static int try(struct checkpoint *cp, struct checkpoint_write *w, struct checkpo
         rc = write_changes(cp, w, batches, &plan);
     }
     plan_fini(&plan);
+    checkpoint_batch_destroy(w->let_go);
+    w->let_go = NULL;
     if (rc == 0) {
         return commit(cp, w->txn, batches);
     }
@@ -476,10 +481,12 @@ bool checkpoint_pairs_next(const struct checkpoint_pairs *pairs, size_t *at, str
 }
 
 struct collecting {
+    const struct checkpoint_env *env;
+    MDB_txn *txn;
     struct checkpoint_read *r;
     size_t capacity; /* of bytes of the pairs */
     size_t bytes;    /* of keys and values */
-    bool no_memory;
+    int rc;          /* what went wrong */
 };
 
 static bool make_room(struct collecting *c, size_t bytes)
@@ -503,48 +510,76 @@ static bool make_room(struct collecting *c, size_t bytes)
     return true;
 }
 
-static bool collect(void *context, struct bytes key, struct bytes value)
+/* There is room. */
+static void add_pair(struct collecting *c, struct bytes key, struct bytes value)
 {
-    struct collecting *const c = context;
-    if (c->r->after && bytes_equal(key, c->r->from)) {
-        return true;
-    }
-    const size_t bytes = key.len + value.len;
-    c->r->more = c->bytes > 0 && c->bytes + bytes > c->r->bytes_max;
-    if (c->r->more) {
-        return false;
-    }
-    if (!make_room(c, PAIR_EXTRA + bytes)) {
-        c->no_memory = true;
-        return false;
-    }
     struct checkpoint_pairs *const pairs = c->r->pairs;
     const uint32_t lens[2] = {(uint32_t)key.len, (uint32_t)value.len};
     uint8_t *const p = pairs->bytes + pairs->len;
     memcpy(p, lens, sizeof lens);
     memcpy(p + PAIR_EXTRA, key.at, key.len);
     memcpy(p + PAIR_EXTRA + key.len, value.at, value.len);
-    pairs->len += PAIR_EXTRA + bytes;
+    pairs->len += PAIR_EXTRA + key.len + value.len;
     pairs->count++;
-    c->bytes += bytes;
+    c->bytes += key.len + value.len;
+}
+
+/* What the pair refers to: 0, MDB_NOTFOUND, or an error. */
+static int look_up(struct collecting *c, struct bytes referred, struct bytes *value)
+{
+    MDB_val k = val_of(referred), stored;
+    const int rc = mdb_get(c->txn, c->env->data, &k, &stored);
+    return rc != 0 ? rc : stored_decode(value, referred, stored);
+}
+
+static bool collect(void *context, struct bytes key, struct bytes value)
+{
+    struct collecting *const c = context;
+    struct checkpoint_read *const r = c->r;
+    uint8_t scratch[CHECKPOINT_KEY_BYTES_MAX];
+    struct bytes referred = bytes_of(NULL, 0), body = referred;
+    if (r->after && bytes_equal(key, r->from)) {
+        return true;
+    }
+    if (r->follow) {
+        referred = checkpoint_reference(c->env, key, value, scratch);
+    }
+    if (referred.len > 0) {
+        c->rc = look_up(c, referred, &body);
+        referred.len = c->rc == MDB_NOTFOUND ? 0 : referred.len;
+        c->rc = c->rc == MDB_NOTFOUND ? 0 : c->rc;
+    }
+    const size_t bytes = key.len + value.len + referred.len + body.len;
+    r->more = c->rc == 0 && c->bytes > 0 && c->bytes + bytes > r->bytes_max;
+    if (r->more || c->rc != 0) {
+        return false;
+    }
+    if (!make_room(c, 2 * PAIR_EXTRA + bytes)) {
+        c->rc = ENOMEM;
+        return false;
+    }
+    add_pair(c, key, value);
+    if (referred.len > 0) {
+        add_pair(c, referred, body);
+    }
     return true;
 }
 
 static void read_range(struct checkpoint *cp, struct checkpoint_read *r)
 {
-    struct collecting c = {.r = r};
-    MDB_txn *txn;
+    struct collecting c = {.env = &cp->env, .r = r};
     r->pairs = NULL;
     r->more = false;
-    int rc = view_begin(cp, &txn);
+    int rc = view_begin(cp, &c.txn);
     if (rc == 0 && !make_room(&c, 0)) {
         rc = ENOMEM;
     }
     if (rc == 0) {
-        rc = walk(txn, cp->env.data, r->prefix, r->from.len > 0 ? r->from : r->prefix, collect, &c);
+        rc = walk(c.txn, cp->env.data, r->prefix, r->from.len > 0 ? r->from : r->prefix, collect,
+                  &c);
     }
-    view_end(cp, txn);
-    r->err = c.no_memory ? CHECKPOINT_NO_MEMORY : checkpoint_err_of(rc, NULL);
+    view_end(cp, c.txn);
+    r->err = checkpoint_err_of(rc != 0 ? rc : c.rc, NULL);
     if (r->err != CHECKPOINT_OK) {
         free(r->pairs);
         r->pairs = NULL;
@@ -593,6 +628,11 @@ void checkpoint_read(struct checkpoint *cp, struct checkpoint_read *r)
     cp->reads_last = r;
     pthread_cond_signal(&cp->asked);
     pthread_mutex_unlock(&cp->lock);
+}
+
+void checkpoint_read_now(struct checkpoint *cp, struct checkpoint_read *r)
+{
+    read_range(cp, r);
 }
 
 /* ---- a copy */

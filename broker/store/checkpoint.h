@@ -53,9 +53,19 @@ enum checkpoint_err {
 /* A sentence for the operator, with the remedy. */
 const char *checkpoint_err_text(enum checkpoint_err err);
 
+/* The key that a value refers to, written to `scratch`, of CHECKPOINT_KEY_BYTES_MAX; without bytes:
+ * it refers to none. Pure; by any of the checkpoint's threads. */
+typedef struct bytes checkpoint_reference_fn(struct bytes value, uint8_t *scratch);
+
 struct checkpoint_conf {
     uint64_t map_bytes;     /* of the map at first; 0: 1 GiB. It is doubled when it is full */
     uint64_t map_bytes_max; /* at least map_bytes */
+
+    /* Values whose keys begin with this letter refer to others. One that goes, being deleted or
+     * replaced, takes its reference away, as checkpoint_add() of -1 would after all else in the
+     * transaction; who puts it has to add it. NULL: none do. */
+    checkpoint_reference_fn *reference;
+    char referring;
 };
 
 struct checkpoint;
@@ -159,6 +169,7 @@ struct checkpoint_read {
     struct bytes prefix; /* of all keys */
     struct bytes from;   /* the first key that may be; without bytes: from the prefix on */
     bool after;          /* `from` itself is not wanted: the last key of the part before */
+    bool follow;         /* each pair is followed by the one that it refers to, if there is one */
     size_t bytes_max;    /* of keys and values; one pair is answered in any case */
     void (*done)(struct checkpoint_read *r); /* by the reading thread: short, and never waits */
 
@@ -175,6 +186,11 @@ void checkpoint_read(struct checkpoint *cp, struct checkpoint_read *r);
 
 /* Writes a consistent copy, compacted, to fd: a file, or what leads to one; to be opened it has to
  * be called checkpoint/data.mdb. Not synced. Blocks for as long as that takes; meanwhile pages that
+/* Likewise, and done when it returns; done() is not called. Blocks; meant for the start. */
+void checkpoint_read_now(struct checkpoint *cp, struct checkpoint_read *r);
+
+/* A consistent copy, compacted and synced, in the directory `path`, which is made, or is empty: to
+ * be opened it has to be called checkpoint. Blocks for as long as that takes; meanwhile pages that
  * become free are not used again, and the map may wait to be enlarged. Any thread. */
 NODISCARD enum checkpoint_err checkpoint_copy(struct checkpoint *cp, int fd, int *sys_errno);
 

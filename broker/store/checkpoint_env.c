@@ -414,6 +414,8 @@ enum checkpoint_err checkpoint_env_open(struct checkpoint_env *e, const char *di
         .lock_fd = -1,
         .map_bytes = map_size(conf->map_bytes > 0 ? conf->map_bytes : MAP_BYTES_FIRST),
         .map_bytes_max = map_size(conf->map_bytes_max),
+        .reference = conf->reference,
+        .referring = conf->referring,
     };
     if (e->map_bytes > e->map_bytes_max) {
         e->map_bytes = e->map_bytes_max;

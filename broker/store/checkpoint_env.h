@@ -26,6 +26,8 @@ struct checkpoint_env {
     char *path;
     int lock_fd;
     size_t map_bytes, map_bytes_max;
+    checkpoint_reference_fn *reference; /* as in struct checkpoint_conf */
+    char referring;
     uint8_t id[CHECKPOINT_ID_BYTES];
     uint32_t former_format; /* of when it was opened first */
 };
@@ -48,6 +50,16 @@ size_t checkpoint_env_used(const struct checkpoint_env *e); /* of the file; 0: n
 
 /* Of LMDB's answer or an errno; `dir` is asked whether its disk is full, which LMDB calls EIO. */
 enum checkpoint_err checkpoint_err_of(int rc, const char *dir);
+
+/* The key that this one's value refers to; without bytes: none. */
+static inline struct bytes checkpoint_reference(const struct checkpoint_env *e, struct bytes key,
+                                                struct bytes value, uint8_t *scratch)
+{
+    if (e->reference == NULL || key.len == 0 || key.at[0] != (uint8_t)e->referring) {
+        return bytes_of(NULL, 0);
+    }
+    return e->reference(value, scratch);
+}
 
 #define STORED_EXTRA 4u
 

@@ -19,6 +19,7 @@
 
 #include <assert.h>
 #include <endian.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,12 +48,53 @@ static bool begins_with(struct bytes key, struct bytes prefix)
 
 /* ---- one key */
 
+/* The value is about to go, and its reference with it. One that cannot be read leaves what it
+ * referred to behind, which is better than a checkpoint that never succeeds again. */
+static int let_go(struct checkpoint_write *w, struct bytes key, MDB_val stored)
+{
+    uint8_t scratch[CHECKPOINT_KEY_BYTES_MAX];
+    struct bytes value;
+    if (w->env->reference == NULL || key.at[0] != (uint8_t)w->env->referring) {
+        return 0;
+    }
+    if (stored_decode(&value, key, stored) != 0) {
+        w->miscounted++;
+        return 0;
+    }
+    const struct bytes referred = checkpoint_reference(w->env, key, value, scratch);
+    if (referred.len == 0) {
+        return 0;
+    }
+    if (w->let_go == NULL) {
+        w->let_go = checkpoint_batch_create();
+    }
+    if (w->let_go == NULL) {
+        return ENOMEM;
+    }
+    checkpoint_add(w->let_go, referred, -1, bytes_of(NULL, 0));
+    return w->let_go->spoilt ? ENOMEM : 0;
+}
+
+static bool may_refer(const struct checkpoint_write *w, const MDB_cursor *cursor, struct bytes key)
+{
+    return w->env->reference != NULL && cursor == w->data && key.at[0] == (uint8_t)w->env->referring;
+}
+
 static int put(struct checkpoint_write *w, MDB_cursor *cursor, struct bytes key, struct bytes value,
                unsigned flags)
 {
     MDB_val k = val_of(key);
     MDB_val stored = {.mv_size = value.len + STORED_EXTRA};
-    const int rc = mdb_cursor_put(cursor, &k, &stored, MDB_RESERVE | flags);
+    const bool looks = may_refer(w, cursor, key);
+    int rc = mdb_cursor_put(cursor, &k, &stored,
+                            MDB_RESERVE | flags | (looks ? MDB_NOOVERWRITE : 0u));
+    if (looks && rc == MDB_KEYEXIST) {
+        rc = let_go(w, key, stored);
+        if (rc == 0) {
+            stored = (MDB_val){.mv_size = value.len + STORED_EXTRA};
+            rc = mdb_cursor_put(cursor, &k, &stored, MDB_RESERVE);
+        }
+    }
     if (rc == 0) {
         stored_encode(stored.mv_data, key, value);
         w->bytes += key.len + value.len;
@@ -60,10 +102,13 @@ static int put(struct checkpoint_write *w, MDB_cursor *cursor, struct bytes key,
     return rc;
 }
 
-static int delete (MDB_cursor *cursor, struct bytes key)
+static int delete (struct checkpoint_write *w, MDB_cursor *cursor, struct bytes key)
 {
     MDB_val k = val_of(key), stored;
     int rc = mdb_cursor_get(cursor, &k, &stored, MDB_SET);
+    if (rc == 0 && may_refer(w, cursor, key)) {
+        rc = let_go(w, key, stored);
+    }
     if (rc == 0) {
         rc = mdb_cursor_del(cursor, 0);
     }
@@ -72,8 +117,8 @@ static int delete (MDB_cursor *cursor, struct bytes key)
 
 static int delete_all(struct checkpoint_write *w, struct bytes key)
 {
-    const int rc = delete (w->data, key);
-    return rc != 0 || !w->has_counts ? rc : delete (w->counts, key);
+    const int rc = delete (w, w->data, key);
+    return rc != 0 || !w->has_counts ? rc : delete (w, w->counts, key);
 }
 
 int checkpoint_count_above_one(MDB_cursor *counts, struct bytes key, uint64_t *count)
@@ -124,7 +169,7 @@ static int set_count(struct checkpoint_write *w, struct bytes key, uint64_t befo
         return delete_all(w, key);
     }
     if (count == 1) {
-        return before > 1 ? delete (w->counts, key) : 0;
+        return before > 1 ? delete (w, w->counts, key) : 0;
     }
     const uint64_t number = htole64(count);
     w->has_counts = true;
@@ -201,12 +246,17 @@ static int fold(struct checkpoint_write *w, struct outcome *o, const struct chan
 
 /* ---- all keys with a prefix */
 
-static int delete_range(MDB_cursor *cursor, struct bytes prefix)
+static int delete_range(struct checkpoint_write *w, MDB_cursor *cursor, struct bytes prefix)
 {
     MDB_val key = val_of(prefix), stored;
     int rc = mdb_cursor_get(cursor, &key, &stored, MDB_SET_RANGE);
     while (rc == 0 && begins_with(bytes_of_val(key), prefix)) {
-        rc = mdb_cursor_del(cursor, 0);
+        if (may_refer(w, cursor, bytes_of_val(key))) {
+            rc = let_go(w, bytes_of_val(key), stored);
+        }
+        if (rc == 0) {
+            rc = mdb_cursor_del(cursor, 0);
+        }
         if (rc == 0) {
             rc = mdb_cursor_get(cursor, &key, &stored, MDB_NEXT); /* which is where it stands now */
         }
@@ -243,8 +293,8 @@ static int cover(struct checkpoint_write *w, struct covers *covers, const struct
     if (is_gone) {
         return 0;
     }
-    const int rc = delete_range(w->data, prefix);
-    return rc != 0 || !w->has_counts ? rc : delete_range(w->counts, prefix);
+    const int rc = delete_range(w, w->data, prefix);
+    return rc != 0 || !w->has_counts ? rc : delete_range(w, w->counts, prefix);
 }
 
 /* ---- all */
@@ -290,6 +340,22 @@ int checkpoint_write(struct checkpoint_write *w, const struct plan *plan)
             rc = write_key(w, plan, &covers, i, &i);
         }
     }
+    return rc;
+}
+
+int checkpoint_write_let_go(struct checkpoint_write *w)
+{
+    struct plan plan;
+    if (w->let_go == NULL) {
+        return 0;
+    }
+    if (!plan_init(&plan, checkpoint_batch_count(w->let_go))) {
+        return ENOMEM;
+    }
+    plan_add(&plan, w->let_go);
+    plan_sort(&plan);
+    const int rc = checkpoint_write(w, &plan);
+    plan_fini(&plan);
     return rc;
 }
 

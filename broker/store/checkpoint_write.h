@@ -14,12 +14,16 @@ struct checkpoint_write {
     MDB_txn *txn;
     MDB_cursor *data, *counts;
     bool has_counts; /* there is one that is above 1 */
-    uint64_t bytes;  /* written */
+    struct checkpoint_batch *let_go; /* an addition of -1 for each reference that went; or NULL */
+    uint64_t bytes;                  /* written */
     uint64_t miscounted;
 };
 
 /* 0, or LMDB's answer: then the transaction is to be given up. */
 int checkpoint_write(struct checkpoint_write *w, const struct plan *plan);
+
+/* What was deleted and replaced refers to nothing any more. Likewise. */
+int checkpoint_write_let_go(struct checkpoint_write *w);
 
 /* What of the batch is CHANGE_META. */
 int checkpoint_write_meta(struct checkpoint_write *w, const struct checkpoint_batch *batch);

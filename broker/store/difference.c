@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
@@ -161,55 +162,69 @@ void difference_has_body(struct shard *s, struct message *message, uint64_t id)
     (body != NULL ? body : new_body(s, message, id))->references++;
 }
 
-static uint64_t let_body_go(struct shard *s, struct message *message)
+void difference_forget(struct shard *s, struct message *message)
 {
     struct stored_body *const body = find_body(s, message);
     assert(body != NULL && body->references > 0);
-    const uint64_t id = body->id;
     if (--body->references == 0) {
         table_remove(&s->difference.bodies, &body->by_message);
         free(body);
     }
-    return id;
 }
 
 /* ---- deliveries */
 
 /* What the checkpoint has of it, it is to have no more, or otherwise. */
-static void change(struct shard *s, const struct kept *kept, const struct delivery *d, bool gone)
+static void change(struct shard *s, uint64_t serial, uint64_t number, bool gone)
 {
     struct changed_deliveries *const all = &s->difference.now.deliveries;
-    if (d->number >= kept->stored_end) {
-        return; /* it has never heard of it */
-    }
     all->at = grown(all->at, all->count, &all->capacity, sizeof all->at[0]);
-    all->at[all->count++] = (struct changed_delivery){
-        .serial = kept->session->serial,
-        .number = d->number,
-        .body = d->message == NULL ? 0 : let_body_go(s, d->message),
-        .gone = gone,
-    };
+    all->at[all->count++] =
+        (struct changed_delivery){.serial = serial, .number = number, .gone = gone};
+}
+
+static bool is_stored(const struct kept *kept, const struct delivery *d)
+{
+    return d->number < kept->stored_end;
 }
 
 void difference_delivery(struct shard *s, struct kept *kept, const struct delivery *d, bool gone)
 {
     difference_session(s, kept);
-    change(s, kept, d, gone);
+    if (is_stored(kept, d)) { /* else the checkpoint has never heard of it */
+        if (d->message != NULL) {
+            difference_forget(s, d->message);
+        }
+        change(s, kept->session->serial, d->number, gone);
+    }
 }
 
-void difference_orphan(struct shard *s, uint64_t serial, uint64_t number, uint64_t body)
+void difference_delivery_on_disk(struct shard *s, struct kept *kept, uint64_t number)
 {
-    struct changed_deliveries *const all = &s->difference.now.deliveries;
-    all->at = grown(all->at, all->count, &all->capacity, sizeof all->at[0]);
-    all->at[all->count++] =
-        (struct changed_delivery){.serial = serial, .number = number, .body = body, .gone = true};
+    difference_session(s, kept);
+    change(s, kept->session->serial, number, true);
+}
+
+void difference_orphan(struct shard *s, uint64_t serial, uint64_t number)
+{
+    change(s, serial, number, true);
+}
+
+static void forget_all(struct shard *s, const struct kept *kept, struct outqueue *q)
+{
+    uint64_t at = 0;
+    for (struct delivery *d; (d = outqueue_walk(q, &at)) != NULL;) {
+        if (d->message != NULL && is_stored(kept, d)) {
+            difference_forget(s, d->message);
+        }
+    }
 }
 
 void difference_ended(struct shard *s, struct kept *kept)
 {
-    uint64_t at = 0;
-    for (struct delivery *d; (d = outqueue_walk(&kept->session->out, &at)) != NULL;) {
-        change(s, kept, d, true);
+    forget_all(s, kept, &kept->session->out);
+    if (kept->backlog != NULL && kept->backlog->after != NULL) {
+        forget_all(s, kept, kept->backlog->after);
     }
     numbers_add(&s->difference.now.ended, kept->session->serial);
 }

@@ -5,10 +5,10 @@
  * So what was queued and acknowledged in between leaves no trace.
  *
  * A message body is in the checkpoint once, however many sessions of the shard have it queued:
- * `bodies` knows under which id. How many refer to it the checkpoint counts.
+ * `bodies` knows under which id, of those in memory. How many refer to it the checkpoint counts.
  *
  * Owner: the shard. Memory: 16 to 40 bytes for each thing that has changed, and 48 for each body in
- * the checkpoint. The bound is the journal's: when it has grown by a segment, all of this is
+ * the checkpoint and in memory. The bound is the journal's: when it has grown by a segment, all of this is
  * written.
  */
 #pragma once
@@ -28,8 +28,7 @@ struct shard;
 /* A delivery that the checkpoint has, and that is otherwise now. */
 struct changed_delivery {
     uint64_t serial, number;
-    uint64_t body; /* that it refers to no more; 0: it did not */
-    bool gone;     /* else: released */
+    bool gone; /* else: released */
 };
 
 struct stored_body {
@@ -80,7 +79,7 @@ void numbers_add(struct numbers *n, uint64_t number); /* without memory the proc
 
 /* A delivery that the checkpoint has of a session that it has not: it was taken in part when the
  * session ended, and the process before the next checkpoint. */
-void difference_orphan(struct shard *s, uint64_t serial, uint64_t number, uint64_t body);
+void difference_orphan(struct shard *s, uint64_t serial, uint64_t number);
 
 void difference_session(struct shard *s, struct kept *kept);
 void difference_ended(struct shard *s, struct kept *kept); /* its deliveries are still there */
@@ -92,6 +91,9 @@ void difference_entry(struct shard *s);
 /* Before the delivery goes, or is released. */
 void difference_delivery(struct shard *s, struct kept *kept, const struct delivery *d, bool gone);
 
+/* Likewise, of one that is only in the checkpoint (session/backlog.h). */
+void difference_delivery_on_disk(struct shard *s, struct kept *kept, uint64_t number);
+
 /* ---- bodies */
 
 /* One reference more to the message's body; *is_new: the checkpoint does not have it. Its id. */
@@ -99,3 +101,6 @@ uint64_t difference_body(struct shard *s, struct message *message, bool *is_new)
 
 /* One reference more to the body, which the checkpoint has, under that id. */
 void difference_has_body(struct shard *s, struct message *message, uint64_t id);
+
+/* Of a delivery that the checkpoint has, and goes on having: it is not in memory any more. */
+void difference_forget(struct shard *s, struct message *message);

@@ -11,6 +11,7 @@
 #include "broker/route/local.h"
 #include "broker/route/publish.h"
 #include "broker/route/retained.h"
+#include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "broker/store/difference.h"
@@ -30,24 +31,20 @@ struct revived_session {
     struct session *session;
     uint64_t ends_ms, will_due_ms; /* by the clock on the wall; while not connected */
     uint64_t sent_end;
+    uint64_t reach; /* deliveries with lower numbers have to be in memory */
     bool connected;
-};
-
-struct revived_body {
-    struct table_link by_id;
-    struct message *message; /* a reference */
-    uint64_t id;
 };
 
 struct revival {
     struct node *node;
-    struct table sessions, bodies;
+    struct table sessions;
     struct table unfinished;  /* unfinished.h's */
     struct subscribe_job job; /* of all subscriptions; it never ends */
     unsigned subscribing;
     uint64_t serial_max;
     uint64_t least; /* wills of lower numbers are over */
     const char *problem;
+    bool sizes_unknown; /* there are deliveries of a version that did not tell their size */
     struct revived result;
 };
 
@@ -71,8 +68,7 @@ struct revival *revive_begin(struct node *node)
         }
     }
     r->job = (struct subscribe_job){.done = on_subscribed, .pending = 1};
-    if (table_init(&r->sessions) != 0 || table_init(&r->bodies) != 0 ||
-        !unfinished_init(&r->unfinished)) {
+    if (table_init(&r->sessions) != 0 || !unfinished_init(&r->unfinished)) {
         revive_free(r);
         return NULL;
     }
@@ -144,6 +140,7 @@ static void end(struct revival *r, struct revived_session *v)
     while (outqueue_walk(&session->out, &at) != NULL) {
         r->result.deliveries--;
     }
+    r->result.deliveries -= backlog_waiting(session) - outqueue_waiting(&session->out);
     session_end(session);
     table_remove(&r->sessions, &v->by_serial);
     free(v);
@@ -236,35 +233,54 @@ static bool subscribe(struct revival *r, struct session *session, struct bytes f
 static bool queue(struct revived_session *v, struct message *message,
                   const struct stored_delivery *stored)
 {
-    struct delivery d = {.message = message,
-                         .number = stored->number,
-                         .qos = stored->qos,
-                         .retain = stored->retain,
-                         .state = message == NULL ? DELIVERY_RELEASED : DELIVERY_WAITING};
-    struct field_reader identifiers = {.rest = stored->identifiers};
-    uint32_t count = 0;
-    while (identifiers.rest.len > 0) {
-        d.identifier = (uint32_t)get_number(&identifiers);
-        count++;
+    struct delivery d;
+    if (!kept_delivery_make(message, stored, &d)) {
+        return false;
     }
-    if (count > 1) {
-        d.more = calloc(1, sizeof *d.more + count * sizeof d.more->identifiers[0]);
-        identifiers.rest = stored->identifiers;
-        for (; d.more != NULL && d.more->identifier_count < count; d.more->identifier_count++) {
-            d.more->identifiers[d.more->identifier_count] = (uint32_t)get_number(&identifiers);
-        }
-        d.identifier = 0;
-    }
-    if (stored->group != 0 && count <= 1) {
-        d.of_group = true;
-        d.group_id = stored->group;
-    }
-    if ((count > 1 && d.more == NULL) || !outqueue_restore(&v->session->out, &d)) {
+    if (!backlog_restore(v->session, &d)) {
         message_put(message);
         free(delivery_more(&d));
         return false;
     }
     return true;
+}
+
+/* All up to that number are in memory, if they are there. */
+static bool reach(struct revival *r, struct revived_session *v, uint64_t number)
+{
+    enter(r, v->session->shard->id);
+    const enum checkpoint_err err = backlog_reach(v->session, number);
+    if (err != CHECKPOINT_OK) {
+        r->problem = checkpoint_err_text(err);
+    }
+    return err == CHECKPOINT_OK;
+}
+
+typedef void each_session_fn(struct revival *r, struct revived_session *v);
+
+static void each_session(struct revival *r, each_session_fn *fn, bool is_last)
+{
+    const size_t count = r->sessions.count;
+    struct revived_session **const all = calloc(count + 1, sizeof(struct revived_session *));
+    if (all == NULL) {
+        store_out_of_memory();
+    }
+    size_t cursor = 0;
+    struct table_link *l;
+    for (size_t i = 0; i < count; i++) {
+        l = table_any(&r->sessions, &cursor);
+        all[i] = table_object(l, struct revived_session, by_serial);
+        table_remove(&r->sessions, l);
+    }
+    for (size_t i = 0; i < count; i++) {
+        fn(r, all[i]);
+        if (is_last) {
+            free(all[i]);
+        } else {
+            table_insert(&r->sessions, &all[i]->by_serial, mixed(all[i]->session->serial));
+        }
+    }
+    free(all);
 }
 
 /* ---- the checkpoint */
@@ -288,7 +304,7 @@ static bool on_session(void *context, struct bytes key, struct bytes value)
     v->connected = record.connected;
     v->ends_ms = record.ends_ms;
     v->will_due_ms = record.will_due_ms;
-    v->sent_end = record.sent_end;
+    v->sent_end = v->reach = record.sent_end;
     struct field_reader received = {.rest = record.received};
     while (received.rest.len > 0) {
         if (packet_ids_add(&session->received, (uint16_t)get_number(&received)) ==
@@ -316,36 +332,7 @@ static bool on_filter(void *context, struct bytes key, struct bytes value)
     return true;
 }
 
-static bool on_body(void *context, struct bytes key, struct bytes value)
-{
-    struct revival *const r = context;
-    struct stored_message stored;
-    if (key.len != 9 || !stored_message_read(value, &stored)) {
-        return unknown(r);
-    }
-    struct revived_body *const body = calloc(1, sizeof *body);
-    if (body == NULL) {
-        return out_of_memory(r);
-    }
-    body->id = record_key_number(key, 1);
-    body->message = make(r, value);
-    count_serial(r, body->id);
-    table_insert(&r->bodies, &body->by_id, mixed(body->id));
-    return body->message != NULL || out_of_memory(r);
-}
-
-static struct revived_body *find_body(struct revival *r, uint64_t id)
-{
-    struct table_link *l = table_find(&r->bodies, mixed(id));
-    for (; l != NULL; l = table_find_next(l)) {
-        struct revived_body *const body = table_object(l, struct revived_body, by_id);
-        if (body->id == id) {
-            return body;
-        }
-    }
-    return NULL;
-}
-
+/* It stays on disk until somebody wants it. */
 static bool on_delivery(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
@@ -354,35 +341,46 @@ static bool on_delivery(void *context, struct bytes key, struct bytes value)
         record_key_number(key, 9) != record.delivery.number) {
         return unknown(r);
     }
+    const uint64_t number = record.delivery.number;
     struct revived_session *const v = find(r, record_key_number(key, 1));
-    struct revived_body *const body = record.body == 0 ? NULL : find_body(r, record.body);
+    count_serial(r, record.body);
     if (v == NULL) {
-        difference_orphan(r->node->shards[0], record_key_number(key, 1), record.delivery.number,
-                          record.body);
+        difference_orphan(r->node->shards[0], record_key_number(key, 1), number);
         return true;
     }
-    if (body == NULL && record.body != 0) {
-        return unknown(r);
+    if (record.bytes > r->result.message_bytes_max) {
+        r->result.message_bytes_max = (uint32_t)record.bytes;
     }
+    r->sizes_unknown = r->sizes_unknown || (record.body != 0 && record.bytes == 0);
     struct outqueue *const q = &v->session->out;
-    uint64_t next_number = q->next_number;
-    if (record.delivery.number >= next_number) {
+    if (number >= q->next_number) {
         /* The session ended while its queue was being taken, before it was put itself: the journal
          * says so, and what is here goes with it then. */
-        next_number = record.delivery.number + 1;
-        v->session->kept->stored_end = next_number;
+        q->next_number = v->session->kept->stored_end = number + 1;
     }
-    q->next_number = record.delivery.number; /* it comes before those that are to come */
-    struct message *const m = body == NULL ? NULL : message_take(body->message, 1);
-    if (!queue(v, m, &record.delivery)) {
+    if (!backlog_stored(v->session, number, record.bytes)) {
         return out_of_memory(r);
     }
-    q->next_number = next_number;
-    if (body != NULL) {
-        struct shard *const s = enter(r, v->session->shard->id);
-        difference_has_body(s, body->message, body->id);
+    if (record.body == 0 && v->reach <= number) {
+        v->reach = number + 1; /* it was sent, and so were those before it */
+    }
+    if (record.delivery.group != 0) {
+        v->reach = NEVER; /* those of groups, and what comes after them, are in memory */
     }
     r->result.deliveries++;
+    return true;
+}
+
+/* How large the largest may be, where deliveries do not tell. */
+static bool on_body(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    if (key.len != 9) {
+        return unknown(r);
+    }
+    if (value.len > r->result.message_bytes_max) {
+        r->result.message_bytes_max = (uint32_t)value.len;
+    }
     return true;
 }
 
@@ -443,19 +441,36 @@ static enum checkpoint_err each(struct revival *r, struct checkpoint *cp, char l
     return err == CHECKPOINT_OK && r->problem != NULL ? CHECKPOINT_CORRUPT : err;
 }
 
+static void reach_sent(struct revival *r, struct revived_session *v)
+{
+    if (r->problem == NULL && v->reach > 0) {
+        (void)reach(r, v, v->reach == NEVER ? NEVER : v->reach - 1);
+    }
+}
+
 enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
 {
     static const struct {
         char letter;
         each_fn *fn;
-    } parts[] = {{'n', on_least}, {'p', on_applied},  {'s', on_session}, {'f', on_filter},
-                 {'b', on_body},  {'q', on_delivery}, {'r', on_retained}};
+    } parts[] = {{'n', on_least},
+                 {'p', on_applied},
+                 {'s', on_session},
+                 {'f', on_filter},
+                 {'q', on_delivery},
+                 {'r', on_retained}};
     enum checkpoint_err err = CHECKPOINT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
         err = each(r, cp, parts[i].letter, parts[i].fn);
         settle(r);
     }
-    return err;
+    if (err == CHECKPOINT_OK && r->sizes_unknown) {
+        err = each(r, cp, 'b', on_body);
+    }
+    if (err == CHECKPOINT_OK) {
+        each_session(r, reach_sent, false);
+    }
+    return err == CHECKPOINT_OK && r->problem != NULL ? CHECKPOINT_CORRUPT : err;
 }
 
 /* ---- entries */
@@ -514,13 +529,19 @@ static bool queued(struct revival *r, const struct entry *e, bool is_applied)
     return is_well;
 }
 
-static void done(struct revival *r, const struct entry *e)
+static bool done(struct revival *r, const struct entry *e)
 {
     struct bytes rest = e->done;
     uint64_t serial, number;
     while (entry_next_done(&rest, &serial, &number)) {
         struct revived_session *const v = find(r, serial);
-        struct delivery *const d = v == NULL ? NULL : outqueue_by_number(&v->session->out, number);
+        if (v == NULL) {
+            continue;
+        }
+        if (!reach(r, v, number)) {
+            return false;
+        }
+        struct delivery *const d = outqueue_by_number(&v->session->out, number);
         if (d != NULL) {
             struct shard *const s = enter(r, v->session->shard->id);
             difference_delivery(s, v->session->kept, d, true);
@@ -528,16 +549,21 @@ static void done(struct revival *r, const struct entry *e)
             r->result.deliveries--;
         }
     }
+    return true;
 }
 
-static void released(struct revival *r, struct revived_session *v, uint64_t number)
+static bool released(struct revival *r, struct revived_session *v, uint64_t number)
 {
+    if (!reach(r, v, number)) {
+        return false;
+    }
     struct delivery *const d = outqueue_by_number(&v->session->out, number);
     if (d != NULL && d->qos == 2) {
         struct shard *const s = enter(r, v->session->shard->id);
         difference_delivery(s, v->session->kept, d, false);
         outqueue_release(&v->session->out, d);
     }
+    return true;
 }
 
 static bool received(struct revival *r, struct revived_session *v, const struct entry *e)
@@ -606,7 +632,7 @@ static bool of_session(struct revival *r, struct revived_session *v, const struc
         break;
     }
     case ENTRY_RELEASED:
-        released(r, v, e->released);
+        is_well = released(r, v, e->released);
         break;
     case ENTRY_RECEIVED:
         is_well = received(r, v, e);
@@ -665,8 +691,7 @@ bool revive_entry(struct revival *r, unsigned shard, const struct record *record
     case ENTRY_OPENED:
         return opened(r, &e);
     case ENTRY_DONE:
-        done(r, &e);
-        return true;
+        return done(r, &e);
     case ENTRY_RETAINED:
         return retained(r, &e);
     case ENTRY_UNRETAINED:
@@ -705,17 +730,33 @@ static uint64_t perhaps_sent(struct session *session)
     return session->out.next_number;
 }
 
-static void restore_queue(struct revival *r, struct revived_session *v)
+static void name_groups(struct session *session, struct outqueue *q)
 {
-    struct session *const session = v->session;
-    enter(r, session->shard->id);
-    outqueue_restored(&session->out, v->connected ? perhaps_sent(session) : v->sent_end);
     uint64_t at = 0;
-    for (struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL;) {
+    for (struct delivery *d; (d = outqueue_walk(q, &at)) != NULL;) {
         if (d->of_group) { /* until now, the name of its group */
             d->group_id = local_group_id(session, d->group_id);
             d->of_group = d->group_id != 0;
         }
+    }
+}
+
+static void restore_queue(struct revival *r, struct revived_session *v)
+{
+    struct session *const session = v->session;
+    const struct kept *const kept = session->kept;
+    enter(r, session->shard->id);
+    while (v->connected && r->problem == NULL && kept->backlog != NULL &&
+           outqueue_places(&session->out) < session->shard->config->limits.inflight_max) {
+        (void)reach(r, v, kept->backlog->count > 0 ? kept->backlog->first : NEVER);
+    }
+    if (!v->connected && v->sent_end > 0) {
+        (void)reach(r, v, v->sent_end - 1);
+    }
+    outqueue_restored(&session->out, v->connected ? perhaps_sent(session) : v->sent_end);
+    name_groups(session, &session->out);
+    if (kept->backlog != NULL && kept->backlog->after != NULL) {
+        name_groups(session, kept->backlog->after);
     }
 }
 
@@ -808,33 +849,6 @@ static void close_one(void *context, struct unfinished *x)
     }
 }
 
-typedef void each_session_fn(struct revival *r, struct revived_session *v);
-
-static void each_session(struct revival *r, each_session_fn *fn, bool is_last)
-{
-    const size_t count = r->sessions.count;
-    struct revived_session **const all = calloc(count + 1, sizeof(struct revived_session *));
-    if (all == NULL) {
-        store_out_of_memory();
-    }
-    size_t cursor = 0;
-    struct table_link *l;
-    for (size_t i = 0; i < count; i++) {
-        l = table_any(&r->sessions, &cursor);
-        all[i] = table_object(l, struct revived_session, by_serial);
-        table_remove(&r->sessions, l);
-    }
-    for (size_t i = 0; i < count; i++) {
-        fn(r, all[i]);
-        if (is_last) {
-            free(all[i]);
-        } else {
-            table_insert(&r->sessions, &all[i]->by_serial, mixed(all[i]->session->serial));
-        }
-    }
-    free(all);
-}
-
 void revive_end(struct revival *r)
 {
     settle(r);
@@ -864,14 +878,7 @@ void revive_free(struct revival *r)
         free(table_object(l, struct revived_session, by_serial));
     }
     cursor = 0;
-    while ((l = table_any(&r->bodies, &cursor)) != NULL) {
-        struct revived_body *const body = table_object(l, struct revived_body, by_id);
-        table_remove(&r->bodies, l);
-        message_put(body->message);
-        free(body);
-    }
     table_fini(&r->sessions);
-    table_fini(&r->bodies);
     unfinished_fini(&r->unfinished);
     free(r);
 }

@@ -1,7 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/store/session_record.h"
 
-#define VERSION 1u
+#include <string.h>
+
+#include "broker/store/record_key.h"
+
+#define VERSION          1u
+#define DELIVERY_VERSION 2u /* 1 is without `bytes` */
 
 void session_record_write(struct field_writer *w, const struct session_record *r)
 {
@@ -41,16 +46,29 @@ bool session_record_read(struct bytes in, struct session_record *r)
 
 void delivery_record_write(struct field_writer *w, const struct delivery_record *r)
 {
-    put_number(w, VERSION);
+    put_number(w, DELIVERY_VERSION);
     put_number(w, r->body);
+    put_number(w, r->bytes);
     stored_delivery_write(w, &r->delivery);
 }
 
 bool delivery_record_read(struct bytes in, struct delivery_record *r)
 {
     struct field_reader f = {.rest = in};
-    const bool known = get_number(&f) == VERSION;
+    const uint64_t version = get_number(&f);
     r->body = get_number(&f);
+    r->bytes = version < DELIVERY_VERSION ? 0 : get_number(&f);
     stored_delivery_read(&f, &r->delivery);
-    return known && fields_are_over(&f);
+    return version >= 1 && version <= DELIVERY_VERSION && fields_are_over(&f);
+}
+
+struct bytes delivery_record_reference(struct bytes value, uint8_t *scratch)
+{
+    struct delivery_record r;
+    if (!delivery_record_read(value, &r) || r.body == 0) {
+        return bytes_of(NULL, 0);
+    }
+    const struct record_key key = record_key_of('b', r.body);
+    memcpy(scratch, key.at, key.len);
+    return bytes_of(scratch, key.len);
 }

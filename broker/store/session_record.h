@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/store/checkpoint.h"
 #include "broker/store/entry.h"
 #include "broker/store/fields.h"
 #include "proto/nodiscard.h"
@@ -26,7 +27,8 @@ struct session_record {
 };
 
 struct delivery_record {
-    uint64_t body; /* id; 0: released */
+    uint64_t body;  /* id; 0: released */
+    uint64_t bytes; /* of memory that it takes in a queue; 0: released, or of an earlier version */
     struct stored_delivery delivery;
 };
 
@@ -34,3 +36,6 @@ void session_record_write(struct field_writer *w, const struct session_record *r
 NODISCARD bool session_record_read(struct bytes in, struct session_record *r);
 void delivery_record_write(struct field_writer *w, const struct delivery_record *r);
 NODISCARD bool delivery_record_read(struct bytes in, struct delivery_record *r);
+
+/* The key of the body that a delivery's record refers to (checkpoint_conf.reference). */
+checkpoint_reference_fn delivery_record_reference;

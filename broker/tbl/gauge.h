@@ -17,6 +17,7 @@ GAUGE(acl_bytes,             counters_now(&node->acl_bytes),      "memory of the
 
 GAUGE(token_keys_age_seconds, counters_may_look(node) ? key_server_age_s(node->key_server) : 0, "time since the keys of token.keys_url came last, or since the start if they never did; 0 without it")
 GAUGE(kept_sessions,         counters_now(&node->kept_sessions),   "sessions that are kept on disk")
+GAUGE(deliveries_on_disk,    counters_now(&node->deliveries_on_disk), "QoS 1 and 2 deliveries that are queued on disk only")
 GAUGE(answers_owed,          counters_now(&node->answers_owed),    "answers to clients that wait until what they say is kept")
 GAUGE(wills_open,            counters_now(&node->wills_open),      "wills of kept sessions that are being published, until all of it is on disk")
 GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of the journals")

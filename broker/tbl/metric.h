@@ -85,6 +85,8 @@ COUNTER(journal_failures,                "writes of the journals that failed, an
 COUNTER(journal_late,                    "entries that found a journal full and waited")
 COUNTER(checkpoints,                     "times that a shard's part of a checkpoint was written")
 COUNTER(checkpoint_failures,             "times that this failed, and was tried again")
+COUNTER(backlog_reads,                   "times that a part of a long queue was asked for from the disk")
+COUNTER(backlog_failures,                "times that it could not be read, and the client was disconnected")
 COUNTER(publish_unkept,                  "times that a client was not read from because so much of what it said was not kept yet")
 COUNTER(turns,                           "turns of the shard's loop")
 

@@ -50,7 +50,6 @@ static void changed_is(size_t i, struct changed_delivery want)
     const struct changed_delivery *const got = &all->at[i];
     cr_expect_eq(got->serial, want.serial, "%zu", i);
     cr_expect_eq(got->number, want.number, "%zu", i);
-    cr_expect_eq(got->body, want.body, "%zu", i);
     cr_expect_eq(got->gone, want.gone, "%zu", i);
 }
 
@@ -76,9 +75,9 @@ Test(difference, a_body_is_in_the_checkpoint_once)
     difference_delivery(&s, &kept[0], &second, true);
     difference_delivery(&s, &kept[1], &first, true);
     cr_expect_eq(s.difference.bodies.count, 1);
-    changed_is(0, (struct changed_delivery){10, 5, id, true});
-    changed_is(1, (struct changed_delivery){10, 6, id, true});
-    changed_is(2, (struct changed_delivery){11, 5, id, true});
+    changed_is(0, (struct changed_delivery){10, 5, true});
+    changed_is(1, (struct changed_delivery){10, 6, true});
+    changed_is(2, (struct changed_delivery){11, 5, true});
     cr_expect_neq(difference_body(&s, m, &is_new), id); /* the checkpoint deletes that one */
     cr_expect(is_new);
     message_put(m);
@@ -108,14 +107,14 @@ Test(difference, a_delivery_is_released_and_goes)
 {
     struct message *const m = message("t");
     bool is_new = false;
-    const uint64_t id = difference_body(&s, m, &is_new);
+    (void)difference_body(&s, m, &is_new);
     struct delivery d = {.message = m, .number = 5, .qos = 2};
     difference_delivery(&s, &kept[0], &d, false);
     d.message = NULL;
     difference_delivery(&s, &kept[0], &d, true);
     cr_expect_eq(s.difference.now.deliveries.count, 2);
-    changed_is(0, (struct changed_delivery){10, 5, id, false});
-    changed_is(1, (struct changed_delivery){10, 5, 0, true});
+    changed_is(0, (struct changed_delivery){10, 5, false});
+    changed_is(1, (struct changed_delivery){10, 5, true});
     message_put(m);
 }
 
@@ -147,15 +146,13 @@ Test(difference, a_session_ends_with_all_that_it_has)
 {
     struct message *const m = message("t");
     bool is_new = false;
-    const uint64_t id = difference_body(&s, m, &is_new);
+    (void)difference_body(&s, m, &is_new);
     queue(0, m, 7, DELIVERY_RELEASED);
     queue(0, m, 998, DELIVERY_WAITING);
     queue(0, m, 1000, DELIVERY_WAITING); /* not in the checkpoint */
     outqueue_restored(&sessions[0].out, 8);
     difference_ended(&s, &kept[0]);
-    cr_expect_eq(s.difference.now.deliveries.count, 2);
-    changed_is(0, (struct changed_delivery){10, 7, 0, true});
-    changed_is(1, (struct changed_delivery){10, 998, id, true});
+    cr_expect_eq(s.difference.now.deliveries.count, 0); /* the checkpoint knows what it has */
     cr_assert_eq(s.difference.now.ended.count, 1);
     cr_expect_eq(s.difference.now.ended.at[0], 10);
     cr_expect_eq(s.difference.bodies.count, 0);
