@@ -254,8 +254,12 @@ static void take_back(struct session *session)
             return;
         }
     }
-    const uint64_t first = waiting == 0 ? b->first : outqueue_oldest(q)->number;
+    if (waiting == 0) {
+        return;
+    }
+    const uint64_t first = outqueue_oldest(q)->number;
     const bool was_empty = b->count == 0;
+    drop_read(b); /* what is under way begins too late */
     for (uint64_t i = 0; i < waiting; i++) {
         uint64_t number;
         const uint64_t bytes = let_go_of_oldest(session, q, &number);

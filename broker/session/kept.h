@@ -54,8 +54,8 @@ struct kept {
     struct backlog *backlog; /* owned; NULL: all of the queue is in memory (session/backlog.h) */
     uint32_t spill_place;    /* capture.c's: in the list of those to be spilled, plus 1; 0: not */
     bool filters_changed;    /* it has others than the session's */
-    uint64_t exchange;    /* of the last QoS 2 message that was received from the client for good */
-    uint64_t exchanges;   /* and of the last that was */
+    uint64_t exchange;  /* of the last QoS 2 message that was received from the client for good */
+    uint64_t exchanges; /* and of the last that was */
 };
 
 /* A shard's entries that are still gathering: one message for many, many acknowledgements. */
@@ -83,9 +83,10 @@ void kept_end(struct session *session);             /* it ends, or will not outl
 void kept_subscribed(struct session *session, struct bytes filter,
                      const struct subscribe_options *options);
 void kept_unsubscribed(struct session *session, struct bytes filter);
-void kept_queued(struct session *session, const struct delivery *d);   /* it is in the queue */
-void kept_done(struct session *session, const struct delivery *d);     /* about to go from there */
-void kept_done_on_disk(struct session *session, uint64_t number); /* likewise, from backlog.h's part */
+void kept_queued(struct session *session, const struct delivery *d); /* it is in the queue */
+void kept_done(struct session *session, const struct delivery *d);   /* about to go from there */
+void kept_done_on_disk(struct session *session,
+                       uint64_t number); /* likewise, from backlog.h's part */
 void kept_released(struct session *session, const struct delivery *d); /* about to be */
 void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange);
 void kept_freed(struct session *session, uint16_t packet_id);

@@ -718,10 +718,15 @@ const struct revived *revive_result(const struct revival *r)
 
 /* Who was connected may have been sent as much as the window allows, beyond what is done and was
  * not written as such any more. */
+static uint32_t perhaps_sent_max(const struct session *session)
+{
+    return session->shard->config->limits.inflight_max + KEPT_DONE_AHEAD_MAX;
+}
+
 static uint64_t perhaps_sent(struct session *session)
 {
     uint64_t at = 0;
-    uint32_t left = session->shard->config->limits.inflight_max + KEPT_DONE_AHEAD_MAX;
+    uint32_t left = perhaps_sent_max(session);
     for (const struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL; left--) {
         if (left == 0) {
             return d->number;
@@ -747,7 +752,7 @@ static void restore_queue(struct revival *r, struct revived_session *v)
     const struct kept *const kept = session->kept;
     enter(r, session->shard->id);
     while (v->connected && r->problem == NULL && kept->backlog != NULL &&
-           outqueue_places(&session->out) < session->shard->config->limits.inflight_max) {
+           outqueue_places(&session->out) < perhaps_sent_max(session)) {
         (void)reach(r, v, kept->backlog->count > 0 ? kept->backlog->first : NEVER);
     }
     if (!v->connected && v->sent_end > 0) {

@@ -413,6 +413,33 @@ static void step_drop(struct outqueue *q)
     }
 }
 
+/* In two, and together again: as if nothing had been. */
+static void step_split(struct outqueue *q, struct random *random)
+{
+    const uint64_t waiting = outqueue_waiting(q);
+    struct outqueue after = {0};
+    if (waiting == 0) {
+        return;
+    }
+    const uint64_t keep = random_below(random, (uint32_t)waiting);
+    const uint64_t bytes = q->waiting_bytes;
+    cr_assert(outqueue_split(q, keep, &after));
+    outqueue_check(q);
+    outqueue_check(&after);
+    cr_assert_eq(outqueue_waiting(q), keep);
+    cr_assert_eq(outqueue_waiting(&after), waiting - keep);
+    cr_assert_eq(q->waiting_bytes + after.waiting_bytes, bytes);
+    while (outqueue_waiting(&after) > 0) {
+        struct delivery d;
+        outqueue_pop(&after, &d);
+        outqueue_check(&after);
+        cr_assert(outqueue_append(q, &d));
+        outqueue_check(q);
+    }
+    outqueue_fini(&after);
+    cr_assert_eq(q->waiting_bytes, bytes);
+}
+
 Test(outqueue, does_as_the_model_does)
 {
     struct random random = random_init();
@@ -426,7 +453,7 @@ Test(outqueue, does_as_the_model_does)
         const uint32_t window = 1 + random_below(&random, 40);
         const uint32_t eager = 2 + random_below(&random, 6);
         for (unsigned step = 0; step < 4000; step++) {
-            switch (random_below(&random, 7 + eager)) {
+            switch (random_below(&random, 8 + eager)) {
             case 0:
             case 1:
                 step_acknowledge(&q, &random);
@@ -448,6 +475,11 @@ Test(outqueue, does_as_the_model_does)
             case 5:
             case 6:
                 step_send(&q, window, false);
+                break;
+            case 7:
+                if (random_below(&random, 8) == 0) {
+                    step_split(&q, &random);
+                }
                 break;
             default:
                 if (model.count < MODEL_MAX) {

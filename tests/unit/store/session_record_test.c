@@ -30,6 +30,7 @@ static const struct session_record sessions[] = {
 static const struct delivery_record deliveries[] = {
     {.body = 0, .delivery = {.number = 3, .qos = 2}},
     {.body = UINT64_MAX,
+     .bytes = 123456,
      .delivery = {.number = UINT64_MAX - 1,
                   .qos = 1,
                   .retain = true,
@@ -99,6 +100,7 @@ Test(session_record, a_delivery_comes_back_whole_or_not)
         delivery_record_write(&w, &deliveries[i]);
         cr_assert(delivery_record_read(field_written(&w), &got), "%zu", i);
         cr_expect_eq(got.body, deliveries[i].body);
+        cr_expect_eq(got.bytes, deliveries[i].bytes);
         cr_expect(stored_same_delivery(&deliveries[i].delivery, &got.delivery), "%zu", i);
         for (size_t len = 0; len < w.len; len++) {
             cr_expect_not(is_delivery(w.at, len), "%zu, %zu bytes", i, len);
@@ -118,8 +120,38 @@ Test(session_record, a_later_version_is_refused)
         field_writer_begin(&w);
         delivery_record_write(&w, &deliveries[0]);
         w.at[0] = (uint8_t)version;
-        cr_expect_eq(is_delivery(w.at, w.len), version == 1);
+        cr_expect_eq(is_delivery(w.at, w.len), version == 2);
     }
+}
+
+/* Of 0.1, which did not say how large they are. */
+Test(session_record, a_delivery_of_the_first_version)
+{
+    struct delivery_record got;
+    field_writer_begin(&w);
+    put_number(&w, 1);
+    put_number(&w, 77);
+    stored_delivery_write(&w, &deliveries[1].delivery);
+    cr_assert(delivery_record_read(field_written(&w), &got));
+    cr_expect_eq(got.body, 77);
+    cr_expect_eq(got.bytes, 0);
+    cr_expect(stored_same_delivery(&deliveries[1].delivery, &got.delivery));
+}
+
+Test(session_record, what_a_delivery_refers_to)
+{
+    uint8_t scratch[CHECKPOINT_KEY_BYTES_MAX];
+    struct delivery_record d = {.body = 0x0102030405060708, .delivery = {.number = 1, .qos = 1}};
+    field_writer_begin(&w);
+    delivery_record_write(&w, &d);
+    static const struct bytes want = BYTES("b\x01\x02\x03\x04\x05\x06\x07\x08");
+    cr_expect(bytes_equal(delivery_record_reference(field_written(&w), scratch), want));
+    d.body = 0;
+    field_writer_begin(&w);
+    delivery_record_write(&w, &d);
+    cr_expect_eq(delivery_record_reference(field_written(&w), scratch).len, 0);
+    static const struct bytes none = BYTES("\xff");
+    cr_expect_eq(delivery_record_reference(none, scratch).len, 0);
 }
 
 static const struct bytes bad_received[] = {
