@@ -16,17 +16,17 @@
 #include "broker/store/record_key.h"
 #include "broker/store/session_record.h"
 
-#define LOW_WATER   256u /* with less than that in memory, more is wanted */
+#define LOW_WATER    256u /* with less than that in memory, more is wanted */
 #define MOVE_AT_ONCE 256u
 
 /* One reading. The checkpoint's from backlogs_settle() until `is_done`. */
 struct backlog_read {
-    struct kept_link link; /* in the shard's backlogs */
+    struct kept_link link;   /* in the shard's backlogs */
     struct session *session; /* NULL: it has ended meanwhile */
     struct shard *shard;
     struct checkpoint_read read;
     struct record_key prefix, from;
-    uint64_t end; /* lower numbers were on disk when it was asked for */
+    uint64_t end;         /* lower numbers were on disk when it was asked for */
     _Atomic bool is_done; /* by the checkpoint's thread, release */
 };
 
@@ -211,22 +211,23 @@ static bool is_spilled(const struct kept *kept, const struct delivery *d)
     return d->number < kept->stored_end && !d->of_group;
 }
 
-/* What is beyond what stays becomes the part after the disk's, which is empty yet. */
-static bool split(struct session *session)
+/* What is beyond what stays becomes the part after the disk's, which is empty yet. NULL: no memory.
+ */
+static struct backlog *split(struct session *session)
 {
     const uint64_t keep = session->conn != NULL ? BACKLOG_KEEP : 0;
     struct backlog *const b = begin(session);
     if (b == NULL) {
-        return false;
+        return NULL;
     }
     b->after = calloc(1, sizeof *b->after);
     if (b->after == NULL || !outqueue_split(&session->out, keep, b->after)) {
         free(b->after);
         free(b);
         session->kept->backlog = NULL;
-        return false;
+        return NULL;
     }
-    return true;
+    return b;
 }
 
 static uint64_t let_go_of_oldest(struct session *session, struct outqueue *q, uint64_t *number)
@@ -272,16 +273,17 @@ static void take_back(struct session *session)
 unsigned backlog_spill(struct session *session, unsigned steps)
 {
     struct kept *const kept = session->kept;
+    struct backlog *b = kept->backlog;
     if (!backlog_may_spill(session)) {
         return steps;
     }
-    if (kept->backlog == NULL) {
+    if (b == NULL) {
         const uint64_t keep = session->conn != NULL ? BACKLOG_KEEP : 0;
-        if (!is_spilled(kept, outqueue_waiting_at(&session->out, keep)) || !split(session)) {
+        b = is_spilled(kept, outqueue_waiting_at(&session->out, keep)) ? split(session) : NULL;
+        if (b == NULL) {
             return steps;
         }
     }
-    struct backlog *const b = kept->backlog;
     if (session->conn == NULL) {
         take_back(session);
     }
@@ -538,8 +540,7 @@ void backlogs_fini(struct backlogs *b)
     struct kept_link *const lists[] = {&b->waiting, &b->under_way};
     for (unsigned i = 0; i < 2; i++) {
         while (!kept_link_is_alone(lists[i])) {
-            struct backlog_read *const r =
-                table_object(lists[i]->next, struct backlog_read, link);
+            struct backlog_read *const r = table_object(lists[i]->next, struct backlog_read, link);
             kept_link_remove(&r->link);
             free(r->read.pairs);
             free(r);

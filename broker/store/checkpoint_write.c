@@ -77,7 +77,8 @@ static int let_go(struct checkpoint_write *w, struct bytes key, MDB_val stored)
 
 static bool may_refer(const struct checkpoint_write *w, const MDB_cursor *cursor, struct bytes key)
 {
-    return w->env->reference != NULL && cursor == w->data && key.at[0] == (uint8_t)w->env->referring;
+    return w->env->reference != NULL && cursor == w->data &&
+           key.at[0] == (uint8_t)w->env->referring;
 }
 
 static int put(struct checkpoint_write *w, MDB_cursor *cursor, struct bytes key, struct bytes value,
@@ -86,8 +87,8 @@ static int put(struct checkpoint_write *w, MDB_cursor *cursor, struct bytes key,
     MDB_val k = val_of(key);
     MDB_val stored = {.mv_size = value.len + STORED_EXTRA};
     const bool looks = may_refer(w, cursor, key);
-    int rc = mdb_cursor_put(cursor, &k, &stored,
-                            MDB_RESERVE | flags | (looks ? MDB_NOOVERWRITE : 0u));
+    int rc =
+        mdb_cursor_put(cursor, &k, &stored, MDB_RESERVE | flags | (looks ? MDB_NOOVERWRITE : 0u));
     if (looks && rc == MDB_KEYEXIST) {
         rc = let_go(w, key, stored);
         if (rc == 0) {

@@ -13,7 +13,7 @@ struct checkpoint_write {
     const struct checkpoint_env *env;
     MDB_txn *txn;
     MDB_cursor *data, *counts;
-    bool has_counts; /* there is one that is above 1 */
+    bool has_counts;                 /* there is one that is above 1 */
     struct checkpoint_batch *let_go; /* an addition of -1 for each reference that went; or NULL */
     uint64_t bytes;                  /* written */
     uint64_t miscounted;

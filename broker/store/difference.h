@@ -8,8 +8,8 @@
  * `bodies` knows under which id, of those in memory. How many refer to it the checkpoint counts.
  *
  * Owner: the shard. Memory: 16 to 40 bytes for each thing that has changed, and 48 for each body in
- * the checkpoint and in memory. The bound is the journal's: when it has grown by a segment, all of this is
- * written.
+ * the checkpoint and in memory. The bound is the journal's: when it has grown by a segment, all of
+ * this is written.
  */
 #pragma once
 

@@ -35,4 +35,3 @@ static inline void kept_link_append(struct kept_link *head, struct kept_link *l)
     head->prev->next = l;
     head->prev = l;
 }
-

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 
 from harness import Launch, Skipped, equal, pass_time, test, wait_until
-from kept import Folder, again, end, fresh, lasting, offline
+from kept import LASTS, Folder, again, end, fresh, lasting, offline
 from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V311, V5, Client, Unexpected, Will,
                  publish_many, until_end, wire)
 

@@ -2,55 +2,106 @@
 # SPDX-License-Identifier: Apache-2.0
 """What keeping costs: messages to kept sessions, against the bare disk and against Mosquitto.
 
-    durable.py --bin build/release/bin [--clients 1000] [--seconds 10] [--offline 100000]
+    durable.py --bin build/release/bin [--only online] [--clients 1000] [--seconds 10]
 
   online    QoS 1 to --clients kept sessions that are there, as fast as it goes
-  offline   the same to sessions that are away, who come back and drain their queues
+  offline   the same to sessions that are away, who come back and take what is queued
   fan-out   one message to --offline sessions that are away: bytes written, time
-  start     a start with all that is on disk by then
+  drain     --queued messages that wait for one client who comes back: messages a second, memory
+  start     a start with --sessions, --sessions retained messages and ten times as many queued ones:
+            time, memory, and a checkpoint of much of it while others are at work
 
-"raw" is the time that pwrite() and fdatasync() take for as many bytes in as many batches as the broker
-wrote, in a file that was filled before, on the same disk. Mosquitto (if there is one) has its persistence
-on, which writes nothing while messages flow: it is a peer in speed, not in what it promises.
+"raw" is what pwrite() and fdatasync() do with batches as large as the broker's, in a file that was
+filled before, on the same disk, right after. Mosquitto (if there is one) has its persistence on, which
+writes nothing while messages flow: it is a peer in speed, not in what it promises.
 """
 import argparse
 import json
+import multiprocessing
 import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from common import Broker, free_port, raise_descriptor_limit  # noqa: E402
-from raw import Client, CONNACK, PUBACK, SUBACK, V5, wire  # noqa: E402
+from raw import Client, CONNACK, PUBACK, V5, wire  # noqa: E402
 
-
-
-def metric(port, name):
-    with urllib.request.urlopen(f'http://127.0.0.1:{port}/metrics') as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith(f'{name} '):
-                return float(line.split()[1])
-    sys.exit(f'there is no metric {name}')
+MAKERS = 2  # processes that make sessions
+LASTS = {'session_expiry_interval': 86400}
 
 
 class Kept(Broker):
     """A broker with a directory."""
 
-    def __init__(self, folder, data):
+    def __init__(self, folder, data, settings=None):
         self.admin = free_port()
         super().__init__(folder, {'data.dir': data, 'admin.listen': f'127.0.0.1:{self.admin}',
-                                  'limits.sessions_max': 2000000})
+                                  'limits.sessions_max': 4000000,
+                                  'limits.retained_messages_max': 4000000,
+                                  'limits.session_queue_messages_max': 4000000,
+                                  'limits.session_queue_bytes_max': 1 << 32, **(settings or {})})
+
+    def metric(self, name):
+        with urllib.request.urlopen(f'http://127.0.0.1:{self.admin}/metrics') as answer:
+            for line in answer.read().decode().splitlines():
+                if line.startswith(f'dunlin_{name} '):
+                    return float(line.split()[1])
+        sys.exit(f'there is no metric {name}')
+
+    def is_ready(self):
+        try:
+            with urllib.request.urlopen(f'http://127.0.0.1:{self.admin}/readyz') as answer:
+                return answer.status == 200
+        except OSError:
+            return False
 
     def written(self):
-        return (metric(self.admin, 'dunlin_journal_bytes_total'),
-                metric(self.admin, 'dunlin_journal_syncs_total'))
+        return (time.monotonic(), self.metric('journal_bytes_total'),
+                self.metric('journal_syncs_total'))
+
+    def highest(self):
+        """MiB that it has had at most."""
+        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
+            return int(re.search(r'VmHWM:\s+(\d+)', f.read())[1]) / 1024
+
+    def wait(self, what, seconds=600):
+        end = time.monotonic() + seconds
+        while not what():
+            if time.monotonic() > end:
+                sys.exit('what was waited for did not come about')
+            time.sleep(0.1)
+
+
+class Watch(threading.Thread):
+    """How much is written, again and again: rate() is of the busiest half of the time."""
+
+    def __init__(self, broker):
+        super().__init__(daemon=True)
+        self.broker, self.seen, self.over = broker, [], threading.Event()
+        self.start()
+
+    def run(self):
+        while not self.over.wait(0.25):
+            self.seen.append(self.broker.written())
+
+    def rate(self):
+        """Bytes a second, and bytes in a batch."""
+        self.over.set()
+        self.join()
+        steps = sorted((((b[1] - a[1]) / (b[0] - a[0]), b[1] - a[1], b[2] - a[2], b[0] - a[0])
+                        for a, b in zip(self.seen, self.seen[1:])), reverse=True)
+        busiest = steps[:max(1, len(steps) // 2)]
+        size, syncs, took = (sum(step[i] for step in busiest) for i in (1, 2, 3))
+        return size / took, size / max(1, syncs)
 
 
 def bench(folder, port, *arguments):
@@ -63,24 +114,24 @@ def bench(folder, port, *arguments):
     return json.loads(done.stdout)
 
 
-def raw(data, size, syncs):
-    """Seconds for that much in so many batches, one after the other."""
-    batch = max(512, int(size / syncs))
-    path = os.path.join(data, 'raw')
+def raw(data, batch, seconds=3):
+    """Bytes a second in batches of so many, one after the other."""
+    batch = max(512, int(batch))
+    path, room = os.path.join(data, 'raw'), 64 << 20
     fd = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
-    room = 64 << 20
     os.pwrite(fd, bytes(room), 0)
     os.fsync(fd)
-    block, at, begin = os.urandom(batch), 0, time.monotonic()
-    for _ in range(int(syncs)):
+    block, at, count, begin = os.urandom(batch), 0, 0, time.monotonic()
+    while time.monotonic() < begin + seconds:
         at = at if at + batch <= room else 0
         os.pwrite(fd, block, at)
         os.fdatasync(fd)
         at += batch
+        count += 1
     took = time.monotonic() - begin
     os.close(fd)
     os.unlink(path)
-    return took
+    return batch * count / took
 
 
 class Mosquitto:
@@ -100,84 +151,224 @@ class Mosquitto:
         self.process.wait()
 
 
+def tell(who, figures):
+    for name, stage in figures['stages'].items():
+        if name != 'connect':
+            print(f'  {who:10} {name:8} {stage["per_s"]:>12,.0f}/s, {stage["ns_each"] / 1000:.2f} us of '
+                  'the broker each')
+
+
 SCENARIOS = {
-    'online': ['pair', '--qos', '1', '--keep-sessions'],
-    'offline': ['offline', '--qos', '1', '--count', '500'],
+    'online': lambda args: ['pair', '--qos', '1', '--keep-sessions', '--publishers',
+                            str(args.clients), '--duration', str(args.seconds)],
+    'offline': lambda args: ['offline', '--qos', '1', '--keep-sessions', '--count', '500',
+                             '--publishers', str(args.clients)],
 }
 
 
-def arguments_of(args, name):
-    return [*SCENARIOS[name], '--publishers', str(args.clients), '--duration', str(args.seconds)]
-
-
-def tell(what, figures):
-    for stage in figures['stages']:
-        broker = stage.get('broker')
-        cost = f', {broker["ns_each"] / 1000:.2f} us of the broker each' if broker else ''
-        print(f'  {what:10} {stage["operation"]:12} {stage["per_s"]:>12,.0f}/s{cost}')
-
-
 def compare(args, data, name):
-    """A load, and the time that the disk alone takes for what was written meanwhile."""
+    """A load, and what the disk alone does with batches like those that were written."""
+    arguments = SCENARIOS[name](args)
     print(f'{name}, {args.clients} sessions')
     with Kept(args.bin, os.path.join(data, name)) as broker:
-        before, begin = broker.written(), time.monotonic()
-        figures = bench(args.bin, broker.port, *arguments_of(args, name), '--pid',
-                        str(broker.process.pid))
-        took = time.monotonic() - begin
-        size, syncs = (now - then for now, then in zip(broker.written(), before))
+        watch = Watch(broker)
+        figures = bench(args.bin, broker.port, *arguments, '--pid', str(broker.process.pid))
+        rate, batch = watch.rate()
     tell('dunlin', figures)
-    bare = raw(data, size, syncs)
-    print(f'  {size / 1e6:,.0f} MB in {syncs:,.0f} batches, {took:.1f} s; raw {bare:.1f} s: '
-          f'ratio {took / bare:.2f} (with connecting and the bench\'s own waits)')
+    bare = raw(data, batch)
+    print(f'  {rate / 1e6:,.1f} MB/s of journal in batches of {batch:,.0f} bytes; raw '
+          f'{bare / 1e6:,.1f} MB/s: ratio {bare / rate:.2f}')
     if os.path.exists('/usr/sbin/mosquitto'):
         peer = Mosquitto(data)
-        tell('mosquitto', bench(args.bin, peer.port, *arguments_of(args, name), '--pid',
-                                str(peer.process.pid)))
+        tell('mosquitto', bench(args.bin, peer.port, *arguments, '--pid', str(peer.process.pid)))
         peer.end()
 
 
-def connect_away(port, number):
-    """A kept session that subscribes, and goes."""
-    with Client(('127.0.0.1', port), V5) as c:
-        c.send(wire.connect(V5, f'away-{number}', props={'session_expiry_interval': 86400}) +
-               wire.subscribe(V5, 1, [('fan/out', 1)]))
-        c.expect(CONNACK)
-        c.expect(SUBACK)
-        c.disconnect()
+# ---- many sessions
+
+def make_sessions(port, first, count, filters_of):
+    """Sessions `away-N` that subscribe and go, a hundred at a time."""
+    for at in range(first, first + count, 100):
+        there = []
+        for n in range(at, min(at + 100, first + count)):
+            c = socket.create_connection(('127.0.0.1', port))
+            c.sendall(wire.connect(V5, f'away-{n}', props=LASTS) +
+                      wire.subscribe(V5, 1, [(name, 1) for name in filters_of(n)]))
+            there.append(c)
+        for c in there:
+            got = b''
+            while got.count(b'\x90') < 1 or len(got) < 10:  # until SUBACK
+                part = c.recv(4096)
+                if not part:
+                    sys.exit('the broker has closed a connection')
+                got += part
+            c.sendall(wire.disconnect(V5))
+            c.close()
 
 
-def publish(port, topic, count=1):
+def make_many(port, count, filters_of):
+    makers = [multiprocessing.Process(target=make_sessions,
+                                      args=(port, i * count // MAKERS, count // MAKERS, filters_of))
+              for i in range(MAKERS)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+        if maker.exitcode != 0:
+            sys.exit('sessions could not be made')
+
+
+def fan_filter(_n):
+    return ('fan/out',)
+
+
+def start_filters(n):
+    return f'group/{n // 1000}/#', f'own/{n}', f'alarm/{n % 100}'
+
+
+def publish(port, topics, size=100, retain=False, window=1000):
     """Seconds until all are acknowledged."""
     with Client(('127.0.0.1', port), V5) as c:
-        c.connect('publisher')
+        c.connect(f'publisher-{os.getpid()}')
+        c.sock.settimeout(600)
         begin = time.monotonic()
-        for i in range(count):
-            c.send(wire.publish(V5, topic, b'x' * 100, qos=1, packet_id=i + 1))
-        for i in range(count):
-            c.expect(PUBACK)
+        for at in range(0, len(topics), window):
+            part = topics[at:at + window]
+            c.send(*(wire.publish(V5, topic, b'x' * size, 1, i + 1, retain=retain)
+                     for i, topic in enumerate(part)))
+            for _ in part:
+                c.expect(PUBACK)
         return time.monotonic() - begin
 
 
 def fan_out(args, data):
-    home = os.path.join(data, 'fan-out')
     print(f'one message of 100 bytes to {args.offline:,} sessions that are away')
-    with Kept(args.bin, home) as broker:
-        begin = time.monotonic()
-        for number in range(args.offline):
-            connect_away(broker.port, number)
+    with Kept(args.bin, os.path.join(data, 'fan-out')) as broker:
+        begin, empty = time.monotonic(), broker.memory()
+        make_many(broker.port, args.offline, fan_filter)
         print(f'  made in {time.monotonic() - begin:.0f} s; '
-              f'{broker.memory() * 1024 / args.offline:,.0f} bytes of memory each, with all else')
-        before = broker.written()
-        took = publish(broker.port, 'fan/out')
-        size, syncs = (now - then for now, then in zip(broker.written(), before))
-        print(f'  {took * 1000:,.0f} ms until PUBACK; {size:,.0f} bytes in {syncs:.0f} batches')
+              f'{(broker.memory() - empty) * 1024 / args.offline:,.0f} bytes of memory each')
+        _, size, syncs = broker.written()
+        took = publish(broker.port, ['fan/out'])
+        _, size_now, syncs_now = broker.written()
+        print(f'  {took * 1000:,.0f} ms until PUBACK; {size_now - size:,.0f} bytes in '
+              f'{syncs_now - syncs:.0f} batches')
+
+
+def drain(args, data):
+    print(f'{args.queued:,} messages of 100 bytes wait for one client')
+    with Kept(args.bin, os.path.join(data, 'drain'), {'data.checkpoint_interval_s': 2}) as broker:
+        with Client(('127.0.0.1', broker.port), V5) as c:
+            c.send(wire.connect(V5, 'drain', props=LASTS), wire.subscribe(V5, 1, [('drain', 1)]))
+            c.expect(CONNACK)
+            c.ping()
+            c.disconnect()
+        took = publish(broker.port, ['drain'] * args.queued)
+        broker.wait(lambda: broker.metric('deliveries_on_disk') == args.queued)
+        print(f'  queued at {args.queued / took:,.0f}/s; {broker.memory() / 1024:,.0f} MiB when all is '
+              f'on disk, {broker.highest():,.0f} at most')
+        with open(f'/proc/{broker.process.pid}/clear_refs', 'w', encoding='ascii') as f:
+            f.write('5')  # VmHWM begins anew
+        before, begin = broker.memory(), time.monotonic()
+        count = take_all(broker.port, 'drain', args.queued)
+        took = time.monotonic() - begin
+        print(f'  {count:,} taken at {count / took:,.0f}/s; memory from {before / 1024:,.0f} MiB to '
+              f'{broker.highest():,.0f} at most')
+
+
+def take_all(port, client_id, count):
+    """QoS 1, acknowledged in blocks, without looking at what is in them."""
+    c = socket.create_connection(('127.0.0.1', port))
+    c.sendall(wire.connect(V5, client_id, clean_start=False, props=LASTS))
+    c.settimeout(60)
+    rest, taken = b'', 0
+    while taken < count:
+        rest += c.recv(1 << 20)
+        at, acks = 0, []
+        while at + 2 <= len(rest):
+            length, head = rest[at + 1], 2
+            if length & 0x80:
+                if at + 3 > len(rest):
+                    break
+                length, head = (length & 0x7F) | rest[at + 2] << 7, 3
+            if at + head + length > len(rest):
+                break
+            if rest[at] >> 4 == 3:
+                topic = int.from_bytes(rest[at + head:at + head + 2], 'big')
+                acks.append(b'\x40\x02' + rest[at + head + 2 + topic:at + head + 4 + topic])
+                taken += 1
+            at += head + length
+        rest = rest[at:]
+        c.sendall(b''.join(acks))
+    c.sendall(wire.disconnect(V5))
+    c.close()
+    return taken
+
+
+def latency(args, broker, seconds):
+    """p50 and p99, in ms, of others at a rate that is little for it."""
+    figures = bench(args.bin, broker.port, 'pair', '--qos', '0', '--publishers', '50', '--rate',
+                    '5000', '--duration', str(seconds))
+    return tuple(figures['latency_ns'][name] / 1e6 for name in ('p50', 'p99'))
+
+
+def start(args, data):
+    print(f'{args.sessions:,} sessions with three subscriptions, as many retained messages, ten times as '
+          'many queued ones')
+    home = os.path.join(data, 'start')
+    with Kept(args.bin, home) as broker:
+        begin, empty = time.monotonic(), broker.memory()
+        make_many(broker.port, args.sessions, start_filters)
+        print(f'  sessions made in {time.monotonic() - begin:.0f} s; '
+              f'{(broker.memory() - empty) * 1024 / args.sessions:,.0f} bytes of memory each, with '
+              'subscriptions')
+        empty = broker.memory()
+        took = publish(broker.port, [f'group/{g}/x' for g in range(max(1, args.sessions // 1000))
+                                     for _ in range(10)], window=20)
+        broker.wait(lambda: broker.metric('deliveries_on_disk') >= args.sessions * 10)
+        print(f'  queued in {took:.0f} s; {(broker.memory() - empty) / 1024:,.0f} MiB more when all is '
+              'on disk')
+        begin, count = time.monotonic(), broker.metric('checkpoints_total')
+        retain_many(broker.port, args.sessions)
+        took = time.monotonic() - begin
+        p50, p99 = latency(args, broker, 5)
+        print(f'  retained in {took:.0f} s, and {broker.metric("checkpoints_total") - count:.0f} '
+              f'checkpoints; others meanwhile: p50 {p50:.2f} ms, p99 {p99:.2f} ms')
     begin = time.monotonic()
     with Kept(args.bin, home) as broker:
-        publish(broker.port, 'nobody')
-        print(f'start      {time.monotonic() - begin:.2f} s until it serves; '
-              f'{broker.memory() / 1024:,.0f} MiB; '
+        broker.wait(broker.is_ready)
+        took = time.monotonic() - begin
+        print(f'  ready {took:.1f} s after its start; {broker.memory() / 1024:,.0f} MiB, '
+              f'{broker.highest():,.0f} at most; '
               + re.search(r'msg=revived (.*)', broker.said())[1])
+        quiet = latency(args, broker, 5)
+        broker.process.send_signal(signal.SIGTERM)
+        broker.process.wait()
+        print(f'  others afterwards: p50 {quiet[0]:.2f} ms, p99 {quiet[1]:.2f} ms')
+
+
+def retain_some(port, first, count):
+    """A window on each of some connections: each waits for its message to be on disk."""
+    clients = [Client(('127.0.0.1', port), V5) for _ in range(50)]
+    for i, c in enumerate(clients):
+        c.connect(f'retain-{first}-{i}')
+    for at in range(first, first + count, 50):
+        for n, c in zip(range(at, min(at + 50, first + count)), clients):
+            c.send(wire.publish(V5, f'retained/{n}', b'x' * 100, 1, 1, retain=True))
+        for _n, c in zip(range(at, min(at + 50, first + count)), clients):
+            c.expect(PUBACK)
+    for c in clients:
+        c.close()
+
+
+def retain_many(port, count):
+    makers = [multiprocessing.Process(target=retain_some,
+                                      args=(port, i * count // MAKERS, count // MAKERS))
+              for i in range(MAKERS)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
 
 
 def main():
@@ -187,17 +378,24 @@ def main():
     parser.add_argument('--clients', type=int, default=1000)
     parser.add_argument('--seconds', type=int, default=10)
     parser.add_argument('--offline', type=int, default=100000)
-    parser.add_argument('--only', choices=['online', 'offline', 'fan-out'])
+    parser.add_argument('--queued', type=int, default=1000000)
+    parser.add_argument('--sessions', type=int, default=1000000)
+    parser.add_argument('--only', action='append',
+                        choices=['online', 'offline', 'fan-out', 'drain', 'start'])
     parser.add_argument('--dir', help='on the disk that is meant (a temporary one in build)')
     args = parser.parse_args()
     raise_descriptor_limit()
     data = tempfile.mkdtemp(prefix='durable-', dir=args.dir or os.path.dirname(args.bin))
+    others = {'fan-out': fan_out, 'drain': drain, 'start': start}
     try:
-        for name in SCENARIOS:
-            if args.only in (None, name):
+        for name in [*SCENARIOS, *others]:
+            if args.only and name not in args.only:
+                continue
+            if name in SCENARIOS:
                 compare(args, data, name)
-        if args.only in (None, 'fan-out'):
-            fan_out(args, data)
+            else:
+                others[name](args, data)
+            sys.stdout.flush()
     finally:
         shutil.rmtree(data, ignore_errors=True)
 
