@@ -528,6 +528,16 @@ void backlogs_settle(struct shard *s)
     start_reads(s);
 }
 
+unsigned backlogs_read(const struct backlogs *b)
+{
+    unsigned count = 0;
+    for (const struct kept_link *l = b->under_way.next; l != &b->under_way; l = l->next) {
+        const struct backlog_read *const r = table_object(l, struct backlog_read, link);
+        count += atomic_load_explicit(&r->is_done, memory_order_acquire);
+    }
+    return count;
+}
+
 void backlogs_init(struct backlogs *b)
 {
     *b = (struct backlogs){.checkpoint = NULL};

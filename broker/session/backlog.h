@@ -54,6 +54,7 @@ struct backlogs {
 void backlogs_init(struct backlogs *b);
 void backlogs_fini(struct backlogs *b); /* the checkpoint is closed, the sessions have ended */
 void backlogs_settle(struct shard *s);  /* once a turn: takes up what has been read */
+unsigned backlogs_read(const struct backlogs *b); /* so many of those under way have been */
 
 /* ---- the queue as a whole, with what is on disk */
 

@@ -154,6 +154,14 @@ static void wait_for_keeper(struct keeper_slot *slot)
     }
 }
 
+static void wait_for_reads(const struct backlogs *b)
+{
+    unsigned looks = 0;
+    while (backlogs_read(b) < b->under_way_count) {
+        look_again(&looks, "the checkpoint's reader");
+    }
+}
+
 static void wait_for_checkpoint(struct fake_disk *disk, struct capture *c)
 {
     unsigned looks = 0;
@@ -175,6 +183,7 @@ void fake_disk_wait(struct fake_disk *disk)
     for (unsigned i = 0; i < node->shard_count; i++) {
         wait_for_keeper(node->shards[i]->store->slot);
         wait_for_checkpoint(disk, node->shards[i]->capture);
+        wait_for_reads(&node->shards[i]->backlogs);
     }
 }
 
@@ -185,7 +194,8 @@ bool fake_disk_has_news(const struct shard *s)
     if ((s->keeping.queued_set | s->keeping.done_set | s->promised_set) != 0) {
         return true; /* a visitor has left it; it has woken the shard */
     }
-    return (wanted != 0 && atomic_load(&s->store->slot->ready) == wanted) ||
+    return s->backlogs.under_way_count > 0 ||
+           (wanted != 0 && atomic_load(&s->store->slot->ready) == wanted) ||
            (c->state == CAPTURE_WRITING && atomic_load(&c->answer) != 0 &&
             owed_none_since(s->node, c->begun_ms) && will_none_since(s->node, c->begun_ms));
 }
