@@ -545,17 +545,21 @@ void backlogs_init(struct backlogs *b)
     kept_link_init(&b->under_way);
 }
 
+static void free_reads(struct kept_link *list)
+{
+    for (struct kept_link *l = list->next; l != list;) {
+        struct backlog_read *const r = table_object(l, struct backlog_read, link);
+        l = l->next;
+        free(r->read.pairs);
+        free(r);
+    }
+    kept_link_init(list);
+}
+
 void backlogs_fini(struct backlogs *b)
 {
-    struct kept_link *const lists[] = {&b->waiting, &b->under_way};
-    for (unsigned i = 0; i < 2; i++) {
-        while (!kept_link_is_alone(lists[i])) {
-            struct backlog_read *const r = table_object(lists[i]->next, struct backlog_read, link);
-            kept_link_remove(&r->link);
-            free(r->read.pairs);
-            free(r);
-        }
-    }
+    free_reads(&b->waiting);
+    free_reads(&b->under_way);
 }
 
 void backlog_end(struct session *session)

@@ -184,8 +184,9 @@ static void remember_to_spill(struct capture *c, struct kept *kept)
     }
     if (c->spill_count == c->spill_capacity) {
         const size_t capacity = c->spill_capacity == 0 ? 64 : c->spill_capacity * 2;
-        struct kept **const at = realloc(c->spill, capacity * sizeof(struct kept *));
-        if (at == NULL || capacity > UINT32_MAX) {
+        struct kept **const at =
+            capacity > UINT32_MAX ? NULL : realloc(c->spill, capacity * sizeof(struct kept *));
+        if (at == NULL) {
             return; /* it stays in memory until it changes again */
         }
         c->spill = at;

@@ -184,13 +184,11 @@ struct checkpoint_read {
  * batch confirmed before is seen. */
 void checkpoint_read(struct checkpoint *cp, struct checkpoint_read *r);
 
-/* Writes a consistent copy, compacted, to fd: a file, or what leads to one; to be opened it has to
- * be called checkpoint/data.mdb. Not synced. Blocks for as long as that takes; meanwhile pages that
 /* Likewise, and done when it returns; done() is not called. Blocks; meant for the start. */
 void checkpoint_read_now(struct checkpoint *cp, struct checkpoint_read *r);
 
-/* A consistent copy, compacted and synced, in the directory `path`, which is made, or is empty: to
- * be opened it has to be called checkpoint. Blocks for as long as that takes; meanwhile pages that
+/* Writes a consistent copy, compacted, to fd: a file, or what leads to one; to be opened it has to
+ * be called checkpoint/data.mdb. Not synced. Blocks for as long as that takes; meanwhile pages that
  * become free are not used again, and the map may wait to be enlarged. Any thread. */
 NODISCARD enum checkpoint_err checkpoint_copy(struct checkpoint *cp, int fd, int *sys_errno);
 
