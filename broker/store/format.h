@@ -5,7 +5,8 @@
  *
  *   1   the first
  *   2   wills have numbers: entries WILL_DUE, WILL_GONE and WILL_RETAINED, and the key n, which the
- *       version before does not know. What 1 has is as it was, so that nothing has to be done
+ *       version before does not know; a delivery tells how large it is (session_record.h). What 1
+ *       has is as it was, so that nothing has to be done
  *
  * A new number is for what the version before would misread, or not understand. The checkpoint gets
  * it when it is opened, in the transaction that makes of its records what the new version reads
