@@ -339,11 +339,43 @@ static void put_filters(struct field_writer *w, struct session *session)
     }
 }
 
-static void put_queue(struct field_writer *w, struct session *session)
+/* What of the queue is in the checkpoint only, as if it were in memory. */
+static void put_backlog(struct field_writer *w, const struct session *session)
+{
+    const struct backlog *const b = session->kept == NULL ? NULL : session->kept->backlog;
+    if (b == NULL || b->count == 0) {
+        return;
+    }
+    const struct record_key prefix = record_key_of('q', session->serial);
+    const struct record_key from = record_key_delivery(session->serial, b->first);
+    struct checkpoint_read r = {.prefix = record_key_bytes(&prefix),
+                                .from = record_key_bytes(&from),
+                                .follow = true,
+                                .bytes_max = SIZE_MAX};
+    checkpoint_read_now(session->shard->backlogs.checkpoint, &r);
+    assert(r.err == CHECKPOINT_OK);
+    size_t at = 0;
+    struct bytes key, value;
+    while (checkpoint_pairs_next(r.pairs, &at, &key, &value)) {
+        struct delivery_record record;
+        const bool is_one = delivery_record_read(value, &record);
+        assert(is_one);
+        if (record.delivery.number >= b->end) {
+            break;
+        }
+        const bool has_body = checkpoint_pairs_next(r.pairs, &at, &key, &value);
+        assert(has_body);
+        stored_delivery_write(w, &record.delivery);
+        put_number(w, 1);
+        put_raw(w, value);
+    }
+    free(r.pairs);
+}
+
+static void put_deliveries(struct field_writer *w, struct session *session, struct outqueue *q)
 {
     uint64_t at = 0;
-    put_number(w, session->out.next_number);
-    for (const struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL;) {
+    for (const struct delivery *d; (d = outqueue_walk(q, &at)) != NULL;) {
         struct stored_delivery stored;
         kept_delivery_of(session, d, &stored);
         if (d->state == DELIVERY_RELEASED) { /* its number is all that is of use */
@@ -354,6 +386,17 @@ static void put_queue(struct field_writer *w, struct session *session)
         if (d->message != NULL) {
             kept_message_write(session->shard, w, d->message);
         }
+    }
+}
+
+static void put_queue(struct field_writer *w, struct session *session)
+{
+    put_number(w, session->out.next_number);
+    put_deliveries(w, session, &session->out);
+    put_backlog(w, session);
+    if (session->kept != NULL && session->kept->backlog != NULL &&
+        session->kept->backlog->after != NULL) {
+        put_deliveries(w, session, session->kept->backlog->after);
     }
     put_number(w, 0);
 }
