@@ -444,7 +444,7 @@ static void add_session(struct state *state, struct session *session, bool by_ti
     put_number(w, session->serial);
     put_number(w, session->expiry_s);
     put_number(w, by_time ? kept_wall_ms(session->shard, session->ends_ms) : 0);
-    put_number(w, by_time ? outqueue_sent_end(&session->out) : 0);
+    put_number(w, by_time ? backlog_sent_end(session) : 0);
     put_number(w, session->kept->exchange);
     put_will(w, session, by_time);
     put_received(w, session);
