@@ -5,7 +5,7 @@ import shutil
 import struct
 import tempfile
 
-from harness import Launch, equal, test
+from harness import Launch, equal, test, wait_until
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fixtures')
 FORMATS = sorted(int(name[len('format-'):]) for name in os.listdir(FIXTURES) if name != 'README.md')
@@ -48,6 +48,7 @@ def a_former_version_s_directory_is_started_on(b, number, shards):
     settings = {'data.dir': Restored(b, number).path, 'node.shards': shards}
     for former in (number, CURRENT):  # also once more, when it has been started on
         n = b.another(settings)
+        wait_until(lambda n=n: n.events('revived'), what='a line revived')
         equal([(line['from'], line['to']) for line in n.events('store_upgraded')],
               [(str(former), str(CURRENT))] if former < CURRENT else [])
         equal(n.events('journal_refused') + n.events('checkpoint_refused'), [])
