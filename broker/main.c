@@ -149,6 +149,7 @@ static void reload(struct broker *b)
     atomic_store_explicit(&b->node->config, fresh, memory_order_release);
     after_quiescent(b->node->quiescence, b->node->shard_count, free_config, former);
     node_wake_shards(b->node);
+    persistence_tell_topics(&b->persistence, fresh);
     certificates_refresh(&b->certificates, b->node, true);
     users_refresh(&b->users, b->node, true);
     permissions_refresh(&b->permissions, b->node, true);

@@ -280,6 +280,23 @@ static void log_durability(const struct config *config)
     }
 }
 
+void persistence_tell_topics(const struct persistence *p, const struct config *config)
+{
+    const struct store *const store = p->stores[0];
+    if (store == NULL || store->durability != CONFIG_DURABILITY_SYNC) {
+        return; /* nothing is kept, or a reload is ahead of data.durability */
+    }
+    for (uint32_t i = 0; i < config->topics_count; i++) {
+        const struct config_topic *const t = &config->topics[i];
+        if (t->durability == CONFIG_DURABILITY_INTERVAL) {
+            log_event(
+                LOG_WARNING, "topic_durability_interval", LOG_TEXT("filter", t->filter),
+                LOG_NUMBER("within_ms", store->lazy_ms),
+                LOG_TEXT("meaning", "a crash loses what was acknowledged at QoS 1 in that time"));
+        }
+    }
+}
+
 bool persistence_open(struct persistence *p, struct node *node, const struct config *config)
 {
     char dir[PATH_BYTES];
@@ -303,6 +320,7 @@ bool persistence_open(struct persistence *p, struct node *node, const struct con
         goto out;
     }
     log_durability(config);
+    persistence_tell_topics(p, config);
     log_revived(revive_result(revival), node->clock_ms() - begun_ms);
     revive_end(revival);
     if (!save_all(p)) {

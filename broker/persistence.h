@@ -36,6 +36,9 @@ struct persistence {
 NODISCARD bool persistence_open(struct persistence *p, struct node *node,
                                 const struct config *config);
 
+/* The log says what the list `topics` risks, at the start and when it was read again. */
+void persistence_tell_topics(const struct persistence *p, const struct config *config);
+
 /* The shards have ended: what is only in memory goes to the checkpoint, and the node has stores no
  * more. */
 void persistence_save(struct persistence *p);

@@ -17,6 +17,7 @@
 #include "broker/config/options.h"
 #include "broker/config/schema.h"
 #include "broker/config/settings.h"
+#include "broker/config/topics.h"
 
 #define FIRST_LISTENER "listeners.0.url"
 
@@ -30,7 +31,9 @@ static void read_defaults(struct settings *s, struct config_error *error)
 {
     for (size_t i = 0; i < schema_count(); i++) {
         const struct schema_key *const key = schema_at(i);
-        settings_offer(s, key, 0, key->by_default, SETTINGS_DEFAULT, "default", error);
+        if (schema_has_default(key)) {
+            settings_offer(s, key, 0, key->by_default, SETTINGS_DEFAULT, "default", error);
+        }
     }
     assert(error->count == 0); /* the table's defaults lie in the table's ranges */
 }
@@ -89,41 +92,51 @@ static void read_options(struct settings *s, const struct options *o, struct con
 
 /* ---- settings into the struct */
 
-/* The entry has no URL: somebody has counted wrong, or forgotten it. */
-static void refuse_gap(const struct settings *s, const struct schema_key *url, unsigned entry,
+/* The entry has no URL, or no filter: somebody has counted wrong, or forgotten it. */
+static void refuse_gap(const struct settings *s, const struct schema_key *head, unsigned entry,
                        struct config_error *error)
 {
     char path[SCHEMA_PATH_BYTES], other[SCHEMA_PATH_BYTES];
-    const struct setting *const there = settings_any(s, url, entry);
-    schema_path(url, entry, path);
+    const struct setting *const there = settings_any(s, head, entry);
+    schema_path(head, entry, path);
     schema_path(there->key, there->entry, other);
     config_error_add(error, "%s: %s: there is no %s%s", there->origin, other, path,
                      there->entry > entry ? " before it; a list has no gaps" : " beside it");
 }
 
-/* Entries 0, 1, 2 … up to the highest that is there each have a URL, and defaults for what else was
- * not said of them. */
-static void complete_listeners(struct settings *s, struct config_error *error)
+/* Entries 0, 1, 2 … up to the highest that is there each have the list's first key, and defaults
+ * for what else was not said of them. */
+static void complete_list(struct settings *s, const struct schema_key *head,
+                          struct config_error *error)
+{
+    const unsigned entries = settings_entries(s, head);
+    for (size_t i = 0; i < schema_count() && error->count == 0; i++) {
+        const struct schema_key *const key = schema_at(i);
+        for (unsigned entry = 0; entry < entries && schema_same_list(key, head); entry++) {
+            if (settings_find(s, key, entry) != NULL) {
+                continue;
+            }
+            if (key == head) {
+                refuse_gap(s, head, entry, error);
+                return;
+            }
+            settings_offer(s, key, entry, key->by_default, SETTINGS_DEFAULT, "default", error);
+        }
+    }
+}
+
+static void complete_lists(struct settings *s, struct config_error *error)
 {
     unsigned entry;
     const struct schema_key *const url =
         schema_find(FIRST_LISTENER, strlen(FIRST_LISTENER), &entry);
-    const unsigned entries = settings_entries(s, url);
-    if (entries == 0 && error->count == 0) {
+    if (settings_entries(s, url) == 0 && error->count == 0) {
         config_error_add(error, "listeners: the list is empty; give at least one, as in "
                                 "--listen tcp://127.0.0.1:1883");
     }
-    for (size_t i = 0; i < schema_count() && error->count == 0; i++) {
-        const struct schema_key *const key = schema_at(i);
-        for (entry = 0; entry < entries && schema_same_list(key, url); entry++) {
-            if (settings_find(s, key, entry) != NULL) {
-                continue;
-            }
-            if (key == url) {
-                refuse_gap(s, url, entry, error);
-                return;
-            }
-            settings_offer(s, key, entry, key->by_default, SETTINGS_DEFAULT, "default", error);
+    for (size_t i = 0; i < schema_count(); i++) {
+        if (schema_list_head(schema_at(i)) == schema_at(i)) {
+            complete_list(s, schema_at(i), error);
         }
     }
 }
@@ -251,7 +264,7 @@ static void read_sources(struct settings *s, const struct config_sources *source
     if (sources->options != NULL) {
         read_options(s, sources->options, error);
     }
-    complete_listeners(s, error);
+    complete_lists(s, error);
 }
 
 enum config_err config_load(struct config **out, const struct config_sources *sources,
@@ -286,6 +299,7 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     check_http(c, "token.keys_url", c->token.keys_url, &found);
     check_http(c, "http.url", c->http.url, &found);
     check_admin(c, &found);
+    topics_check(c, &found);
     if (found.count > 0) {
         err = CONFIG_INVALID;
         goto out;

@@ -11,7 +11,7 @@
  * Owner: the main thread. Once shards see it, nobody changes it: a reload loads another one.
  * Memory: a few allocations, all of them the struct's; nothing is read lazily.
  * At the bound: a file of more than CONFIG_FILE_BYTES_MAX is refused, as are more than
- *   CONFIG_LISTENERS_MAX listeners.
+ *   CONFIG_LISTENERS_MAX listeners, or CONFIG_TOPICS_MAX topics.
  */
 #pragma once
 
@@ -25,6 +25,7 @@
 
 #define CONFIG_FILE_BYTES_MAX (1u << 20)
 #define CONFIG_LISTENERS_MAX  64u
+#define CONFIG_TOPICS_MAX     16u /* each PUBLISH may be compared with all of them */
 
 /* What happens to a message for a session whose queue is at its bound. */
 enum config_queue_full {
@@ -120,6 +121,12 @@ struct config_data {
     uint32_t checkpoint_interval_s;
     uint64_t journal_segment_bytes; /* or more (broker/persistence.c) */
     uint64_t checkpoint_bytes_max;
+};
+
+/* Of topics that the filter matches; the first that does counts (topics.h). */
+struct config_topic {
+    char *filter;
+    enum config_durability durability; /* not memory */
 };
 
 struct config_log {
@@ -233,6 +240,8 @@ struct config {
     struct config_tls tls;
     struct config_admin admin;
     struct config_data data;
+    struct config_topic *topics; /* [0..topics_count); NULL: none */
+    uint32_t topics_count;       /* at most CONFIG_TOPICS_MAX */
     struct config_log log;
     struct config_limits limits;
     struct config_shared_subscriptions shared_subscriptions;

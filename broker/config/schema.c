@@ -89,8 +89,8 @@ static const cyaml_schema_field_t top_fields[] = {
 #define END(group)
 #define ALONE(name, value, by_default, unit, when, help) FIELD(struct config, name, value)
 #define LIST(list, type, max_)                                                                     \
-    CYAML_FIELD_SEQUENCE_COUNT(#list, CYAML_FLAG_POINTER, struct config, list, list##_count,       \
-                               &list##_entry, 0, max_),
+    CYAML_FIELD_SEQUENCE_COUNT(#list, CYAML_FLAG_POINTER | CYAML_FLAG_OPTIONAL, struct config,     \
+                               list, list##_count, &list##_entry, 0, max_),
 #define END_LIST(list, type, max_)
 #include "broker/config/tbl/key.h"
     CYAML_FIELD_END};
@@ -178,6 +178,22 @@ bool schema_same_list(const struct schema_key *a, const struct schema_key *b)
 {
     const size_t list_len = strcspn(a->path, ".") + 1;
     return a->entries_max > 0 && b->entries_max > 0 && strncmp(a->path, b->path, list_len) == 0;
+}
+
+const struct schema_key *schema_list_head(const struct schema_key *key)
+{
+    for (size_t i = 0; i < schema_count(); i++) {
+        if (schema_same_list(&keys[i], key)) {
+            return &keys[i];
+        }
+    }
+    return NULL;
+}
+
+bool schema_has_default(const struct schema_key *key)
+{
+    const struct schema_key *const head = schema_list_head(key);
+    return head == NULL || head->by_default != NULL;
 }
 
 enum schema_node schema_node_of(const char *path)

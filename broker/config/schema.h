@@ -30,9 +30,9 @@ struct schema_key {
     uint64_t min, max;             /* of the number, or of a text's bytes; max of a choice: 0 */
     const cyaml_strval_t *choices; /* NULL but for SCHEMA_CHOICE */
     unsigned choices_count;
-    unsigned entries_max; /* of the list that the key is in; 0: it is in none */
-    const char *by_default;
-    const char *unit; /* "" for none */
+    unsigned entries_max;   /* of the list that the key is in; 0: it is in none */
+    const char *by_default; /* NULL, of a list's first: each entry has to say it */
+    const char *unit;       /* "" for none */
     bool reloadable;
     const char *help; /* sentences */
 };
@@ -58,6 +58,12 @@ const struct schema_key *schema_find(const char *path, size_t len, unsigned *ent
 /* Are both of the same list? */
 bool schema_same_list(const struct schema_key *a, const struct schema_key *b);
 
+/* The first key of its list, without which there is no entry; NULL: it is in none. */
+const struct schema_key *schema_list_head(const struct schema_key *key);
+
+/* Is there a value though nobody has said one? Not in a list that is empty by default. */
+bool schema_has_default(const struct schema_key *key);
+
 enum schema_node schema_node_of(const char *path); /* with a star for the number of an entry */
 
 /* The path of the key or group that somebody who wrote that one most likely meant; for a group that
@@ -70,5 +76,6 @@ void schema_path(const struct schema_key *key, unsigned entry, char out[SCHEMA_P
 /* The variable for a path: "DUNLIN_LIMITS__CONNECTIONS_MAX", "DUNLIN_LISTENERS__2__URL". */
 void schema_variable(const char *path, char out[SCHEMA_PATH_BYTES]);
 
-/* For cyaml_load_data(); the type is struct config, and every key is required. */
+/* For cyaml_load_data(); the type is struct config, and every key but those of lists is required.
+ */
 extern const cyaml_schema_value_t schema_cyaml;

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/config/topics.h"
 #include "broker/conn/access.h"
 #include "broker/conn/alias.h"
 #include "broker/conn/conn.h"
@@ -169,6 +170,7 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     }
     m->qos = publish->qos;
     m->retain = publish->retain;
+    m->hurried = publish->qos < 2 && topics_hurry(c->shard->config, topic);
     m->publisher = c->session->serial;
     if (publish->qos == 2 && c->session->kept != NULL) {
         m->exchange = ++c->session->kept->exchanges;

@@ -39,15 +39,18 @@ void promise_retain(struct shard *s, unsigned from, struct retain_job *job,
                               .job = job,
                               .from = (uint8_t)from,
                               .result = (uint8_t)result};
+    s->store->wanted = true; /* it may have no entry, and hang on one that nobody waits for */
     add(s, &p);
 }
 
+/* What a message under a ticket became is waited for, if it became anything. */
 void promise_end_turn(struct shard *s)
 {
     for (; s->promised_set != 0; s->promised_set &= s->promised_set - 1) {
         const unsigned from = (unsigned)__builtin_ctzll(s->promised_set);
-        const struct promise p = {
-            .position = store_last(s->store), .ticket = s->promised[from], .from = (uint8_t)from};
+        const struct promise p = {.position = store_last_waited(s->store),
+                                  .ticket = s->promised[from],
+                                  .from = (uint8_t)from};
         add(s, &p);
     }
 }

@@ -63,7 +63,7 @@ static bool keeps(const struct shard *s, unsigned shard)
 /* The ticket under which the message goes to that shard, if it has to keep it; 0: nobody waits. */
 static uint64_t ticket_for(struct shard *s, unsigned to, const struct message *m, bool is_kept)
 {
-    if (m->qos == 0 || !is_kept) {
+    if (m->qos == 0 || !is_kept || kept_hurries(s->node->shards[to], m)) {
         return 0;
     }
     if (s->route_waits == 0) {
@@ -314,7 +314,7 @@ static enum retain_result store(struct shard *s, struct message *m)
     struct node *node = s->node;
     if (m->payload_len == 0) { /* [MQTT-3.3.1-6, 3.3.1-7] */
         if (retained_delete(s->retained, message_topic(m))) {
-            kept_unretained(s, message_topic(m), m->topic_hash);
+            kept_unretained(s, m);
             atomic_fetch_sub_explicit(&node->retained, 1, memory_order_relaxed);
             shard_count(s, METRIC_retained_deleted);
         }
@@ -352,6 +352,12 @@ static enum retain_result store_once(struct shard *s, struct message *m)
     return result;
 }
 
+/* For the disk, where the shard has one? */
+static bool waits(const struct shard *s, const struct retain_job *job)
+{
+    return s->store != NULL && !kept_hurries(s, job->message);
+}
+
 enum retain_result publish_retain(struct shard *s, struct retain_job *job)
 {
     ASSERT_OWNED(s);
@@ -360,7 +366,7 @@ enum retain_result publish_retain(struct shard *s, struct retain_job *job)
     const unsigned owner = index_owner(s->node->index, message_topic(job->message));
     if (owner == s->id) {
         const enum retain_result result = store_once(s, job->message);
-        if (result != RETAIN_DONE || s->store == NULL) {
+        if (result != RETAIN_DONE || !waits(s, job)) {
             return result;
         }
         promise_retain(s, s->id, job, result);
@@ -376,7 +382,7 @@ void publish_on_retain(struct shard *s, unsigned from, const struct post_head *r
 {
     struct retain_job *job = ((const struct post_retain *)(const void *)record)->job;
     const enum retain_result result = store_once(s, job->message);
-    if (result == RETAIN_DONE && s->store != NULL) {
+    if (result == RETAIN_DONE && waits(s, job)) {
         promise_retain(s, from, job, result);
     } else {
         publish_retain_kept(s, from, job, result);

@@ -46,7 +46,7 @@ struct retain_job {
 };
 
 /* Stores the message of the job (its RETAIN is set). RETAIN_DONE, _FULL: done() is not called.
- * Where things are kept on disk, done() tells when this one is. */
+ * Where things are kept on disk, done() tells when this one is, unless it is hurried. */
 enum retain_result publish_retain(struct shard *s, struct retain_job *job);
 
 /* The job of that shard (or of this one) is done here, for good (route/promise.c). */

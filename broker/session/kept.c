@@ -99,6 +99,11 @@ struct message *kept_message_make(const struct shard *s, struct bytes in)
     return m;
 }
 
+bool kept_hurries(const struct shard *keeper, const struct message *m)
+{
+    return m->hurried && !shard_disk_is_congested(keeper);
+}
+
 /* ---- entries */
 
 static void append(struct shard *s, unsigned partition, struct field_writer *w, bool waited_for)
@@ -124,7 +129,7 @@ static void write_queued(struct shard *s)
     struct keeping *const k = &s->keeping;
     for (uint64_t set = k->queued_set; set != 0; set &= set - 1) {
         const unsigned partition = (unsigned)__builtin_ctzll(set);
-        append(s, partition, &k->queued[partition], true);
+        append(s, partition, &k->queued[partition], !kept_hurries(s, k->message));
     }
     k->queued_set = 0;
     message_put(k->message);
@@ -358,7 +363,7 @@ void kept_queued(struct session *session, const struct delivery *d)
     kept_delivery_of(session, d, &stored);
     entry_write_recipient(&k->queued[partition], session->serial, &stored);
     if (k->queued[partition].len >= k->stored.len + QUEUED_BYTES_MAX) {
-        append(s, partition, &k->queued[partition], true);
+        append(s, partition, &k->queued[partition], !kept_hurries(s, k->message));
         k->queued_set &= ~(1ull << partition);
     }
     difference_session(s, session->kept);
@@ -524,18 +529,18 @@ void kept_retained(struct shard *s, struct message *message)
     if (w->failed) {
         store_out_of_memory();
     }
-    write_entry(s, STORE_RETAINED, &e, true);
+    write_entry(s, STORE_RETAINED, &e, !kept_hurries(s, message));
     difference_topic(s, message_topic(message), message->topic_hash);
 }
 
-void kept_unretained(struct shard *s, struct bytes topic, uint64_t topic_hash)
+void kept_unretained(struct shard *s, const struct message *message)
 {
     if (s->store == NULL) {
         return;
     }
-    const struct entry e = {.type = ENTRY_UNRETAINED, .topic = topic};
-    write_entry(s, STORE_RETAINED, &e, true);
-    difference_topic(s, topic, topic_hash);
+    const struct entry e = {.type = ENTRY_UNRETAINED, .topic = message_topic(message)};
+    write_entry(s, STORE_RETAINED, &e, !kept_hurries(s, message));
+    difference_topic(s, message_topic(message), message->topic_hash);
 }
 
 /* ---- what may leave */

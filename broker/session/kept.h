@@ -97,10 +97,14 @@ void kept_will_due(struct session *session, const struct message *m);
 void kept_will_retained(struct shard *s, const struct message *m); /* of any other: nothing */
 void kept_will_gone(struct shard *s, uint64_t serial, uint64_t client_hash, uint64_t number);
 
+/* Does nobody wait for that shard to have the message on disk? If its disk is too slow for all that
+ * comes, somebody does: a publisher that is answered at once would not hear of it. */
+bool kept_hurries(const struct shard *keeper, const struct message *m);
+
 /* ---- retained messages */
 
 void kept_retained(struct shard *s, struct message *message);
-void kept_unretained(struct shard *s, struct bytes topic, uint64_t topic_hash);
+void kept_unretained(struct shard *s, const struct message *message); /* by that one */
 
 /* ---- a shard's turn */
 

@@ -143,7 +143,8 @@ struct shard {
      * at rest. */
     struct store *store;
     struct capture *capture;
-    bool disk_congested; /* store's: entries wait for room, and the disk works */
+    _Atomic bool disk_congested; /* store's: entries wait for room, and the disk works; read by any
+                                    shard, relaxed: it may hear of it a turn later */
     struct difference difference;
     struct keeping keeping;
     struct backlogs backlogs;
@@ -216,8 +217,13 @@ void shard_due(struct shard *s, struct message *message, uint64_t group_id, uint
 void shard_due_again(struct shard *s, struct message *message, uint64_t group_id, uint64_t except,
                      uint64_t publisher_hash, unsigned hidden);
 
+static inline bool shard_disk_is_congested(const struct shard *s)
+{
+    return atomic_load_explicit(&s->disk_congested, memory_order_relaxed);
+}
+
 /* Is there so much mail waiting, or so much to be written, that publishers have to wait? */
 static inline bool shard_congested(const struct shard *s)
 {
-    return s->post.overflowed > 0 || s->disk_congested;
+    return s->post.overflowed > 0 || shard_disk_is_congested(s);
 }

@@ -105,6 +105,7 @@ void store_append(struct shard *s, uint16_t partition, struct bytes entry, bool 
     assert(partition < RECORD_PARTITIONS);
 
     store->last++;
+    store->last_waited = waited_for ? store->last : store->last_waited;
     store->bytes += RECORD_HEAD_BYTES + entry.len;
     if (store->durability == CONFIG_DURABILITY_MEMORY) {
         return;
@@ -249,7 +250,7 @@ static bool is_due(const struct store *store)
         return now_ms >= store->begun_ms + store->interval_ms || store->shard->ending;
     }
     return store->wanted || store->late_first != NULL ||
-           now_ms >= store->oldest_ms + STORE_LAZY_MS ||
+           now_ms >= store->oldest_ms + store->lazy_ms ||
            journal_gathered_bytes(store->journal) >= STORE_BATCH_BYTES / 2 || store->shard->ending;
 }
 
@@ -302,7 +303,8 @@ void store_end_turn(struct shard *s)
         return;
     }
     give_late_ones(store);
-    s->disk_congested = store->late_first != NULL && store->trouble == 0;
+    const bool is_congested = store->late_first != NULL && store->trouble == 0;
+    atomic_store_explicit(&s->disk_congested, is_congested, memory_order_relaxed);
     const bool again = store->under_way_ms != NEVER; /* what has failed */
     if (!store->writing && (again || (store->oldest_ms != NEVER && is_due(store)))) {
         write_next(store);
@@ -322,7 +324,7 @@ uint64_t store_sleep_ms(const struct shard *s)
     } else if (store->oldest_ms != NEVER && store->trouble == 0) {
         due_ms = store->durability == CONFIG_DURABILITY_INTERVAL
                      ? store->begun_ms + store->interval_ms
-                     : store->oldest_ms + STORE_LAZY_MS;
+                     : store->oldest_ms + store->lazy_ms;
     } /* else the keeper wakes us */
     return due_ms == NEVER ? NEVER : due_ms <= s->now_ms ? 0 : due_ms - s->now_ms;
 }
@@ -342,6 +344,7 @@ struct store *store_create(struct shard *s, const struct store_conf *conf)
         .slot = keeper_slot_of(conf->keeper, s->id),
         .durability = conf->durability,
         .interval_ms = conf->interval_ms,
+        .lazy_ms = store_lazy_ms(conf->interval_ms),
         .segment_bytes = conf->journal.segment_bytes,
         .oldest_ms = NEVER,
         .under_way_ms = NEVER,
@@ -350,7 +353,7 @@ struct store *store_create(struct shard *s, const struct store_conf *conf)
         free(store);
         return NULL;
     }
-    store->last = journal_last(store->journal);
+    store->last = store->last_waited = journal_last(store->journal);
     if (conf->recovered != NULL) {
         memcpy(store->index, conf->recovered->highest, sizeof store->index);
     }

@@ -36,7 +36,7 @@ struct shard;
 
 /* The journal's bounds. A batch is what gathers while the one before is written. */
 #define STORE_BATCH_BYTES  (4u << 20)
-#define STORE_LAZY_MS      50u /* so long may wait what nobody waits for */
+#define STORE_LAZY_MS      50u /* so long may wait what nobody waits for, or data.sync_interval_ms */
 #define STORE_SEGMENTS_MAX 64u /* of a shard; then it is as if the disk were full */
 
 struct store_late { /* an entry that the journal had no room for */
@@ -59,12 +59,14 @@ struct store {
     struct keeper_slot *slot;
     enum config_durability durability;
     uint32_t interval_ms; /* of CONFIG_DURABILITY_INTERVAL */
+    uint32_t lazy_ms;
     uint64_t segment_bytes;
     uint64_t bytes;            /* of all entries so far */
     uint64_t segments_counted; /* in node->journal_segments */
     struct store_segment segments[STORE_SEGMENTS_MAX];
     uint64_t index[RECORD_PARTITIONS]; /* of each partition's last entry */
-    uint64_t last; /* position of the last entry: what journal_last() is or will be */
+    uint64_t last;        /* position of the last entry: what journal_last() is or will be */
+    uint64_t last_waited; /* of the last that is waited for */
     struct store_late *late_first, *late_last;
 
     struct io_file_op op;
@@ -95,15 +97,25 @@ void store_destroy(struct store *store); /* its io is destroyed; NULL is fine */
 void store_continue(struct store *store, uint16_t partition, uint64_t index);
 
 /* One entry. `waited_for`: it is to be on disk soon; otherwise when there is something else to be
- * written, or after STORE_LAZY_MS. Without memory the process ends with a message, as the disk
+ * written, or after store_lazy_ms(). Without memory the process ends with a message, as the disk
  * would disagree with what clients were told. */
 void store_append(struct shard *s, uint16_t partition, struct bytes entry, bool waited_for);
 
 _Noreturn void store_out_of_memory(void);
 
+static inline uint32_t store_lazy_ms(uint32_t interval_ms)
+{
+    return interval_ms < STORE_LAZY_MS ? interval_ms : STORE_LAZY_MS;
+}
+
 static inline uint64_t store_last(const struct store *store)
 {
     return store->last;
+}
+
+static inline uint64_t store_last_waited(const struct store *store)
+{
+    return store->last_waited;
 }
 
 uint64_t store_kept(const struct store *store);

@@ -22,7 +22,7 @@ GAUGE(answers_owed,          counters_now(&node->answers_owed),    "answers to c
 GAUGE(wills_open,            counters_now(&node->wills_open),      "wills of kept sessions that are being published, until all of it is on disk")
 GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of the journals")
 GAUGE(disk_troubles,         atomic_load_explicit(&node->disk_troubles, memory_order_relaxed), "shards whose disk takes nothing at the moment")
-GAUGE(unkept_milliseconds,   counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability acknowledges at once")
+GAUGE(unkept_milliseconds,   counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability or topics acknowledges at once")
 GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
 
 TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")

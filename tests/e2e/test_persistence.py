@@ -623,6 +623,27 @@ def durability_interval_keeps_what_is_older(b):
         c.expect(PUBLISH, payload=b'2')
 
 
+@test(only='dunlin')
+def durability_by_topic_keeps_what_is_older(b):
+    n = fresh(b, topics__0__filter='hasty/slow', topics__0__durability='sync',
+              topics__1__filter='hasty/#')
+    said = n.one_event('topic_durability_interval')
+    equal((said['filter'], said['within_ms']), ('hasty/#', '50'))
+    offline(n, 'a', '#', qos=1)
+    c = n.connected()
+    for i in range(100):
+        c.publish('hasty/1', b'%d' % i, qos=1)
+    pass_time(0.3)
+    c.publish('hasty/1', b'perhaps', qos=1)
+    c.publish('x', b'100', qos=1)  # and what came before it
+    again(n)
+    c = lasting(n, 'a', present=True)
+    for i in range(100):
+        c.expect_message('hasty/1', b'%d' % i)
+    c.expect_message('hasty/1', b'perhaps')
+    c.expect_message('x', b'100')
+
+
 # ---- A full disk
 
 class SmallDisk:

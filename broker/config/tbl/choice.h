@@ -36,6 +36,11 @@ CHOICE("interval", CONFIG_DURABILITY_INTERVAL)
 CHOICE("memory",   CONFIG_DURABILITY_MEMORY)
 END_CHOICES(durability)
 
+CHOICES(topic_durability) /* memory is for a node: its journal has all entries, or none */
+CHOICE("sync",     CONFIG_DURABILITY_SYNC)
+CHOICE("interval", CONFIG_DURABILITY_INTERVAL)
+END_CHOICES(topic_durability)
+
 CHOICES(client_certificate)
 CHOICE("none",     CONFIG_CLIENT_NONE)
 CHOICE("optional", CONFIG_CLIENT_OPTIONAL)

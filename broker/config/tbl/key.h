@@ -12,7 +12,8 @@
  *
  * … is: type, default, unit, when a change takes effect, what it is for. Types: UINT(min, max),
  * SIZE(min, max) in bytes, BOOL, TEXT(bytes at most), URL, CHOICE(set of tbl/choice.h). A change is
- * taken over by a reload (LIVE) or only by the next start (AT_START).
+ * taken over by a reload (LIVE) or only by the next start (AT_START). The first of a list may have
+ * NULL for a default: each entry has to say it, and there is none unless somebody makes one.
  * Included with those that are wanted defined; all are undefined afterwards.
  */
 #ifndef GROUP
@@ -226,7 +227,7 @@ KEY(data, durability, CHOICE(durability), "sync", "", AT_START,
     "sync_interval_ms, and a crash of the machine or the process loses what came since. memory: at once; nothing is written but "
     "checkpoints, and a crash loses what came since the last one.")
 KEY(data, sync_interval_ms, UINT(10, 60000), "1000", "milliseconds", AT_START,
-    "Time between two syncs with durability interval.")
+    "Time between two syncs with durability interval. For durability interval of topics, 50 ms if this is more.")
 KEY(data, checkpoint_interval_s, UINT(1, 86400), "60", "seconds", AT_START,
     "Time between two checkpoints, which tell the next start where the journal's part begins. A checkpoint is also made whenever "
     "the journal has grown by a segment.")
@@ -236,6 +237,17 @@ KEY(data, journal_segment_bytes, SIZE(1048576, 4294967296), "33554432", "bytes",
 KEY(data, checkpoint_bytes_max, SIZE(1073741824, 17592186044416), "1099511627776", "bytes", AT_START,
     "Size that the checkpoint's file may have. It grows as needed; where it may grow no further, what has to be kept is refused.")
 END(data)
+
+LIST(topics, struct config_topic, CONFIG_TOPICS_MAX)
+ITEM(topics, struct config_topic, filter, TEXT(1024), NULL, "", LIVE,
+    "Topic filter, as in sensors/#, of messages that are acknowledged otherwise than data.durability says, which is sync then. Of several "
+    "entries, 16 at most, the first that matches counts; where none does, sync.")
+ITEM(topics, struct config_topic, durability, CHOICE(topic_durability), "interval", "", LIVE,
+    "When a message of these topics is acknowledged. sync: when it is on disk, as without the entry, for what a later one is not to take in. "
+    "interval: at QoS 1 at once; it is on disk 50 ms later, or data.sync_interval_ms if that is less, and a crash of the machine or the "
+    "process loses what came since. So is a retained message. QoS 2 and everything else waits for the disk. There is no memory: such "
+    "messages are in the journal with all others, and would be written as often.")
+END_LIST(topics, struct config_topic, CONFIG_TOPICS_MAX)
 
 GROUP(log)
 KEY(log, level, CHOICE(log_level), "info", "", LIVE,

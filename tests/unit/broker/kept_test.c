@@ -8,6 +8,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/owed.h"
+#include "broker/counters.h"
 #include "broker/route/index.h"
 #include "broker/session/kept.h"
 #include "broker/shard/shard.h"
@@ -463,5 +464,179 @@ Test(kept, a_retained_message_is_received_when_it_is_on_disk_and_not_before)
     struct fake_client *sub = client_connect(n, 0, "sub", TERMS(.clean_start = true));
     client_subscribe(sub, topic, 0);
     cr_expect_not_null(client_take(sub, MQTT_PUBLISH));
+    end();
+}
+
+/* ---- durability by topic */
+
+#define HASTY                                                                                      \
+    SETTINGS(disk.setting, "topics.0.filter=hasty/slow", "topics.0.durability=sync",               \
+             "topics.1.filter=hasty/#")
+
+/* A publisher of its own, since answers of one connection are in order. */
+static struct fake_client *publisher_says(const struct say *say)
+{
+    struct fake_client *c = client_connect(n, 0, "", TERMS(.clean_start = true));
+    client_send_publish(c, say);
+    return c;
+}
+
+/* What such a topic gets at QoS 1 waits for no disk, retained or not; all else does. */
+Test(kept, topics_that_need_not_wait_are_acknowledged_at_once)
+{
+    static const struct {
+        const char *topic;
+        uint8_t qos;
+        bool retain, deletes, at_once;
+    } rows[] = {
+        {"hasty/1", 1, false, false, true},     {"hasty/2", 1, true, false, true},
+        {"hasty/3", 1, true, true, true},       {"hasty", 1, false, false, true},
+        {"hasty/1", 2, false, false, false},    {"hasty/4", 2, true, false, false},
+        {"hasty/slow", 1, false, false, false}, {"hasty/slow", 1, true, false, false},
+        {"x", 1, false, false, false},          {"x", 1, true, false, false},
+        {"hasty/5", 1, false, false, true}, /* whatever others wait for */
+    };
+    enum { ROWS = sizeof rows / sizeof rows[0] };
+    struct fake_client *c[ROWS];
+    for (unsigned shards = 1; shards <= 3; shards += 2) {
+        begin(shards);
+        fake_node_configure(n, HASTY);
+        struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+        client_subscribe(sub, "#", 2);
+        client_subscribe(sub, "$share/g/#", 2);
+        client_say(sub, "hasty/3", "to be deleted", 0);
+        client_reset(sub);
+        fake_node_advance(n, 100);
+        fake_disk_hold(&disk, true);
+        for (unsigned i = 0; i < ROWS; i++) {
+            c[i] = publisher_says(SAY(.topic = rows[i].topic, .qos = rows[i].qos,
+                                      .payload = rows[i].deletes ? "" : "x",
+                                      .retain = rows[i].retain));
+            const enum mqtt_type type = rows[i].qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
+            cr_expect_eq(client_take(c[i], type) != NULL, rows[i].at_once, "row %u", i);
+        }
+        fake_disk_hold(&disk, false);
+        for (unsigned i = 0; i < ROWS; i++) {
+            const enum mqtt_type type = rows[i].qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
+            cr_expect_eq(client_take(c[i], type) == NULL, rows[i].at_once, "row %u", i);
+        }
+        restart(shards);
+        sub = client_connect(n, 0, "sub", LASTING);
+        cr_expect_eq(client_heard_count(sub), 2 * ROWS);
+        end();
+    }
+}
+
+/* Nor does the next packet wait for one that nobody answers. */
+Test(kept, a_retained_message_of_such_a_topic_holds_up_nothing)
+{
+    begin(1);
+    fake_node_configure(n, HASTY);
+    fake_node_advance(n, 100);
+    fake_disk_hold(&disk, true);
+    struct fake_client *c = publisher_says(SAY(.topic = "hasty/1", .payload = "x", .retain = true));
+    client_say(c, "hasty/2", "x", 1);
+    cr_expect_not_null(client_take(c, MQTT_PUBACK));
+    client_send_publish(c, SAY(.topic = "x", .payload = "x", .retain = true));
+    client_say(c, "hasty/2", "x", 1);
+    cr_expect_null(client_take(c, MQTT_PUBACK));
+    fake_disk_hold(&disk, false);
+    cr_expect_not_null(client_take(c, MQTT_PUBACK));
+    end();
+}
+
+/* Answers of one connection are in the order of its messages. */
+Test(kept, what_need_not_wait_is_acknowledged_after_what_came_before)
+{
+    begin(1);
+    fake_node_configure(n, HASTY);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    client_subscribe(sub, "#", 1);
+    fake_disk_hold(&disk, true);
+    struct fake_client *c = publisher_says(SAY(.topic = "x", .payload = "x", .qos = 1));
+    const uint16_t hasty = client_say(c, "hasty/1", "x", 1);
+    cr_expect_null(client_take(c, MQTT_PUBACK));
+    fake_disk_hold(&disk, false);
+    const struct got *g = client_take(c, MQTT_PUBACK);
+    cr_assert(g != NULL && g->packet_id != hasty);
+    g = client_take(c, MQTT_PUBACK);
+    cr_assert(g != NULL && g->packet_id == hasty);
+    end();
+}
+
+/* A crash loses what was acknowledged in the last STORE_LAZY_MS, and the metric says so. */
+Test(kept, what_need_not_wait_is_on_disk_soon)
+{
+    begin(1);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    client_subscribe(sub, "#", 1);
+    client_reset(sub);
+    for (unsigned ms = STORE_LAZY_MS - 1; ms <= STORE_LAZY_MS; ms++) {
+        fake_node_advance(n, 100);
+        fake_node_configure(n, HASTY);
+        cr_expect_eq(counters_unkept_ms(n->node), 0);
+        struct fake_client *c = publisher_says(SAY(.topic = "hasty/1", .payload = "x", .qos = 1));
+        cr_expect_not_null(client_take(c, MQTT_PUBACK));
+        fake_node_advance(n, ms);
+        cr_expect_eq(counters_unkept_ms(n->node), ms < STORE_LAZY_MS ? ms : 0);
+        fake_disk_crash(&disk, NULL, NULL);
+        open_disk(1);
+    }
+    sub = client_connect(n, 0, "sub", LASTING);
+    cr_expect_str_eq(client_heard(sub), "hasty/1=x/1");
+    end();
+}
+
+/* A message that some shard may have to keep, and does not, hangs on nothing that is not told. */
+Test(kept, what_need_not_wait_delays_no_other)
+{
+    begin(1);
+    fake_node_configure(n, HASTY);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    client_subscribe(sub, "hasty/#", 1);
+    client_subscribe(sub, "x", 0);
+    client_reset(sub);
+    fake_node_advance(n, 100);
+    struct fake_client *c = client_connect(n, 0, "me", TERMS(.clean_start = true));
+    client_say(c, "hasty/1", "x", 1);
+    cr_expect_not_null(client_take(c, MQTT_PUBACK));
+    const uint64_t syncs = fake_node_count(n, METRIC_journal_syncs);
+    client_say(c, "x", "x", 1);
+    cr_expect_not_null(client_take(c, MQTT_PUBACK));
+    cr_expect_eq(fake_node_count(n, METRIC_journal_syncs), syncs);
+    client_send_publish(c, SAY(.topic = "x", .qos = 1, .retain = true)); /* deletes nothing */
+    cr_expect_not_null(client_take(c, MQTT_PUBACK));
+    end();
+}
+
+/* Publishers of another shard hear of a disk that is too slow for them: what waits is bounded. */
+Test(kept, what_need_not_wait_does_where_the_disk_is_behind)
+{
+    enum { MESSAGES = 400 };
+    static struct fake_client *c[MESSAGES];
+    begin(2);
+    fake_node_configure(n, HASTY);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    const unsigned home = fake_node_home(n, "sub");
+    client_subscribe(sub, "hasty/#", 1);
+    client_reset(sub);
+    fake_node_advance(n, 100);
+    fake_disk_hold(&disk, true);
+    unsigned at_once = 0;
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        c[i] = client_connect(n, 1 - home, "", TERMS(.clean_start = true));
+        client_send_publish(
+            c[i], SAY(.topic = "hasty/1", .payload = "x", .payload_len = 10000, .qos = 1));
+        at_once += client_take(c[i], MQTT_PUBACK) != NULL;
+    }
+    cr_expect_gt(at_once, 0);
+    cr_expect_lt(at_once, MESSAGES);
+    cr_expect_gt(fake_node_count(n, METRIC_journal_late), 0);
+    fake_disk_hold(&disk, false);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        at_once += client_take(c[i], MQTT_PUBACK) != NULL;
+    }
+    cr_expect_eq(at_once, MESSAGES);
+    restart(2);
     end();
 }

@@ -63,6 +63,21 @@ static bool is_text(const struct schema_key *key)
     return key->type == SCHEMA_TEXT || key->type == SCHEMA_URL;
 }
 
+/* What stands before the key; an entry that is not there by default is a comment. */
+static const char *indent(const struct schema_key *key, bool is_first)
+{
+    if (strchr(key->path, '.') == NULL) {
+        return "";
+    }
+    if (key->entries_max == 0) {
+        return "  ";
+    }
+    if (schema_has_default(key)) {
+        return is_first ? "  - " : "    ";
+    }
+    return is_first ? "  # - " : "  #   ";
+}
+
 /* Headings where the group changes; each key under its help. */
 static void write_example(FILE *out)
 {
@@ -75,7 +90,7 @@ static void write_example(FILE *out)
         const struct schema_key *const key = schema_at(i);
         const char *const dot = strchr(key->path, '.');
         const size_t group_len = dot == NULL ? 0 : (size_t)(dot - key->path);
-        const bool in_list = key->entries_max > 0;
+        const bool in_entry = key->entries_max > 0 && schema_has_default(key);
         const bool is_first = group_len == 0 || strncmp(group, key->path, group_len + 1) != 0;
         char sentence[400];
         if (is_first) {
@@ -86,16 +101,12 @@ static void write_example(FILE *out)
         }
         snprintf(group, sizeof group, "%.*s", dot == NULL ? 0 : (int)group_len + 1, key->path);
         value_sentence(key, sentence, sizeof sentence);
-        const char *const margin = dot == NULL ? "# " : in_list && !is_first ? "    # " : "  # ";
+        const char *const margin = dot == NULL ? "# " : in_entry && !is_first ? "    # " : "  # ";
         wrapped(out, margin, key->help);
         wrapped(out, margin, sentence);
-        fprintf(out, "%s%s: %s%s%s\n",
-                dot == NULL ? ""
-                : !in_list  ? "  "
-                : is_first  ? "  - "
-                            : "    ",
+        fprintf(out, "%s%s: %s%s%s\n", indent(key, is_first),
                 dot == NULL ? key->path : strrchr(key->path, '.') + 1, is_text(key) ? "\"" : "",
-                key->by_default, is_text(key) ? "\"" : "");
+                key->by_default == NULL ? "" : key->by_default, is_text(key) ? "\"" : "");
     }
 }
 
@@ -110,8 +121,12 @@ static void write_reference(FILE *out)
         value_sentence(key, sentence, sizeof sentence);
         fprintf(out, "\n### %s\n\n", path);
         wrapped(out, "", key->help);
-        fprintf(out, "\nDefault: `%s%s%s`. Variable: `%s`.\n", is_text(key) ? "\"" : "",
-                key->by_default, is_text(key) ? "\"" : "", variable);
+        if (key->by_default == NULL) {
+            fprintf(out, "\nDefault: none. Variable: `%s`.\n", variable);
+        } else {
+            fprintf(out, "\nDefault: `%s%s%s`. Variable: `%s`.\n", is_text(key) ? "\"" : "",
+                    key->by_default, is_text(key) ? "\"" : "", variable);
+        }
         wrapped(out, "", sentence);
     }
     fputs("\n" END_MARK, out);
@@ -174,7 +189,7 @@ static void check_example_loads(const char *path)
     config_diff(by_default, example, no_change, NULL);
     for (size_t i = 0; i < schema_count(); i++) {
         const struct setting *const one = settings_find(example->settings, schema_at(i), 0);
-        if (one->source != SETTINGS_FILE) {
+        if (schema_has_default(schema_at(i)) && one->source != SETTINGS_FILE) {
             fail("dunlin.yaml lacks ", schema_at(i)->path);
         }
     }

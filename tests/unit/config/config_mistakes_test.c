@@ -142,6 +142,18 @@ Test(config_mistakes, in_the_file)
         {"listeners: [{url: 'unix:///a'}, {url: 'unix:///a'}]\n",
          "dunlin.yaml:1: listeners.1.url: listeners.0 (dunlin.yaml:1) has the same address; remove "
          "one\n"},
+        {"topics: [{durability: sync}]\n",
+         "dunlin.yaml:1: topics.0.durability: there is no topics.0.filter beside it\n"},
+        {"topics: [{filter: ''}, {filter: 'a#'}, {filter: $share/g/a}]\n",
+         "dunlin.yaml:1: topics.0.filter: '' is not a topic filter as in sensors/#\n"
+         "dunlin.yaml:1: topics.1.filter: 'a#' is not a topic filter as in sensors/#\n"
+         "dunlin.yaml:1: topics.2.filter: '$share/g/a' is not a topic filter as in sensors/#\n"},
+        {"topics: [{filter: a, durability: memory}]\n",
+         "dunlin.yaml:1: topics.0.durability: 'memory' is not one of sync, interval\n"},
+        {"data: {durability: memory}\ntopics: [{filter: a}]\n",
+         "dunlin.yaml:2: topics.0.filter: data.durability (dunlin.yaml:1) is not sync, so that "
+         "nothing waits for the disk anyway, and no topic can; remove the list, or set "
+         "data.durability to sync\n"},
         {"listeners: [{unix_mode: '1'}]\n",
          "dunlin.yaml:1: listeners.0.unix_mode: there is no listeners.0.url beside it\n"},
         /* what a listener needs */
@@ -232,6 +244,8 @@ Test(config_mistakes, in_the_environment)
         {"DUNLIN_LISTENERS__64__URL=tcp://*:1",
          "env DUNLIN_LISTENERS__64__URL: listeners.64.url: the list can have at most 64 entries, 0 "
          "to 63\n"},
+        {"DUNLIN_TOPICS__16__FILTER=a", "env DUNLIN_TOPICS__16__FILTER: topics.16.filter: the "
+                                        "list can have at most 16 entries, 0 to 15\n"},
         {"DUNLIN_LOG__LEVEL=", "env DUNLIN_LOG__LEVEL: log.level: '' is not one of error, warning, "
                                "info, debug\n"},
         {"DUNLIN_DATA__DIR=a\x1b[2J", "env DUNLIN_DATA__DIR: data.dir: has a control character at "

@@ -5,6 +5,7 @@
 
 #include "broker/config/schema.h"
 #include "broker/config/settings.h"
+#include "broker/config/topics.h"
 #include "tests/unit/config/sources.h"
 
 TestSuite(config, .init = sources_enter, .fini = sources_leave);
@@ -36,6 +37,7 @@ Test(config, defaults)
     cr_expect_str_eq(c->listeners[0].url, "tcp://127.0.0.1:1883");
     cr_expect_not(c->allow_anonymous);
     cr_expect_str_eq(c->data.dir, "");
+    cr_expect_eq(c->topics_count, 0);
     cr_expect_eq(c->log.level, LOG_INFO);
     cr_expect_eq(c->log.format, LOG_LOGFMT);
     cr_expect_eq(c->limits.connections_max, 100000);
@@ -144,7 +146,7 @@ Test(config, every_key_from_every_source)
     for (size_t i = 0; i < schema_count(); i++) {
         const struct schema_key *const key = schema_at(i);
         if (key->entries_max > 0 && key->type != SCHEMA_URL) {
-            continue; /* not without others: see every_key_of_a_listener */
+            continue; /* not without others: see every_key_of_a_listener, topics */
         }
         char text[64], yaml[512], path[SCHEMA_PATH_BYTES], name[SCHEMA_PATH_BYTES];
         char variable[512], origin[512], flag[512];
@@ -201,6 +203,41 @@ Test(config, every_key_of_a_listener)
     cr_expect_str_eq(l->proxy_from, "10.0.0.0/8");
     cr_expect_str_eq(l->origins, "https://a.example");
     config_destroy(c);
+}
+
+/* There is no entry unless somebody makes one, and then the first that matches counts. */
+Test(config, topics)
+{
+    static const char yaml[] = "topics:\n- filter: sensors/alarm/#\n  durability: sync\n"
+                               "- filter: sensors/#\n";
+    static const struct {
+        const char *topic;
+        bool hurries;
+    } rows[] = {{"sensors", true},          {"sensors/1", true}, {"sensors/alarm", false},
+                {"sensors/alarm/1", false}, {"x", false},        {"x/sensors", false}};
+    struct config *const none = load("topics:\n", NULL, NULL);
+    struct config *const c = load(yaml, NULL, NULL);
+    cr_expect_eq(none->topics_count, 0);
+    cr_assert_eq(c->topics_count, 2);
+    cr_expect_eq(c->topics[1].durability, CONFIG_DURABILITY_INTERVAL);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        cr_expect_not(topics_hurry(none, bytes_text(rows[i].topic)));
+        cr_expect_eq(topics_hurry(c, bytes_text(rows[i].topic)), rows[i].hurries, "%s",
+                     rows[i].topic);
+    }
+    config_destroy(none);
+    config_destroy(c);
+
+    struct config *const set = load(yaml, LIST("DUNLIN_TOPICS__2__FILTER=x"),
+                                    LIST("--set", "topics.0.durability=interval"));
+    char *const text = dump(set);
+    struct config *const again = load(text, NULL, NULL);
+    cr_assert_eq(again->topics_count, 3);
+    cr_expect(topics_hurry(again, bytes_text("x")));
+    cr_expect(topics_hurry(again, bytes_text("sensors/alarm")));
+    free(text);
+    config_destroy(set);
+    config_destroy(again);
 }
 
 Test(config, later_source_wins)
@@ -418,13 +455,16 @@ Test(config, diff_tells_what_a_reload_can_take)
     struct config *const before = load("limits: {output_bytes_max: 2 MiB}", NULL, NULL);
     struct config *const after =
         load("limits: {connections_max: 5, output_bytes_max: 2048 KiB}\nnode: {shards: 2}\n"
-             "listeners: [{url: 'tcp://127.0.0.1:1'}, {url: 'tcp://127.0.0.1:2'}]",
+             "listeners: [{url: 'tcp://127.0.0.1:1'}, {url: 'tcp://127.0.0.1:2'}]\n"
+             "topics: [{filter: a}, {filter: b, durability: sync}]",
              NULL, NULL);
     config_diff(before, after, note_change, changes);
     cr_expect_str_eq(
         changes,
         "node.shards start: 0 -> 2\n"
         "listeners.*.url start: tcp://127.0.0.1:1883 -> tcp://127.0.0.1:1 tcp://127.0.0.1:2\n"
+        "topics.*.filter live:  -> a b\n"
+        "topics.*.durability live:  -> interval sync\n"
         "limits.connections_max live: 100000 -> 5\n");
     config_destroy(before);
     config_destroy(after);

@@ -17,9 +17,13 @@ Test(schema, table_is_sound)
     for (size_t i = 0; i < schema_count(); i++) {
         const struct schema_key *const key = schema_at(i);
         char problem[VALUE_PROBLEM_BYTES], path[SCHEMA_PATH_BYTES];
-        char *const plain = value_plain(key, key->by_default, problem);
-        cr_expect_not_null(plain, "the default of %s: %s", key->path, problem);
-        free(plain);
+        if (key->by_default == NULL) {
+            cr_expect_eq(schema_list_head(key), key, "%s has a default", key->path);
+        } else {
+            char *const plain = value_plain(key, key->by_default, problem);
+            cr_expect_not_null(plain, "the default of %s: %s", key->path, problem);
+            free(plain);
+        }
         cr_expect_leq(key->min, key->max);
         cr_expect_neq(key->help[0], '\0');
         cr_expect_eq(key->help[strlen(key->help) - 1], '.', "%s has sentences", key->path);
@@ -62,6 +66,26 @@ Test(schema, find)
     cr_expect_null(schema_find(long_path, sizeof long_path, &entry));
     char meant[SCHEMA_PATH_BYTES];
     cr_expect_not(schema_suggest(long_path, sizeof long_path, meant));
+}
+
+Test(schema, lists)
+{
+    static const struct {
+        const char *path, *head;
+        bool has_default;
+    } rows[] = {{"log.level", NULL, true},
+                {"listeners.0.url", "listeners.*.url", true},
+                {"listeners.0.key", "listeners.*.url", true},
+                {"topics.0.filter", "topics.*.filter", false},
+                {"topics.0.durability", "topics.*.filter", false}};
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        unsigned entry;
+        const struct schema_key *const key = find(rows[i].path, &entry);
+        const struct schema_key *const head = schema_list_head(key);
+        cr_expect_eq(head == NULL, rows[i].head == NULL);
+        cr_expect(head == NULL || strcmp(head->path, rows[i].head) == 0, "%s", rows[i].path);
+        cr_expect_eq(schema_has_default(key), rows[i].has_default, "%s", rows[i].path);
+    }
 }
 
 Test(schema, node_of)
