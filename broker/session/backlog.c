@@ -5,10 +5,12 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
+#include "broker/config/config.h"
 #include "broker/conn/conn.h"
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/route/local.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -16,7 +18,10 @@
 #include "broker/store/record_key.h"
 #include "broker/store/session_record.h"
 
-#define LOW_WATER    256u /* with less than that in memory, more is wanted */
+/* With less than that in memory, more is wanted. */
+#define LOW_WATER       256u
+#define LOW_WATER_BYTES (4 * BACKLOG_PART_BYTES)
+
 #define MOVE_AT_ONCE 256u
 
 /* One reading. The checkpoint's from backlogs_settle() until `is_done`. */
@@ -37,7 +42,12 @@ static struct backlog *backlog_of(const struct session *session)
 
 static uint64_t waiting_after(const struct backlog *b)
 {
-    return b->after == NULL ? 0 : outqueue_waiting(b->after);
+    return b == NULL || b->after == NULL ? 0 : outqueue_waiting(b->after);
+}
+
+static uint64_t bytes_after(const struct backlog *b)
+{
+    return b == NULL || b->after == NULL ? 0 : b->after->waiting_bytes;
 }
 
 /* ---- the queue as a whole */
@@ -53,7 +63,7 @@ uint64_t backlog_waiting_bytes(const struct session *session)
 {
     const struct backlog *const b = backlog_of(session);
     const uint64_t here = session->out.waiting_bytes;
-    return b == NULL ? here : here + b->bytes + (b->after == NULL ? 0 : b->after->waiting_bytes);
+    return b == NULL ? here : here + b->bytes + bytes_after(b);
 }
 
 static struct backlog *begin(struct session *session)
@@ -196,6 +206,13 @@ uint64_t backlog_sent_end(const struct session *session)
 
 /* ---- to disk */
 
+/* Many may have the same message in memory, and would have it once each when they read it: so it is
+ * only then that bytes count. */
+bool backlog_memory_presses(const struct shard *s)
+{
+    return message_memory() > s->config->limits.message_memory_max / 2;
+}
+
 bool backlog_may_spill(const struct session *session)
 {
     const struct backlog *const b = backlog_of(session);
@@ -203,7 +220,9 @@ bool backlog_may_spill(const struct session *session)
     if (session->conn == NULL) {
         return here > 0 || b != NULL;
     }
-    return b != NULL ? b->count > 0 || here >= BACKLOG_KEEP : here > 2 * (uint64_t)BACKLOG_KEEP;
+    return (b != NULL && b->count > 0) || here + waiting_after(b) > 2 * (uint64_t)BACKLOG_KEEP ||
+           (session->out.waiting_bytes + bytes_after(b) > 2 * (uint64_t)BACKLOG_KEEP_BYTES &&
+            backlog_memory_presses(session->shard));
 }
 
 static bool is_spilled(const struct kept *kept, const struct delivery *d)
@@ -211,11 +230,30 @@ static bool is_spilled(const struct kept *kept, const struct delivery *d)
     return d->number < kept->stored_end && !d->of_group;
 }
 
-/* What is beyond what stays becomes the part after the disk's, which is empty yet. NULL: no memory.
- */
+/* So many stay in memory. */
+static uint64_t to_keep(struct session *session)
+{
+    struct outqueue *const q = &session->out;
+    const uint64_t bytes_max =
+        backlog_memory_presses(session->shard) ? BACKLOG_KEEP_BYTES : UINT64_MAX;
+    uint64_t keep = 0;
+    uint64_t bytes = 0;
+    while (session->conn != NULL && keep < outqueue_waiting(q) && keep < BACKLOG_KEEP &&
+           bytes < bytes_max) {
+        bytes += outqueue_delivery_bytes(outqueue_waiting_at(q, keep++));
+    }
+    return keep;
+}
+
+/* What is beyond what stays becomes the part after the disk's, which is empty yet. NULL: that is
+ * nothing, or not to be spilled, or there is no memory. */
 static struct backlog *split(struct session *session)
 {
-    const uint64_t keep = session->conn != NULL ? BACKLOG_KEEP : 0;
+    const uint64_t keep = to_keep(session);
+    if (keep == outqueue_waiting(&session->out) ||
+        !is_spilled(session->kept, outqueue_waiting_at(&session->out, keep))) {
+        return NULL;
+    }
     struct backlog *const b = begin(session);
     if (b == NULL) {
         return NULL;
@@ -242,8 +280,9 @@ static uint64_t let_go_of_oldest(struct session *session, struct outqueue *q, ui
     return bytes;
 }
 
-/* The client went before it had taken what was read for it: that goes back. */
-static void take_back(struct session *session)
+/* The client went before it had taken what was read for it: that goes back, all of it. How many
+ * steps are left. */
+static unsigned take_back(struct session *session, unsigned steps)
 {
     struct kept *const kept = session->kept;
     struct backlog *const b = kept->backlog;
@@ -252,11 +291,11 @@ static void take_back(struct session *session)
     const uint64_t end = b->end;
     for (uint64_t i = 0; i < waiting; i++) {
         if (!is_spilled(kept, outqueue_waiting_at(q, i))) {
-            return;
+            return steps;
         }
     }
     if (waiting == 0) {
-        return;
+        return steps;
     }
     const uint64_t first = outqueue_oldest(q)->number;
     const bool was_empty = b->count == 0;
@@ -268,6 +307,7 @@ static void take_back(struct session *session)
     }
     b->first = first;
     b->end = was_empty ? b->end : end;
+    return steps - (waiting < steps ? (unsigned)waiting : steps);
 }
 
 unsigned backlog_spill(struct session *session, unsigned steps)
@@ -278,14 +318,13 @@ unsigned backlog_spill(struct session *session, unsigned steps)
         return steps;
     }
     if (b == NULL) {
-        const uint64_t keep = session->conn != NULL ? BACKLOG_KEEP : 0;
-        b = is_spilled(kept, outqueue_waiting_at(&session->out, keep)) ? split(session) : NULL;
+        b = split(session);
         if (b == NULL) {
             return steps;
         }
     }
     if (session->conn == NULL) {
-        take_back(session);
+        steps = take_back(session, steps);
     }
     while (steps > 0 && b->after != NULL && outqueue_waiting(b->after) > 0 &&
            is_spilled(kept, outqueue_oldest(b->after))) {
@@ -302,9 +341,16 @@ unsigned backlog_spill(struct session *session, unsigned steps)
 
 typedef bool put_fn(struct session *session, const struct delivery *d);
 
+/* Of a group only if the session has left it, which one process may have found out, and another
+ * spilled it: its record still says so. */
 static bool put_waiting(struct session *session, const struct delivery *d)
 {
-    return outqueue_append(&session->out, d);
+    struct delivery named = *d;
+    if (d->of_group) {
+        named.group_id = local_group_id(session, d->group_id);
+        named.of_group = named.group_id != 0;
+    }
+    return outqueue_append(&session->out, &named);
 }
 
 /* As outqueue_restore() wants it: the number that comes next is not the one after it. */
@@ -414,8 +460,10 @@ static void on_read(struct checkpoint_read *read)
 static void start_reads(struct shard *s)
 {
     struct backlogs *const all = &s->backlogs;
-    while (all->under_way_count < BACKLOG_READS_MAX && !kept_link_is_alone(&all->waiting)) {
-        struct backlog_read *const r = table_object(all->waiting.next, struct backlog_read, link);
+    for (struct kept_link *l = all->waiting.next;
+         l != &all->waiting && all->under_way_count < BACKLOG_READS_MAX;) {
+        struct backlog_read *const r = table_object(l, struct backlog_read, link);
+        l = l->next;
         kept_link_remove(&r->link);
         if (r->session == NULL) {
             free(r);
@@ -434,7 +482,7 @@ static void want(struct session *session)
 {
     struct shard *const s = session->shard;
     struct backlog *const b = backlog_of(session);
-    if (b->read != NULL) {
+    if (b->read != NULL || s->backlogs.checkpoint == NULL) { /* or the process ends */
         return;
     }
     struct backlog_read *const r = calloc(1, sizeof *r);
@@ -466,17 +514,28 @@ static bool move_after(struct session *session)
     return moved > 0;
 }
 
+/* Of what is on disk no more is read than a client may be about to take, as it is in memory then;
+ * while that is full, only when there is nothing else. */
+static bool is_low(const struct session *session)
+{
+    const struct outqueue *const q = &session->out;
+    return outqueue_waiting(q) == 0 ||
+           (q->waiting_bytes < LOW_WATER_BYTES && !session->shard->memory_full);
+}
+
 bool backlog_refill(struct session *session)
 {
     const struct backlog *const b = backlog_of(session);
     if (b == NULL || session->conn == NULL || outqueue_waiting(&session->out) >= LOW_WATER) {
         return false;
     }
-    if (b->count > 0) {
-        want(session);
-        return false;
+    if (b->count == 0) {
+        return move_after(session);
     }
-    return move_after(session);
+    if (is_low(session)) {
+        want(session);
+    }
+    return false;
 }
 
 static void fail(struct session *session, enum checkpoint_err err)
@@ -525,7 +584,9 @@ void backlogs_settle(struct shard *s)
         free(r->read.pairs);
         free(r);
     }
-    start_reads(s);
+    if (all->checkpoint != NULL) {
+        start_reads(s);
+    }
 }
 
 unsigned backlogs_read(const struct backlogs *b)
@@ -573,6 +634,7 @@ void backlog_end(struct session *session)
     atomic_fetch_sub_explicit(&s->node->deliveries_on_disk, (int64_t)b->count,
                               memory_order_relaxed);
     b->count = 0;
+    session_give_up(session, &session->out); /* first, as it is older */
     if (b->after != NULL) {
         session_give_up(session, b->after);
     }

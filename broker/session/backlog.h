@@ -14,8 +14,9 @@
  * go to other members (4.8.2), which somebody would have to read them for.
  *
  * Owner: the session's shard. Memory: 64 bytes for a session with such a part; for one whose client
- * is there, BACKLOG_KEEP deliveries or a part of BACKLOG_PART_BYTES. Reads that are under way, of a
- * shard: BACKLOG_READS_MAX; more wait in a list, one for each session.
+ * is there, twice BACKLOG_KEEP deliveries at most, and when memory for messages presses twice
+ * BACKLOG_KEEP_BYTES; or some parts of BACKLOG_PART_BYTES, and one while that memory is full. Reads
+ * that are under way, of a shard: BACKLOG_READS_MAX; more wait in a list, one for each session.
  *
  * When it cannot be read the client is disconnected, and told so in the log: what is on disk stays
  * there, and is tried again when the client comes back.
@@ -33,7 +34,8 @@
 struct session;
 struct shard;
 
-#define BACKLOG_KEEP       1024u /* deliveries that stay in memory for a client that is there */
+#define BACKLOG_KEEP       1024u /* deliveries that stay in memory for a client that is there, */
+#define BACKLOG_KEEP_BYTES (1u << 20) /* or of so many bytes, when memory presses */
 #define BACKLOG_PART_BYTES 65536u
 #define BACKLOG_READS_MAX  16u
 
@@ -77,11 +79,14 @@ bool backlog_refill(struct session *session);
  * how many are left (0: there may be more to do). */
 unsigned backlog_spill(struct session *session, unsigned steps);
 
+/* Much of the memory for messages is taken: what is on disk can go from there. */
+bool backlog_memory_presses(const struct shard *s);
+
 /* Would backlog_spill() have something to do, if a checkpoint had it all? */
 bool backlog_may_spill(const struct session *session);
 
-/* The session ends: what is on disk is dropped and counted, what came after is given up as the rest
- * is. Before its `kept` goes. */
+/* The session ends: what is on disk is dropped and counted, all else is given up. Before its `kept`
+ * goes. */
 void backlog_end(struct session *session);
 
 /* ---- at the start (store/revive.c), while session->out is being put together anew */

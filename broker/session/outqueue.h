@@ -138,12 +138,6 @@ static inline uint64_t outqueue_waiting(const struct outqueue *q)
     return q->tail - q->unsent;
 }
 
-/* Deliveries and gaps between them. */
-static inline uint64_t outqueue_places(const struct outqueue *q)
-{
-    return q->tail - q->head;
-}
-
 static inline bool outqueue_is_empty(const struct outqueue *q)
 {
     return q->tail == q->head;

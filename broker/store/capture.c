@@ -8,7 +8,6 @@
 #include "broker/conn/owed.h"
 #include "broker/io/io.h"
 #include "broker/log/log.h"
-#include "broker/message.h"
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/backlog.h"
@@ -393,12 +392,10 @@ static void finish(struct capture *c, enum checkpoint_err err)
     c->due_ms = s->now_ms + c->interval_ms;
 }
 
-/* Much of the memory for messages is taken: what is on disk can go from there. */
 static bool memory_presses(const struct capture *c)
 {
     const struct shard *const s = c->shard;
-    return s->now_ms >= c->begun_ms + PRESSED_MS &&
-           message_memory() > s->config->limits.message_memory_max / 2;
+    return s->now_ms >= c->begun_ms + PRESSED_MS && backlog_memory_presses(s);
 }
 
 static bool is_due(const struct capture *c)

@@ -453,12 +453,8 @@ enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
     static const struct {
         char letter;
         each_fn *fn;
-    } parts[] = {{'n', on_least},
-                 {'p', on_applied},
-                 {'s', on_session},
-                 {'f', on_filter},
-                 {'q', on_delivery},
-                 {'r', on_retained}};
+    } parts[] = {{'n', on_least},  {'p', on_applied},  {'s', on_session},
+                 {'f', on_filter}, {'q', on_delivery}, {'r', on_retained}};
     enum checkpoint_err err = CHECKPOINT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
         err = each(r, cp, parts[i].letter, parts[i].fn);
@@ -735,6 +731,24 @@ static uint64_t perhaps_sent(struct session *session)
     return session->out.next_number;
 }
 
+/* All of them are in memory: what is done has a place there, and is none of them. */
+static void reach_perhaps_sent(struct revival *r, struct revived_session *v)
+{
+    struct session *const session = v->session;
+    const struct kept *const kept = session->kept;
+    uint32_t left = perhaps_sent_max(session);
+    uint64_t at = 0;
+    for (;;) {
+        while (left > 0 && outqueue_walk(&session->out, &at) != NULL) {
+            left--;
+        }
+        if (left == 0 || r->problem != NULL || kept->backlog == NULL) {
+            return;
+        }
+        (void)reach(r, v, kept->backlog->count > 0 ? kept->backlog->first : NEVER);
+    }
+}
+
 static void name_groups(struct session *session, struct outqueue *q)
 {
     uint64_t at = 0;
@@ -751,11 +765,9 @@ static void restore_queue(struct revival *r, struct revived_session *v)
     struct session *const session = v->session;
     const struct kept *const kept = session->kept;
     enter(r, session->shard->id);
-    while (v->connected && r->problem == NULL && kept->backlog != NULL &&
-           outqueue_places(&session->out) < perhaps_sent_max(session)) {
-        (void)reach(r, v, kept->backlog->count > 0 ? kept->backlog->first : NEVER);
-    }
-    if (!v->connected && v->sent_end > 0) {
+    if (v->connected) {
+        reach_perhaps_sent(r, v);
+    } else if (v->sent_end > 0) {
         (void)reach(r, v, v->sent_end - 1);
     }
     outqueue_restored(&session->out, v->connected ? perhaps_sent(session) : v->sent_end);

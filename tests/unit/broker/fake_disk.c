@@ -258,6 +258,7 @@ void fake_disk_crash(struct fake_disk *disk, bool (*kept)(void *context, uint64_
         }
         capture_destroy(s->capture);
         s->capture = NULL;
+        s->backlogs.checkpoint = NULL;
         s->store = NULL;
         s->disk_congested = false;
         owed_abandon(fake_node_enter(disk->n, i));
