@@ -108,7 +108,7 @@ static void on_stored(struct shard *s, struct retain_job *job, enum retain_resul
 {
     struct publish_job *p = (struct publish_job *)job;
     struct conn *c = p->conn;
-    if (p->session != NULL && p->qos == 2) {
+    if (p->session != NULL && p->job.message->exchange != 0) {
         owed_wait_no_more(p->session, p->packet_id);
     }
     finish_retained(s, p, result);
@@ -143,7 +143,7 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
     const enum retain_result result = publish_retain(s, &p->job);
     if (result == RETAIN_WAIT) {
         c->session->retaining = &p->session;
-        if (p->qos == 2) { /* a checkpoint would have it as received, and the next start */
+        if (m->exchange != 0) { /* a checkpoint would have it as received, and the next start */
             owed_wait(c->session, p->packet_id);
         }
         c->waiting++;
