@@ -382,7 +382,7 @@ static void finish(struct capture *c, enum checkpoint_err err)
     }
     checkpoint_batch_destroy(c->batch);
     c->batch = NULL;
-    c->taking.ended.count = c->taking.deliveries.count = 0;
+    changes_are_taken(&c->taking, &s->difference);
     c->taking.entries = false;
     for (uint16_t p = 0; p < RECORD_PARTITIONS; p++) {
         store_checkpointed(s->store, p, c->upto[p]);

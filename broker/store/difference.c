@@ -9,6 +9,8 @@
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
 
+#define LIST_KEPT 4096u /* entries: memory for more is given back when it is not needed */
+
 static void *grown(void *at, size_t count, size_t *capacity, size_t item)
 {
     if (count < *capacity) {
@@ -50,6 +52,24 @@ bool changes_are_none(const struct changes *c)
 {
     return kept_link_is_alone(&c->sessions) && c->topics.first == NULL && c->ended.count == 0 &&
            c->deliveries.count == 0 && !c->entries;
+}
+
+void changes_are_taken(struct changes *c, struct difference *d)
+{
+    struct table fresh;
+    c->ended.count = c->deliveries.count = 0;
+    if (c->ended.capacity > LIST_KEPT) {
+        free(c->ended.at);
+        c->ended = (struct numbers){.at = NULL};
+    }
+    if (c->deliveries.capacity > LIST_KEPT) {
+        free(c->deliveries.at);
+        c->deliveries = (struct changed_deliveries){.at = NULL};
+    }
+    if (d->bodies.count == 0 && d->bodies.mask > LIST_KEPT && table_init(&fresh) == 0) {
+        table_fini(&d->bodies);
+        d->bodies = fresh;
+    }
 }
 
 static void move_links(struct kept_link *to, struct kept_link *from)

@@ -70,6 +70,10 @@ NODISCARD bool changes_init(struct changes *c);
 void changes_fini(struct changes *c); /* no session is in it */
 bool changes_are_none(const struct changes *c);
 
+/* What is in the lists is done with; much memory for them is given back, and so is that for bodies
+ * of which there are none left. */
+void changes_are_taken(struct changes *c, struct difference *d);
+
 /* All of `from`, which is empty then; `to` was. */
 void changes_move(struct changes *to, struct changes *from);
 

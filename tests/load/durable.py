@@ -68,10 +68,9 @@ class Kept(Broker):
         return (time.monotonic(), self.metric('journal_bytes_total'),
                 self.metric('journal_syncs_total'))
 
-    def highest(self):
-        """MiB that it has had at most."""
-        with open(f'/proc/{self.process.pid}/status', encoding='ascii') as f:
-            return int(re.search(r'VmHWM:\s+(\d+)', f.read())[1]) / 1024
+    def own(self):
+        """MiB of its own: without the checkpoint's pages, which are the page cache's."""
+        return self.memory('RssAnon') / 1024
 
     def wait(self, what, seconds=600):
         end = time.monotonic() + seconds
@@ -82,21 +81,27 @@ class Kept(Broker):
 
 
 class Watch(threading.Thread):
-    """How much is written, again and again: rate() is of the busiest half of the time."""
+    """How much is written, and what memory it has, again and again."""
 
     def __init__(self, broker):
         super().__init__(daemon=True)
-        self.broker, self.seen, self.over = broker, [], threading.Event()
+        self.broker, self.seen, self.most, self.over = broker, [], 0, threading.Event()
         self.start()
 
     def run(self):
         while not self.over.wait(0.25):
             self.seen.append(self.broker.written())
+            self.most = max(self.most, self.broker.own())
 
-    def rate(self):
-        """Bytes a second, and bytes in a batch."""
+    def end(self):
+        """MiB at most."""
         self.over.set()
         self.join()
+        return self.most
+
+    def rate(self):
+        """Bytes a second, and bytes in a batch, in the busiest half of the time."""
+        self.end()
         steps = sorted((((b[1] - a[1]) / (b[0] - a[0]), b[1] - a[1], b[2] - a[2], b[0] - a[0])
                         for a, b in zip(self.seen, self.seen[1:])), reverse=True)
         busiest = steps[:max(1, len(steps) // 2)]
@@ -161,7 +166,7 @@ def tell(who, figures):
 SCENARIOS = {
     'online': lambda args: ['pair', '--qos', '1', '--keep-sessions', '--publishers',
                             str(args.clients), '--duration', str(args.seconds)],
-    'offline': lambda args: ['offline', '--qos', '1', '--keep-sessions', '--count', '500',
+    'offline': lambda args: ['offline', '--qos', '1', '--keep-sessions', '--count', '4000',
                              '--publishers', str(args.clients)],
 }
 
@@ -244,10 +249,10 @@ def publish(port, topics, size=100, retain=False, window=1000):
 def fan_out(args, data):
     print(f'one message of 100 bytes to {args.offline:,} sessions that are away')
     with Kept(args.bin, os.path.join(data, 'fan-out')) as broker:
-        begin, empty = time.monotonic(), broker.memory()
+        begin, empty = time.monotonic(), broker.own()
         make_many(broker.port, args.offline, fan_filter)
         print(f'  made in {time.monotonic() - begin:.0f} s; '
-              f'{(broker.memory() - empty) * 1024 / args.offline:,.0f} bytes of memory each')
+              f'{(broker.own() - empty) * 2**20 / args.offline:,.0f} bytes of memory each')
         _, size, syncs = broker.written()
         took = publish(broker.port, ['fan/out'])
         _, size_now, syncs_now = broker.written()
@@ -263,17 +268,15 @@ def drain(args, data):
             c.expect(CONNACK)
             c.ping()
             c.disconnect()
+        watch, empty = Watch(broker), broker.own()
         took = publish(broker.port, ['drain'] * args.queued)
         broker.wait(lambda: broker.metric('deliveries_on_disk') == args.queued)
-        print(f'  queued at {args.queued / took:,.0f}/s; {broker.memory() / 1024:,.0f} MiB when all is '
-              f'on disk, {broker.highest():,.0f} at most')
-        with open(f'/proc/{broker.process.pid}/clear_refs', 'w', encoding='ascii') as f:
-            f.write('5')  # VmHWM begins anew
-        before, begin = broker.memory(), time.monotonic()
+        print(f'  queued at {args.queued / took:,.0f}/s; memory {empty:,.0f} MiB before, '
+              f'{watch.end():,.0f} at most, {broker.own():,.0f} when all is on disk')
+        watch, begin = Watch(broker), time.monotonic()
         count = take_all(broker.port, 'drain', args.queued)
         took = time.monotonic() - begin
-        print(f'  {count:,} taken at {count / took:,.0f}/s; memory from {before / 1024:,.0f} MiB to '
-              f'{broker.highest():,.0f} at most')
+        print(f'  {count:,} taken at {count / took:,.0f}/s; memory {watch.end():,.0f} MiB at most')
 
 
 def take_all(port, client_id, count):
@@ -317,17 +320,16 @@ def start(args, data):
           'many queued ones')
     home = os.path.join(data, 'start')
     with Kept(args.bin, home) as broker:
-        begin, empty = time.monotonic(), broker.memory()
+        begin, empty = time.monotonic(), broker.own()
         make_many(broker.port, args.sessions, start_filters)
         print(f'  sessions made in {time.monotonic() - begin:.0f} s; '
-              f'{(broker.memory() - empty) * 1024 / args.sessions:,.0f} bytes of memory each, with '
+              f'{(broker.own() - empty) * 2**20 / args.sessions:,.0f} bytes of memory each, with '
               'subscriptions')
-        empty = broker.memory()
+        empty = broker.own()
         took = publish(broker.port, [f'group/{g}/x' for g in range(max(1, args.sessions // 1000))
                                      for _ in range(10)], window=20)
         broker.wait(lambda: broker.metric('deliveries_on_disk') >= args.sessions * 10)
-        print(f'  queued in {took:.0f} s; {(broker.memory() - empty) / 1024:,.0f} MiB more when all is '
-              'on disk')
+        print(f'  queued in {took:.0f} s; {broker.own() - empty:,.0f} MiB more when all is on disk')
         begin, count = time.monotonic(), broker.metric('checkpoints_total')
         retain_many(broker.port, args.sessions)
         took = time.monotonic() - begin
@@ -338,8 +340,7 @@ def start(args, data):
     with Kept(args.bin, home) as broker:
         broker.wait(broker.is_ready)
         took = time.monotonic() - begin
-        print(f'  ready {took:.1f} s after its start; {broker.memory() / 1024:,.0f} MiB, '
-              f'{broker.highest():,.0f} at most; '
+        print(f'  ready {took:.1f} s after its start; memory {broker.own():,.0f} MiB; '
               + re.search(r'msg=revived (.*)', broker.said())[1])
         quiet = latency(args, broker, 5)
         broker.process.send_signal(signal.SIGTERM)
