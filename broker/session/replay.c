@@ -17,10 +17,10 @@
 /* How far one lookup may walk in one turn: some tens of microseconds. */
 #define POSITIONS_PER_LOOKUP 2000u
 
-/* The messages looked up last, and where to go on; only a session's first replay has one. */
+/* The messages looked up last, and where to go on; only a session's first replay has one, and only
+ * while its client is there. */
 struct batch {
     unsigned count, delivered; /* of `messages` */
-    struct message *last;      /* a reference: delivered last, of this shard's; NULL: none yet */
     struct message *messages[REPLAY_BATCH];
     size_t cursor_len;
     uint8_t cursor[UINT16_MAX]; /* the topic to go on after */
@@ -36,6 +36,7 @@ struct replay {
     bool last_shard;                      /* no further shard is to be asked */
     unsigned shard;                       /* asked last, or to be asked next */
     struct batch *batch;                  /* NULL: its turn has not come */
+    struct message *last; /* a reference: delivered last, of this shard's; NULL: none yet */
     struct subscribe_options options;
     uint16_t filter_len;
     uint8_t filter[];
@@ -51,14 +52,20 @@ static struct bytes filter_of(const struct replay *r)
     return bytes_of(r->filter, r->filter_len);
 }
 
-static void replay_free(struct replay *r)
+static void give_batch_back(struct replay *r)
 {
     struct batch *b = r->batch;
     for (unsigned i = b == NULL ? 0 : b->delivered; b != NULL && i < b->count; i++) {
         message_put(b->messages[i]);
     }
-    message_put(b == NULL ? NULL : b->last);
     free(b);
+    r->batch = NULL;
+}
+
+static void replay_free(struct replay *r)
+{
+    give_batch_back(r);
+    message_put(r->last);
     free(r);
 }
 
@@ -154,10 +161,10 @@ static void look_up(struct shard *s, struct replay *r)
     s->lookup_positions -= most - budget;
 }
 
-static void remember_last(struct batch *b, struct message *m)
+static void remember_last(struct replay *r, struct message *m)
 {
-    message_put(b->last);
-    b->last = m == NULL ? NULL : message_take(m, 1);
+    message_put(r->last);
+    r->last = m == NULL ? NULL : message_take(m, 1);
 }
 
 /* false: the message stays for later. */
@@ -166,7 +173,7 @@ static bool deliver_one(struct session *session, struct replay *r)
     struct message *m = r->batch->messages[r->batch->delivered];
     if (!access_sees(session, m)) {
         shard_count(session->shard, METRIC_drop_hidden);
-        remember_last(r->batch, m);
+        remember_last(r, m);
         message_put(m);
         r->batch->delivered++;
         return true;
@@ -178,7 +185,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         .retain = true,
     };
     if (d.qos > 0) {
-        remember_last(r->batch, m);
+        remember_last(r, m);
         session_deliver(session, &d);                        /* takes the reference */
     } else if (message_expired(m, session->shard->now_ms)) { /* while it waited here */
         shard_count(session->shard, METRIC_drop_expired);
@@ -195,7 +202,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         case CONN_SENT:
             break;
         }
-        remember_last(r->batch, m);
+        remember_last(r, m);
         message_put(m);
     }
     shard_count(session->shard, METRIC_retained_replayed);
@@ -203,18 +210,29 @@ static bool deliver_one(struct session *session, struct replay *r)
     return true;
 }
 
-/* The cursor's 64 KiB are not touched before they are used. */
+/* Where it was when its client went. The cursor's 64 KiB are not touched before they are used. */
 static bool begin(struct replay *r)
 {
-    r->batch = malloc(sizeof *r->batch);
-    if (r->batch == NULL) {
+    struct batch *const b = malloc(sizeof *b);
+    if (b == NULL) {
         return false;
     }
-    r->batch->count = 0;
-    r->batch->delivered = 0;
-    r->batch->last = NULL;
-    r->batch->cursor_len = 0;
+    b->count = 0;
+    b->delivered = 0;
+    b->cursor_len = 0;
+    if (r->last != NULL) {
+        const struct bytes topic = message_topic(r->last);
+        memcpy(b->cursor, topic.at, topic.len);
+        b->cursor_len = topic.len;
+    }
+    r->batch = b;
+    r->at_end = false;
     return true;
+}
+
+static bool is_over(const struct replay *r)
+{
+    return r->batch->delivered == r->batch->count && r->at_end && r->last_shard;
 }
 
 /* Asks for the next batch. true: it is here already. */
@@ -225,7 +243,7 @@ static bool ask(struct session *session, struct replay *r)
         assert(!r->last_shard);
         r->at_end = false;
         r->batch->cursor_len = 0;
-        remember_last(r->batch, NULL);
+        remember_last(r, NULL);
         r->shard++;
         r->last_shard = r->shard + 1 == s->node->shard_count;
     }
@@ -255,7 +273,7 @@ void replay_pump(struct session *session)
             if (!deliver_one(session, r)) {
                 return;
             }
-        } else if (r->at_end && r->last_shard) {
+        } else if (is_over(r)) {
             detach(session, r);
             r = session->replays;
         } else if (asked) { /* one lookup a turn: others want to be served too */
@@ -267,23 +285,17 @@ void replay_pump(struct session *session)
     }
 }
 
-void replay_refresh(struct session *session)
+void replay_rest(struct session *session)
 {
     struct replay *r = session->replays;
-    struct batch *b = r == NULL || r->away ? NULL : r->batch;
-    if (b == NULL || b->delivered == b->count) {
+    if (r == NULL || r->away || r->batch == NULL) {
         return;
     }
-    while (b->delivered < b->count) {
-        message_put(b->messages[b->delivered++]);
+    if (is_over(r)) {
+        detach(session, r);
+    } else {
+        give_batch_back(r);
     }
-    b->cursor_len = 0;
-    if (b->last != NULL) {
-        const struct bytes topic = message_topic(b->last);
-        memcpy(b->cursor, topic.at, topic.len);
-        b->cursor_len = topic.len;
-    }
-    r->at_end = false;
 }
 
 void replay_forget(struct session *session, const struct local_filter *f)
@@ -320,6 +332,8 @@ void replay_on_answer(struct shard *s, unsigned from, const struct post_head *re
     r->away = false;
     if (r->session == NULL) {
         replay_free(r);
+    } else if (r->session->conn == NULL) {
+        replay_rest(r->session);
     } else {
         replay_pump(r->session);
     }

@@ -9,7 +9,8 @@
  *
  * Owner: the session's shard; the request belongs to the shard that holds it. A filter that begins
  * with a wildcard asks every shard, one after the other. Memory: one request for each subscription
- * being replayed. A session that is away resumes when it is back.
+ * being replayed, and a batch for one of a session whose client is there. A session that is away
+ * resumes when it is back.
  */
 #pragma once
 
@@ -31,9 +32,9 @@ bool replay_start(struct session *session, const struct local_filter *f,
 /* Goes on, as far as the session has room. */
 void replay_pump(struct session *session);
 
-/* The session is back: what was looked up for it before is looked up again, since it may have been
- * replaced, deleted, or expired meanwhile. */
-void replay_refresh(struct session *session);
+/* The client has gone: what was looked up for it takes no memory, and is looked up again when it is
+ * back, since it may have been replaced, deleted, or expired meanwhile. */
+void replay_rest(struct session *session);
 
 /* The subscription is about to go, or all of them are. */
 void replay_forget(struct session *session, const struct local_filter *f);

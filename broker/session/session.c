@@ -148,7 +148,6 @@ void session_attach(struct session *session, struct conn *conn)
     session->ends_ms = NEVER;
     set_timer(session);
     outqueue_rewind(&session->out);
-    replay_refresh(session);
     local_set_online(session, true);
 }
 
@@ -159,6 +158,7 @@ void session_detach(struct session *session, enum session_will will)
 
     session->conn = NULL;
     local_set_online(session, false);
+    replay_rest(session);
     if (will == SESSION_WILL_FORGET) {
         session_will_forget(session);
     } else if (session->will != NULL && session->will->delay_s == 0 && !leaves_will(session)) {
