@@ -27,9 +27,10 @@
 /* One reading. The checkpoint's from backlogs_settle() until `is_done`. */
 struct backlog_read {
     struct kept_link link;   /* in the shard's backlogs */
-    struct session *session; /* NULL: it has ended meanwhile */
+    struct session *session; /* NULL: nobody wants it any more */
     struct shard *shard;
     struct checkpoint_read read;
+    bool is_under_way;
     struct record_key prefix, from;
     uint64_t end;         /* lower numbers were on disk when it was asked for */
     _Atomic bool is_done; /* by the checkpoint's thread, release */
@@ -77,9 +78,13 @@ static struct backlog *begin(struct session *session)
 
 static void drop_read(struct backlog *b)
 {
-    if (b->read != NULL) {
-        b->read->session = NULL; /* its shard frees it when it comes back */
-        b->read = NULL;
+    struct backlog_read *const r = b->read;
+    b->read = NULL;
+    if (r != NULL && r->is_under_way) {
+        r->session = NULL; /* its shard frees it when it comes back */
+    } else if (r != NULL) {
+        kept_link_remove(&r->link);
+        free(r);
     }
 }
 
@@ -465,10 +470,7 @@ static void start_reads(struct shard *s)
         struct backlog_read *const r = table_object(l, struct backlog_read, link);
         l = l->next;
         kept_link_remove(&r->link);
-        if (r->session == NULL) {
-            free(r);
-            continue;
-        }
+        r->is_under_way = true;
         begin_read(r->session, r);
         r->read.done = on_read;
         kept_link_append(&all->under_way, &r->link);
