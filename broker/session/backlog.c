@@ -21,6 +21,8 @@
 /* With less than that in memory, more is wanted. */
 #define LOW_WATER       256u
 #define LOW_WATER_BYTES (4 * BACKLOG_PART_BYTES)
+#define TAKE_UP_AT_ONCE 4u    /* parts */
+#define START_BYTES     4096u /* of a part at the start, when few are wanted of very many sessions */
 
 #define MOVE_AT_ONCE 256u
 
@@ -442,7 +444,7 @@ static enum checkpoint_err take_all(struct session *session, const struct backlo
     return err;
 }
 
-static void begin_read(struct session *session, struct backlog_read *r)
+static void begin_read(struct session *session, struct backlog_read *r, size_t bytes_max)
 {
     const struct backlog *const b = backlog_of(session);
     r->prefix = record_key_of('q', session->serial);
@@ -451,7 +453,7 @@ static void begin_read(struct session *session, struct backlog_read *r)
     r->read = (struct checkpoint_read){.prefix = record_key_bytes(&r->prefix),
                                        .from = record_key_bytes(&r->from),
                                        .follow = true,
-                                       .bytes_max = BACKLOG_PART_BYTES};
+                                       .bytes_max = bytes_max};
 }
 
 static void on_read(struct checkpoint_read *read)
@@ -471,7 +473,7 @@ static void start_reads(struct shard *s)
         l = l->next;
         kept_link_remove(&r->link);
         r->is_under_way = true;
-        begin_read(r->session, r);
+        begin_read(r->session, r, BACKLOG_PART_BYTES);
         r->read.done = on_read;
         kept_link_append(&all->under_way, &r->link);
         all->under_way_count++;
@@ -574,12 +576,14 @@ static void take_up(struct backlog_read *r)
 void backlogs_settle(struct shard *s)
 {
     struct backlogs *const all = &s->backlogs;
-    for (struct kept_link *l = all->under_way.next; l != &all->under_way;) {
+    unsigned left = TAKE_UP_AT_ONCE;
+    for (struct kept_link *l = all->under_way.next; l != &all->under_way && left > 0;) {
         struct backlog_read *const r = table_object(l, struct backlog_read, link);
         l = l->next;
         if (!atomic_load_explicit(&r->is_done, memory_order_acquire)) {
             continue;
         }
+        left--;
         kept_link_remove(&r->link);
         all->under_way_count--;
         take_up(r); /* which may want more: that goes to the end of the list */
@@ -669,7 +673,7 @@ bool backlog_restore(struct session *session, const struct delivery *delivery)
 static enum checkpoint_err read_part(struct session *session)
 {
     struct backlog_read r;
-    begin_read(session, &r);
+    begin_read(session, &r, START_BYTES);
     checkpoint_read_now(session->shard->backlogs.checkpoint, &r.read);
     enum checkpoint_err err = r.read.err;
     if (err == CHECKPOINT_OK) {

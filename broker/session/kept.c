@@ -362,6 +362,7 @@ void kept_queued(struct session *session, const struct delivery *d)
     struct stored_delivery stored;
     kept_delivery_of(session, d, &stored);
     entry_write_recipient(&k->queued[partition], session->serial, &stored);
+    k->queued_count++;
     if (k->queued[partition].len >= k->stored.len + QUEUED_BYTES_MAX) {
         append(s, partition, &k->queued[partition], !kept_hurries(s, k->message));
         k->queued_set &= ~(1ull << partition);

@@ -66,6 +66,7 @@ struct keeping {
     uint64_t queued_set, done_set; /* partitions, 1 << number, whose writers have something */
     struct field_writer queued[64], done[64];
     struct field_writer entry; /* scratch */
+    uint64_t queued_count;     /* deliveries in all so far */
 };
 
 void keeping_init(struct keeping *k);

@@ -161,7 +161,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 static uint64_t how_long(const struct shard *s, bool more_mail)
 {
     if (more_mail || s->ready.first != NULL || s->due_first != NULL || s->costly.first != NULL ||
-        s->returning.first != NULL || trust_is_busy(s)) {
+        s->returning.first != NULL || trust_is_busy(s) || backlogs_read(&s->backlogs) > 0) {
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;

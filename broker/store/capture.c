@@ -124,7 +124,7 @@ static void put_session(struct capture *c, struct session *session)
         .expiry_s = session->expiry_s,
         .connected = session->conn != NULL,
         .ends_ms = kept_wall_ms(s, session->ends_ms),
-        .next_number = session->out.next_number,
+        .next_number = session->kept->stored_end, /* what comes after it the journal has */
         .sent_end = backlog_sent_end(session),
         .exchange = session->kept->exchange,
         .will_due_ms = will == NULL ? NEVER : kept_wall_ms(s, will->due_ms),
@@ -152,7 +152,7 @@ static unsigned take_deliveries(struct capture *c, struct kept *kept, struct out
     uint64_t at = outqueue_place(q, kept->stored_end);
     for (; steps > 0; steps--) {
         const struct delivery *const d = outqueue_walk(q, &at);
-        if (d == NULL) {
+        if (d == NULL || d->number >= c->end) {
             return steps;
         }
         put_delivery(c, kept->session, d);
@@ -165,12 +165,17 @@ static unsigned take_deliveries(struct capture *c, struct kept *kept, struct out
 static unsigned take_queue(struct capture *c, struct kept *kept, unsigned steps)
 {
     struct session *const session = kept->session;
+    if (c->at != kept) {
+        c->at = kept;
+        c->end = session->out.next_number;
+    }
     steps = take_deliveries(c, kept, &session->out, steps);
     if (steps > 0 && kept->backlog != NULL && kept->backlog->after != NULL) {
         steps = take_deliveries(c, kept, kept->backlog->after, steps);
     }
     if (steps > 0) {
-        kept->stored_end = session->out.next_number;
+        kept->stored_end = c->end;
+        c->at = NULL;
     }
     return steps;
 }
@@ -197,6 +202,9 @@ static void remember_to_spill(struct capture *c, struct kept *kept)
 
 void capture_forget(struct shard *s, struct kept *kept)
 {
+    if (s->capture != NULL && s->capture->at == kept) {
+        s->capture->at = NULL;
+    }
     if (kept->spill_place != 0 && s->capture != NULL) {
         s->capture->spill[kept->spill_place - 1] = NULL;
     }
@@ -244,6 +252,9 @@ static unsigned take_sessions(struct capture *c, unsigned steps)
         }
         put_session(c, kept->session);
         kept_link_remove(&kept->changed);
+        if (kept->stored_end < kept->session->out.next_number) {
+            difference_session(c->shard, kept);
+        }
         remember_to_spill(c, kept);
     }
     return steps;
@@ -461,8 +472,11 @@ static void go_on(struct capture *c, unsigned steps)
 
 void capture_turn(struct shard *s)
 {
-    if (s->capture != NULL) {
-        go_on(s->capture, PER_TURN);
+    struct capture *const c = s->capture;
+    if (c != NULL) { /* always more than comes */
+        const uint64_t queued = s->keeping.queued_count - c->queued;
+        c->queued = s->keeping.queued_count;
+        go_on(c, PER_TURN + (unsigned)(2 * queued));
     }
 }
 

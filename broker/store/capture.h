@@ -9,6 +9,7 @@
  *   WRITING ─ done ─▶ SPILLING ─▶ IDLE
  *          └─ error ─▶ AGAIN ─▶ WRITING
  *
+ * Of a queue it takes what is there when it comes to it, so that it has an end however much comes.
  * SPILLING lets go of what waits in queues and need not be in memory any more (session/backlog.h).
  *
  * It need not be of one moment: whatever it has that is newer than its beginning is in the journal
@@ -48,7 +49,10 @@ struct capture {
     enum capture_state state;
     struct changes taking;
     size_t ended_at, delivery_at; /* those before are taken */
-    struct kept **spill;          /* that were taken, and have something to spill; NULL: it ended */
+    struct kept *at;              /* whose queue is being taken, up to `end`; NULL: nobody's */
+    uint64_t end;
+    uint64_t queued;     /* keeping.queued_count when this was looked at last */
+    struct kept **spill; /* that were taken, and have something to spill; NULL: it ended */
     size_t spill_count, spill_capacity, spill_at;
     struct checkpoint_batch *batch;
     uint64_t upto[RECORD_PARTITIONS]; /* indexes when it began */

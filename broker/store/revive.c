@@ -775,6 +775,7 @@ static void restore_queue(struct revival *r, struct revived_session *v)
     if (kept->backlog != NULL && kept->backlog->after != NULL) {
         name_groups(session, kept->backlog->after);
     }
+    (void)backlog_spill(session, UINT32_MAX); /* what was read beside what may have been sent */
 }
 
 static void begin_to_wait(struct revival *r, struct revived_session *v)

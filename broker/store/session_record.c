@@ -59,7 +59,8 @@ bool delivery_record_read(struct bytes in, struct delivery_record *r)
     r->body = get_number(&f);
     r->bytes = version < DELIVERY_VERSION ? 0 : get_number(&f);
     stored_delivery_read(&f, &r->delivery);
-    return version >= 1 && version <= DELIVERY_VERSION && fields_are_over(&f);
+    return version >= 1 && version <= DELIVERY_VERSION && fields_are_over(&f) &&
+           (r->body != 0 || r->delivery.qos == 2);
 }
 
 struct bytes delivery_record_reference(struct bytes value, uint8_t *scratch)

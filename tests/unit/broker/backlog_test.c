@@ -106,6 +106,30 @@ Test(backlog, who_does_not_take_what_is_large_has_little_of_it_in_memory)
     end();
 }
 
+/* It ran after a queue that grew by more than was taken in a turn, until there was no memory left.
+ */
+Test(backlog, a_checkpoint_has_an_end_however_much_comes)
+{
+    enum { TURNS = 24, AT_ONCE = 400 };
+    begin();
+    subscribe_and_leave("me", "t");
+    struct fake_client *c =
+        client_connect(n, 0, "publisher", TERMS(.clean_start = true, .silent = true));
+    for (unsigned turn = 0; turn < TURNS; turn++) { /* 5 MB: one is due after half of them */
+        for (unsigned i = 0; i < AT_ONCE; i++) {
+            client_send_publish(c, SAY(.topic = "t", .payload = "x", .payload_len = 500, .qos = 1));
+        }
+        fake_node_step(n, 0);
+    }
+    cr_expect_gt(session_of("me")->kept->stored_end, 0);
+    cr_expect_neq(n->node->shards[0]->capture->state, CAPTURE_COLLECTING);
+    fake_node_settle(n);
+    make_checkpoint();
+    make_checkpoint();
+    cr_expect_eq(n->node->deliveries_on_disk, TURNS * AT_ONCE);
+    end();
+}
+
 /* It had 2,048 messages in memory, however large, when there was none left for others. */
 Test(backlog, who_is_there_and_takes_nothing_has_what_is_large_on_disk)
 {
