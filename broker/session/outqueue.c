@@ -206,7 +206,7 @@ bool outqueue_split(struct outqueue *q, uint64_t keep, struct outqueue *after)
     if (ring == NULL && capacity > 0) {
         return false;
     }
-    for (uint64_t s = q->head; s < end; s++) {
+    for (uint64_t s = q->head; ring != NULL && s < end; s++) {
         const struct delivery *const d = at_sequence(q, s);
         ring[s & (capacity - 1)] = *d;
         kept_bytes += s >= q->unsent ? outqueue_delivery_bytes(d) : 0;
