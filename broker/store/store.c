@@ -143,8 +143,11 @@ static void give_late_ones(struct store *store)
 
 uint64_t store_kept(const struct store *store)
 {
-    return store->durability == CONFIG_DURABILITY_SYNC ? journal_durable(store->journal)
-                                                       : store->last;
+    if (store->durability == CONFIG_DURABILITY_SYNC) {
+        return journal_durable(store->journal);
+    }
+    /* What finds the journal full is not acknowledged at once: nothing would bound it. */
+    return store->late_first != NULL ? journal_last(store->journal) : store->last;
 }
 
 bool store_is_written(const struct store *store, uint64_t position)
@@ -246,12 +249,13 @@ static void on_written(struct io_file_op *op, int error)
 static bool is_due(const struct store *store)
 {
     const uint64_t now_ms = store->shard->now_ms;
-    if (store->durability == CONFIG_DURABILITY_INTERVAL) {
-        return now_ms >= store->begun_ms + store->interval_ms || store->shard->ending;
+    if (store->late_first != NULL || store->shard->ending ||
+        journal_gathered_bytes(store->journal) >= STORE_BATCH_BYTES / 2) {
+        return true;
     }
-    return store->wanted || store->late_first != NULL ||
-           now_ms >= store->oldest_ms + store->lazy_ms ||
-           journal_gathered_bytes(store->journal) >= STORE_BATCH_BYTES / 2 || store->shard->ending;
+    return store->durability == CONFIG_DURABILITY_INTERVAL
+               ? now_ms >= store->begun_ms + store->interval_ms
+               : store->wanted || now_ms >= store->oldest_ms + store->lazy_ms;
 }
 
 static void write_next(struct store *store)

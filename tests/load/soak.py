@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Whether a broker that keeps takes ever more memory, or disk, with time.
 
-    soak.py --bin build/release/bin [--minutes 30] [--clients 100]
+    soak.py --bin build/release/bin [--minutes 30] [--clients 30]
 
 All the time, at rates that are little for it: pairs at QoS 1 with kept sessions; clients that come,
 subscribe, publish at QoS 1 and 2, and whose connections break at any moment, to come back to their
@@ -58,7 +58,8 @@ class Life(threading.Thread):
         r = self.random
         with Client(('127.0.0.1', self.port), V5) as c:
             c.connect(f'soak-{self.number}-{r.randrange(20)}', clean_start=r.random() < 0.2,
-                      props={'session_expiry_interval': r.choice((60, 600, 3600))})
+                      props={'session_expiry_interval': r.choice((60, 600, 3600)),
+                             'receive_maximum': 20})
             for _ in range(r.randrange(3)):
                 c.subscribe(f'soak/{r.randrange(50)}/#', qos=r.randrange(3))
             for _ in range(r.randrange(20)):
@@ -98,8 +99,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bin', required=True)
     parser.add_argument('--minutes', type=int, default=30, help='3 at least')
-    parser.add_argument('--clients', type=int, default=100)
-    parser.add_argument('--rate', type=int, default=1000, help='of the pairs, messages a second')
+    parser.add_argument('--clients', type=int, default=30)
+    parser.add_argument('--rate', type=int, default=300, help='of the pairs, messages a second')
     args = parser.parse_args()
     raise_descriptor_limit()
     data = tempfile.mkdtemp(prefix='soak-', dir=os.path.dirname(args.bin))

@@ -24,11 +24,12 @@
 
 static struct fake_disk disk;
 static struct fake_node *n;
+static const char *durability = "data.durability=sync"; /* a test is a process of its own */
 
 static void open_disk(unsigned shards)
 {
     n = fake_node_create_again(
-        shards, SETTINGS(disk.setting, "limits.session_expiry_max_s=4294967295",
+        shards, SETTINGS(disk.setting, durability, "limits.session_expiry_max_s=4294967295",
                          "limits.packet_bytes_max=65536", "limits.session_queue_messages_max=10000",
                          "limits.inflight_max=50", "data.checkpoint_interval_s=5",
                          "data.journal_segment_bytes=1MiB"));
@@ -638,5 +639,35 @@ Test(kept, what_need_not_wait_does_where_the_disk_is_behind)
     }
     cr_expect_eq(at_once, MESSAGES);
     restart(2);
+    end();
+}
+
+/* Nothing waits for the disk then; but what the journal has no room for was never bounded. */
+Test(kept, an_interval_does_not_acknowledge_what_finds_no_room)
+{
+    enum { MESSAGES = 400 };
+    static struct fake_client *c[MESSAGES];
+    durability = "data.durability=interval";
+    begin(2);
+    struct fake_client *sub = client_connect(n, 0, "sub", LASTING);
+    const unsigned home = fake_node_home(n, "sub");
+    client_subscribe(sub, "t", 1);
+    client_reset(sub);
+    fake_node_advance(n, 2000);
+    fake_disk_hold(&disk, true);
+    unsigned at_once = 0;
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        c[i] = client_connect(n, 1 - home, "", TERMS(.clean_start = true));
+        client_send_publish(c[i],
+                            SAY(.topic = "t", .payload = "x", .payload_len = 10000, .qos = 1));
+        at_once += client_take(c[i], MQTT_PUBACK) != NULL;
+    }
+    cr_expect_gt(at_once, 0);
+    cr_expect_lt(at_once, MESSAGES);
+    fake_disk_hold(&disk, false);
+    for (unsigned i = 0; i < MESSAGES; i++) {
+        at_once += client_take(c[i], MQTT_PUBACK) != NULL;
+    }
+    cr_expect_eq(at_once, MESSAGES);
     end();
 }
