@@ -174,3 +174,14 @@ def subscription_identifiers_and_retain_come_back(b):
     m = lasting(d, 'away', present=True).expect_message('x/1', b'both', retain=True)
     equal(sorted(m.all('subscription_identifier')), [7, 300])
     equal(m.all('user_property'), [('k', 'v')])
+
+
+@test(only='dunlin')
+def what_is_queued_does_not_fill_the_memory(b):
+    """Half full, a checkpoint is begun at once, so that nobody is refused."""
+    d = fresh(b, data__checkpoint_interval_s=3600, limits__message_memory_max=8 << 20,
+              limits__session_queue_bytes_max=1 << 30)
+    offline(d, 'away', 'x', qos=1)
+    publish_many(d.connected(), 'x', numbers(0, 300, 65000), qos=1, window=20)
+    equal(d.counter('drop_refused'), 0)
+    expect_numbers(lasting(d, 'away', present=True), 0, 300)

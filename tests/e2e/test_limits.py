@@ -408,7 +408,8 @@ def message_memory(b):
     mib = 1 << 20
     other = b.another({'limits.message_memory_max': 8 * mib, 'limits.message_stall_s': 1,
                        'limits.session_queue_bytes_max': 1 << 30,
-                       'limits.packet_bytes_max': mib})
+                       'limits.packet_bytes_max': mib,
+                       'data.dir': ''})  # with one it is made room for (test_backlog.py)
     away = other.connected('away', clean_start=False, props=EXPIRY)
     away.subscribe('t', qos=1)
     away.disconnect()
