@@ -46,6 +46,8 @@ int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __real_openat64(int at, const char *name, int flags, mode_t mode);
 int __wrap_openat64(int at, const char *name, int flags, mode_t mode);
+int __real___openat64_2(int at, const char *name, int flags); /* what it is called fortified */
+int __wrap___openat64_2(int at, const char *name, int flags);
 
 static bool fails(const atomic_int *how)
 {
@@ -63,10 +65,19 @@ int __wrap_fsync(int fd)
     return fails(&sync_fails) ? -1 : __real_fsync(fd);
 }
 
+static bool may_open(const char *name)
+{
+    return strstr(name, ".seg") == NULL || !fails(&open_fails);
+}
+
 int __wrap_openat64(int at, const char *name, int flags, mode_t mode)
 {
-    const bool is_segment = strstr(name, ".seg") != NULL;
-    return is_segment && fails(&open_fails) ? -1 : __real_openat64(at, name, flags, mode);
+    return may_open(name) ? __real_openat64(at, name, flags, mode) : -1;
+}
+
+int __wrap___openat64_2(int at, const char *name, int flags)
+{
+    return may_open(name) ? __real___openat64_2(at, name, flags) : -1;
 }
 
 /* ---- what there is */
