@@ -2,14 +2,14 @@
 #include "broker/backup/tree.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <ftw.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
+
+#include "broker/directory.h"
 
 #define DESCRIPTORS 8
 
@@ -25,21 +25,10 @@ int tree_clear(const char *path)
     return found < 0 ? errno : found;
 }
 
-static int sync_dir(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno;
-    }
-    const int err = fsync(fd) == 0 ? 0 : errno;
-    close(fd);
-    return err;
-}
-
 static int sync_if_dir(const char *path, const struct stat *st, int type, struct FTW *at)
 {
     (void)st, (void)at;
-    return type == FTW_DP ? sync_dir(path) : 0;
+    return type == FTW_DP ? directory_sync(path) : 0;
 }
 
 int tree_sync(const char *path)
@@ -51,7 +40,7 @@ int tree_sync(const char *path)
 int tree_sync_parent(const char *path)
 {
     char *const copy = strdup(path);
-    const int err = copy == NULL ? ENOMEM : sync_dir(dirname(copy));
+    const int err = copy == NULL ? ENOMEM : directory_sync(dirname(copy));
     free(copy);
     return err;
 }

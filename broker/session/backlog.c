@@ -90,21 +90,14 @@ static void drop_read(struct backlog *b)
     }
 }
 
-static void put_after(struct backlog *b)
-{
-    if (b->after != NULL) {
-        outqueue_fini(b->after);
-        free(b->after);
-        b->after = NULL;
-    }
-}
-
 /* With nothing on disk and nothing after it there is none. */
 static void end_if_over(struct session *session)
 {
     struct backlog *const b = backlog_of(session);
     if (b->after != NULL && outqueue_is_empty(b->after)) {
-        put_after(b);
+        outqueue_fini(b->after);
+        free(b->after);
+        b->after = NULL;
     }
     if (b->count == 0 && b->after == NULL) {
         drop_read(b);
@@ -130,10 +123,8 @@ static void leave_disk(struct session *session, uint64_t number, uint64_t bytes)
 static void enter_disk(struct session *session, uint64_t number, uint64_t bytes)
 {
     struct backlog *const b = backlog_of(session);
-    if (b->count == 0) {
-        b->first = number;
-    }
-    b->end = number + 1;
+    b->first = b->count == 0 || number < b->first ? number : b->first;
+    b->end = b->count == 0 || number >= b->end ? number + 1 : b->end;
     b->count++;
     b->bytes += bytes;
     atomic_fetch_add_explicit(&session->shard->node->deliveries_on_disk, 1, memory_order_relaxed);
@@ -275,16 +266,14 @@ static struct backlog *split(struct session *session)
     return b;
 }
 
-static uint64_t let_go_of_oldest(struct session *session, struct outqueue *q, uint64_t *number)
+static void spill_oldest(struct session *session, struct outqueue *q)
 {
     struct delivery d;
     outqueue_pop(q, &d);
-    const uint64_t bytes = outqueue_delivery_bytes(&d);
-    *number = d.number;
+    enter_disk(session, d.number, outqueue_delivery_bytes(&d));
     difference_forget(session->shard, d.message);
     message_put(d.message);
     free(delivery_more(&d));
-    return bytes;
 }
 
 /* The client went before it had taken what was read for it: that goes back, all of it. How many
@@ -295,7 +284,6 @@ static unsigned take_back(struct session *session, unsigned steps)
     struct backlog *const b = kept->backlog;
     struct outqueue *const q = &session->out;
     const uint64_t waiting = outqueue_waiting(q);
-    const uint64_t end = b->end;
     for (uint64_t i = 0; i < waiting; i++) {
         if (!is_spilled(kept, outqueue_waiting_at(q, i))) {
             return steps;
@@ -304,16 +292,10 @@ static unsigned take_back(struct session *session, unsigned steps)
     if (waiting == 0) {
         return steps;
     }
-    const uint64_t first = outqueue_oldest(q)->number;
-    const bool was_empty = b->count == 0;
     drop_read(b); /* what is under way begins too late */
     for (uint64_t i = 0; i < waiting; i++) {
-        uint64_t number;
-        const uint64_t bytes = let_go_of_oldest(session, q, &number);
-        enter_disk(session, number, bytes);
+        spill_oldest(session, q);
     }
-    b->first = first;
-    b->end = was_empty ? b->end : end;
     return steps - (waiting < steps ? (unsigned)waiting : steps);
 }
 
@@ -335,9 +317,7 @@ unsigned backlog_spill(struct session *session, unsigned steps)
     }
     while (steps > 0 && b->after != NULL && outqueue_waiting(b->after) > 0 &&
            is_spilled(kept, outqueue_oldest(b->after))) {
-        uint64_t number;
-        const uint64_t bytes = let_go_of_oldest(session, b->after, &number);
-        enter_disk(session, number, bytes);
+        spill_oldest(session, b->after);
         steps--;
     }
     end_if_over(session);

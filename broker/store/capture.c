@@ -202,11 +202,15 @@ static void remember_to_spill(struct capture *c, struct kept *kept)
 
 void capture_forget(struct shard *s, struct kept *kept)
 {
-    if (s->capture != NULL && s->capture->at == kept) {
-        s->capture->at = NULL;
+    struct capture *const c = s->capture;
+    if (c == NULL) {
+        return;
     }
-    if (kept->spill_place != 0 && s->capture != NULL) {
-        s->capture->spill[kept->spill_place - 1] = NULL;
+    if (c->at == kept) {
+        c->at = NULL;
+    }
+    if (kept->spill_place != 0) {
+        c->spill[kept->spill_place - 1] = NULL;
     }
 }
 

@@ -541,8 +541,8 @@ static bool collect(void *context, struct bytes key, struct bytes value)
     if (r->after && bytes_equal(key, r->from)) {
         return true;
     }
-    if (r->follow) {
-        referred = checkpoint_reference(c->env, key, value, scratch);
+    if (r->follow && checkpoint_may_refer(c->env, key)) {
+        referred = c->env->reference(value, scratch);
     }
     if (referred.len > 0) {
         c->rc = look_up(c, referred, &body);

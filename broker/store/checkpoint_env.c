@@ -16,6 +16,7 @@
 
 #include <xxhash.h>
 
+#include "broker/directory.h"
 #include "broker/store/format.h"
 
 #define MAP_BYTES_FIRST    ((uint64_t)1 << 30)
@@ -367,17 +368,6 @@ int checkpoint_env_enlarge(struct checkpoint_env *e)
     return 0;
 }
 
-static int sync_directory(const char *path)
-{
-    const int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0) {
-        return errno;
-    }
-    const int err = fsync(fd) == 0 ? 0 : errno;
-    close(fd);
-    return err;
-}
-
 static enum checkpoint_err take_lock(struct checkpoint_env *e, const char *dir, int *sys_errno)
 {
     if (mkdir(e->path, 0700) != 0 && errno != EEXIST) {
@@ -431,9 +421,9 @@ enum checkpoint_err checkpoint_env_open(struct checkpoint_env *e, const char *di
     }
     err = open_identified(e, sys_errno);
     if (err == CHECKPOINT_OK) { /* its files' names are there after a power failure */
-        *sys_errno = sync_directory(e->path);
+        *sys_errno = directory_sync(e->path);
         if (*sys_errno == 0) {
-            *sys_errno = sync_directory(dir);
+            *sys_errno = directory_sync(dir);
         }
         err = checkpoint_err_of(*sys_errno, dir);
     }

@@ -51,14 +51,10 @@ size_t checkpoint_env_used(const struct checkpoint_env *e); /* of the file; 0: n
 /* Of LMDB's answer or an errno; `dir` is asked whether its disk is full, which LMDB calls EIO. */
 enum checkpoint_err checkpoint_err_of(int rc, const char *dir);
 
-/* The key that this one's value refers to; without bytes: none. */
-static inline struct bytes checkpoint_reference(const struct checkpoint_env *e, struct bytes key,
-                                                struct bytes value, uint8_t *scratch)
+/* Can the value of that key refer to another? If so, e->reference() says to which. */
+static inline bool checkpoint_may_refer(const struct checkpoint_env *e, struct bytes key)
 {
-    if (e->reference == NULL || key.len == 0 || key.at[0] != (uint8_t)e->referring) {
-        return bytes_of(NULL, 0);
-    }
-    return e->reference(value, scratch);
+    return e->reference != NULL && key.at[0] == (uint8_t)e->referring;
 }
 
 #define STORED_EXTRA 4u

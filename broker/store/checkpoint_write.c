@@ -48,20 +48,18 @@ static bool begins_with(struct bytes key, struct bytes prefix)
 
 /* ---- one key */
 
-/* The value is about to go, and its reference with it. One that cannot be read leaves what it
- * referred to behind, which is better than a checkpoint that never succeeds again. */
+/* The value, of a key that may refer, is about to go, and its reference with it. One that cannot be
+ * read leaves what it referred to behind, which is better than a checkpoint that never succeeds
+ * again. */
 static int let_go(struct checkpoint_write *w, struct bytes key, MDB_val stored)
 {
     uint8_t scratch[CHECKPOINT_KEY_BYTES_MAX];
     struct bytes value;
-    if (w->env->reference == NULL || key.at[0] != (uint8_t)w->env->referring) {
-        return 0;
-    }
     if (stored_decode(&value, key, stored) != 0) {
         w->miscounted++;
         return 0;
     }
-    const struct bytes referred = checkpoint_reference(w->env, key, value, scratch);
+    const struct bytes referred = w->env->reference(value, scratch);
     if (referred.len == 0) {
         return 0;
     }
@@ -77,8 +75,7 @@ static int let_go(struct checkpoint_write *w, struct bytes key, MDB_val stored)
 
 static bool may_refer(const struct checkpoint_write *w, const MDB_cursor *cursor, struct bytes key)
 {
-    return w->env->reference != NULL && cursor == w->data &&
-           key.at[0] == (uint8_t)w->env->referring;
+    return cursor == w->data && checkpoint_may_refer(w->env, key);
 }
 
 static int put(struct checkpoint_write *w, MDB_cursor *cursor, struct bytes key, struct bytes value,

@@ -31,25 +31,6 @@ static enum recover_err blame(struct copying *c, enum recover_err err, uint64_t 
     return err;
 }
 
-static enum recover_err state_err(enum segment_state state)
-{
-    switch (state) {
-    case SEGMENT_WRONG_FORMAT:
-        return RECOVER_WRONG_FORMAT;
-    case SEGMENT_WRONG_STORE:
-        return RECOVER_WRONG_STORE;
-    case SEGMENT_WRONG_SHARD:
-        return RECOVER_WRONG_SHARD;
-    case SEGMENT_WRONG_NUMBER:
-        return RECOVER_WRONG_NUMBER;
-    case SEGMENT_BEGUN:
-    case SEGMENT_NOT_BEGUN:
-    case SEGMENT_DAMAGED:
-        break;
-    }
-    return RECOVER_OK;
-}
-
 static void scan(const struct copying *c, const struct recover_file *f, struct reading *r)
 {
     struct recover_scan s = {.bytes = c->buffer,
@@ -96,8 +77,8 @@ static enum recover_err read_segment(struct copying *c, const struct recover_fil
         return blame(c, RECOVER_IO, f->number, 0);
     }
     r->state = segment_head_decode(c->buffer, c->owner, f->number, &r->head);
-    if (state_err(r->state) != RECOVER_OK) {
-        return blame(c, state_err(r->state), f->number, 0);
+    if (recover_state_err(r->state) != RECOVER_OK) {
+        return blame(c, recover_state_err(r->state), f->number, 0);
     }
     if (r->state == SEGMENT_BEGUN) {
         scan(c, f, r);

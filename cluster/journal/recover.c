@@ -32,6 +32,25 @@ struct recovery {
     size_t mark_of[RECORD_PARTITIONS]; /* the next one that is still to come; or NO_MARK */
 };
 
+enum recover_err recover_state_err(enum segment_state state)
+{
+    switch (state) {
+    case SEGMENT_WRONG_FORMAT:
+        return RECOVER_WRONG_FORMAT;
+    case SEGMENT_WRONG_STORE:
+        return RECOVER_WRONG_STORE;
+    case SEGMENT_WRONG_SHARD:
+        return RECOVER_WRONG_SHARD;
+    case SEGMENT_WRONG_NUMBER:
+        return RECOVER_WRONG_NUMBER;
+    case SEGMENT_BEGUN:
+    case SEGMENT_NOT_BEGUN:
+    case SEGMENT_DAMAGED:
+        break;
+    }
+    return RECOVER_OK;
+}
+
 const char *recover_err_text(enum recover_err err)
 {
     switch (err) {
@@ -134,25 +153,6 @@ static enum recover_err read_whole(struct recovery *y, size_t i)
     return read_file(y, i, (size_t)y->source->files[i].bytes);
 }
 
-static enum recover_err state_err(enum segment_state state)
-{
-    switch (state) {
-    case SEGMENT_WRONG_FORMAT:
-        return RECOVER_WRONG_FORMAT;
-    case SEGMENT_WRONG_STORE:
-        return RECOVER_WRONG_STORE;
-    case SEGMENT_WRONG_SHARD:
-        return RECOVER_WRONG_SHARD;
-    case SEGMENT_WRONG_NUMBER:
-        return RECOVER_WRONG_NUMBER;
-    case SEGMENT_BEGUN:
-    case SEGMENT_NOT_BEGUN:
-    case SEGMENT_DAMAGED:
-        break;
-    }
-    return RECOVER_OK;
-}
-
 static enum recover_err read_heads(struct recovery *y)
 {
     for (size_t i = 0; i < y->source->count; i++) {
@@ -166,7 +166,7 @@ static enum recover_err read_heads(struct recovery *y)
             return err;
         }
         y->files[i].state = segment_head_decode(y->buffer, y->owner, f->number, &y->files[i].head);
-        err = state_err(y->files[i].state);
+        err = recover_state_err(y->files[i].state);
         if (err != RECOVER_OK) {
             return blame(y, err, f->number, 0);
         }

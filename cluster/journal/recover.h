@@ -106,6 +106,11 @@ void recovered_fini(struct recovered *r);
 
 const char *recover_err_text(enum recover_err err); /* with the remedy */
 
+/* What is wrong with a segment whose head is like that; RECOVER_OK: nothing that one has to end
+ * for.
+ */
+enum recover_err recover_state_err(enum segment_state state);
+
 /* ---- The parts, over the bytes of one segment */
 
 struct recover_scan {

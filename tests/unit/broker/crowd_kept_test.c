@@ -8,36 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/unit/broker/crowd.h"
-#include "tests/unit/route/random.h"
+#include "tests/unit/broker/crowd_random.h"
 
 #define ROUNDS  25u
 #define ACTIONS 3000u
 
 #define FIRST_SEED 0x6b657074u
 
-struct random_chooser {
-    struct chooser base;
-    struct random random;
-    unsigned left; /* actions */
-};
-
-static uint32_t below(struct chooser *chooser, uint32_t bound)
-{
-    return random_below(&((struct random_chooser *)chooser)->random, bound);
-}
-
-static bool has_more(const struct chooser *chooser)
-{
-    struct random_chooser *c = (struct random_chooser *)(uintptr_t)chooser;
-    return c->left-- > 0;
-}
-
 static void run(uint64_t seed, struct crowd_figures *sum)
 {
-    struct random_chooser c = {.base = {.below = below, .has_more = has_more},
-                               .random = {.seed = seed, .state = seed},
-                               .left = 100 + (unsigned)(seed % ACTIONS)};
+    struct random_chooser c = random_chooser_of(seed, 100 + (unsigned)(seed % ACTIONS));
     struct crowd_figures figures;
     fprintf(stderr, "TEST_SEED=%#llx\n", (unsigned long long)seed);
     crowd_run_kept(&c.base, &figures);

@@ -5,28 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "tests/unit/broker/crowd.h"
-#include "tests/unit/route/random.h"
+#include "tests/unit/broker/crowd_random.h"
 
 #define ROUNDS  500u
 #define ACTIONS 3000u
-
-struct random_chooser {
-    struct chooser base;
-    struct random random;
-    unsigned left; /* actions */
-};
-
-static uint32_t below(struct chooser *chooser, uint32_t bound)
-{
-    return random_below(&((struct random_chooser *)chooser)->random, bound);
-}
-
-static bool has_more(const struct chooser *chooser)
-{
-    struct random_chooser *c = (struct random_chooser *)(uintptr_t)chooser;
-    return c->left-- > 0;
-}
 
 Test(crowd, promises_are_kept)
 {
@@ -35,9 +17,7 @@ Test(crowd, promises_are_kept)
     for (unsigned round = 0; round < ROUNDS; round++) {
         const uint64_t seed = round == 0 ? seeds.seed : random_next(&seeds);
         fprintf(stderr, "TEST_SEED=%#llx\n", (unsigned long long)seed);
-        struct random_chooser c = {.base = {.below = below, .has_more = has_more},
-                                   .random = {.seed = seed, .state = seed},
-                                   .left = 100 + (unsigned)(seed % ACTIONS)};
+        struct random_chooser c = random_chooser_of(seed, 100 + (unsigned)(seed % ACTIONS));
         struct crowd_figures figures;
         crowd_run(&c.base, &figures);
         sum.actions += figures.actions;
