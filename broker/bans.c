@@ -25,8 +25,6 @@ static struct ban_list *read_file(const struct bans *b, const struct node *node,
     const struct ban_clock clock = {.wall_s = time(NULL), .now_ms = node->clock_ms()};
     switch (ban_list_read(&list, b->file.name, node->seed, clock, &error)) {
     case BAN_LIST_OK:
-        log_event(LOG_INFO, "ban_file_read", LOG_TEXT("file", b->file.name),
-                  LOG_NUMBER("bans", ban_list_count(list)));
         return list;
     case BAN_LIST_INVALID:
         log_event(LOG_ERROR, "ban_file_refused", LOG_TEXT("error", error.text),
@@ -37,6 +35,12 @@ static struct ban_list *read_file(const struct bans *b, const struct node *node,
         return NULL;
     }
     return NULL;
+}
+
+static void log_in_force(const struct bans *b, const struct ban_list *list)
+{
+    log_event(LOG_INFO, "ban_file_read", LOG_TEXT("file", b->file.name),
+              LOG_NUMBER("bans", ban_list_count(list)));
 }
 
 bool bans_are_needed(const struct bans *b)
@@ -53,18 +57,23 @@ bool bans_open(struct bans *b, struct node *node, const char *file)
         return true;
     }
     struct ban_list *const list = read_file(b, node, "nothing");
+    if (list == NULL) {
+        return false;
+    }
     atomic_store_explicit(&node->bans, list, memory_order_release);
-    return list != NULL;
+    log_in_force(b, list);
+    return true;
 }
 
 /* Shards hold connections against it in their next turn. */
-static void put_in_force(struct node *node, struct ban_list *fresh)
+static void put_in_force(const struct bans *b, struct node *node, struct ban_list *fresh)
 {
     struct ban_list *const former =
         atomic_exchange_explicit(&node->bans, fresh, memory_order_acq_rel);
     atomic_fetch_add_explicit(&node->bans_generation, 1, memory_order_release);
     after_quiescent(node->quiescence, node->shard_count, release, former);
     node_wake_shards(node);
+    log_in_force(b, fresh);
 }
 
 void bans_refresh(struct bans *b, struct node *node, bool all)
@@ -74,7 +83,7 @@ void bans_refresh(struct bans *b, struct node *node, bool all)
     }
     struct ban_list *const fresh = read_file(b, node, "what was read before");
     if (fresh != NULL) {
-        put_in_force(node, fresh);
+        put_in_force(b, node, fresh);
     }
 }
 

@@ -62,7 +62,7 @@ static void release(void *keys)
     token_keys_destroy(keys);
 }
 
-static void log_read(const char *from, const struct token_keys *keys)
+static void log_in_force(const char *from, const struct token_keys *keys)
 {
     log_event(LOG_INFO, "token_keys_read", LOG_TEXT("from", from), LOG_NUMBER("keys", keys->count),
               LOG_NUMBER("passed_over", keys->passed_over), LOG_TEXT("reason", keys->why));
@@ -92,7 +92,6 @@ static struct token_keys *read_file(const struct tokens *t, const char *in_force
     if (keys == NULL) {
         return refused(t, wrong, in_force);
     }
-    log_read(t->file.name, keys);
     return keys;
 }
 
@@ -129,9 +128,6 @@ static struct token_keys *take_fetched(struct tokens *t, bool *answered)
         token_keys_destroy(keys);
         return NULL;
     }
-    if (keys != NULL) {
-        log_read("token.keys_url", keys);
-    }
     return keys;
 }
 
@@ -167,12 +163,17 @@ static void take_up(struct tokens *t, struct node *node, const struct config *co
 {
     struct token_keys **const kept[] = {&t->of_file, &t->of_server};
     struct token_keys *const fresh[] = {of_file, of_server};
+    const char *const from[] = {t->file.name, "token.keys_url"};
     const bool done = put_in_force(t, node, config, of_file != NULL ? of_file : t->of_file,
                                    of_server != NULL ? of_server : t->of_server);
     for (size_t i = 0; i < sizeof kept / sizeof kept[0]; i++) {
-        if (fresh[i] != NULL) {
-            token_keys_destroy(done ? *kept[i] : fresh[i]);
-            *kept[i] = done ? fresh[i] : *kept[i];
+        if (fresh[i] == NULL) {
+            continue;
+        }
+        token_keys_destroy(done ? *kept[i] : fresh[i]);
+        if (done) {
+            *kept[i] = fresh[i];
+            log_in_force(from[i], fresh[i]);
         }
     }
 }
@@ -234,8 +235,16 @@ bool tokens_open(struct tokens *t, struct node *node, const struct config *confi
     if (!start_server(t, node, &config->token)) {
         return false;
     }
-    return !tokens_are_needed(t) ||
-           (judges_start(node) && put_in_force(t, node, config, t->of_file, NULL));
+    if (!tokens_are_needed(t)) {
+        return true;
+    }
+    if (!judges_start(node) || !put_in_force(t, node, config, t->of_file, NULL)) {
+        return false;
+    }
+    if (t->of_file != NULL) {
+        log_in_force(t->file.name, t->of_file);
+    }
+    return true;
 }
 
 void tokens_refresh(struct tokens *t, struct node *node, const struct config *config, bool all)

@@ -26,8 +26,6 @@ static struct password_file *read_file(const struct users *u, const struct node 
     struct password_file *file = NULL;
     switch (password_file_read(&file, u->file.name, node->seed, &error)) {
     case PASSWORD_FILE_OK:
-        log_event(LOG_INFO, "password_file_read", LOG_TEXT("file", u->file.name),
-                  LOG_NUMBER("users", password_file_count(file)));
         return file;
     case PASSWORD_FILE_INVALID:
         log_event(LOG_ERROR, "password_file_refused", LOG_TEXT("error", error.text),
@@ -38,6 +36,12 @@ static struct password_file *read_file(const struct users *u, const struct node 
         return NULL;
     }
     return NULL;
+}
+
+static void log_in_force(const struct users *u, const struct password_file *file)
+{
+    log_event(LOG_INFO, "password_file_read", LOG_TEXT("file", u->file.name),
+              LOG_NUMBER("users", password_file_count(file)));
 }
 
 bool users_are_needed(const struct users *u)
@@ -62,6 +66,7 @@ bool users_open(struct users *u, struct node *node, const char *file)
         return false;
     }
     gate_set_users(node->gate, users);
+    log_in_force(u, users);
     node->scram = scram_server_create();
     if (node->scram == NULL) {
         log_event(LOG_ERROR, "scram_failed", LOG_TEXT("of", "libgsasl"));
@@ -71,7 +76,7 @@ bool users_open(struct users *u, struct node *node, const char *file)
 }
 
 /* Shards hold connections against it in their next turn. */
-static void put_in_force(struct node *node, struct password_file *fresh)
+static void put_in_force(const struct users *u, struct node *node, struct password_file *fresh)
 {
     gate_set_users(node->gate, fresh);
     struct password_file *const former =
@@ -79,6 +84,7 @@ static void put_in_force(struct node *node, struct password_file *fresh)
     atomic_fetch_add_explicit(&node->users_generation, 1, memory_order_release);
     after_quiescent(node->quiescence, node->shard_count, release, former);
     node_wake_shards(node);
+    log_in_force(u, fresh);
 }
 
 void users_refresh(struct users *u, struct node *node, bool all)
@@ -88,7 +94,7 @@ void users_refresh(struct users *u, struct node *node, bool all)
     }
     struct password_file *const fresh = read_file(u, node, "what was read before");
     if (fresh != NULL) {
-        put_in_force(node, fresh);
+        put_in_force(u, node, fresh);
     }
 }
 
