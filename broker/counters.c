@@ -3,6 +3,7 @@
 
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
+#include "broker/drain.h"
 #include "broker/key_server.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
@@ -30,6 +31,11 @@ uint64_t counters_unkept_ms(const struct node *node)
         }
     }
     return most;
+}
+
+int counters_are_draining(const struct node *node)
+{
+    return atomic_load_explicit(&node->drain, memory_order_relaxed) == DRAIN_NONE ? 0 : 1;
 }
 
 uint64_t counters_io(const struct node *node, enum io_counter counter)

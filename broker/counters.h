@@ -31,6 +31,9 @@ uint64_t counters_sum(const struct node *node, enum metric metric);
 uint64_t counters_unkept_ms(const struct node *node);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 
+/* 1 while the node drains, or ends by SIGTERM; 0 otherwise. */
+int counters_are_draining(const struct node *node);
+
 /* Never below 0: what two threads count up and down may look so for a moment. */
 static inline uint64_t counters_now(const _Atomic int64_t *gauge)
 {

@@ -3,13 +3,16 @@
  * dunlin: the process. main() reads the configuration, makes the node, runs its shards, and then
  * only waits for signals:
  *
- *   SIGTERM, SIGINT   a graceful end: clients are told (DISCONNECT 0x8B); a second one ends at once
+ *   SIGTERM           a drain (broker/drain.h), and then the end
+ *   SIGINT, or SIGTERM in a drain
+ *                     the end: clients are told (DISCONNECT 0x8B); another one ends at once
  *   SIGHUP            the configuration and certificates are read again; what cannot change is said
  *   SIGUSR1           every counter goes to the log
  *   SIGUSR2           of our own threads: there is something to take up (node_wake_main())
  */
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +23,7 @@
 #include <unistd.h>
 
 #include "broker/admin/admin.h"
+#include "broker/admin/health.h"
 #include "broker/auth/passwd_command.h"
 #include "broker/backup/backup_command.h"
 #include "broker/bans.h"
@@ -30,6 +34,7 @@
 #include "broker/config/usable.h"
 #include "broker/counters.h"
 #include "broker/data_dir.h"
+#include "broker/drain.h"
 #include "broker/guard/ban_command.h"
 #include "broker/judges.h"
 #include "broker/listen.h"
@@ -41,6 +46,7 @@
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/supervisor.h"
 #include "broker/tokens.h"
 #include "broker/transport/tls.h"
 #include "broker/users.h"
@@ -57,6 +63,10 @@
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000";
 
+#define ALIVE_WITHIN_MS   1000u  /* else a shard hangs */
+#define DRAIN_STATUS_MS   1000u  /* the supervisor hears so often how far a drain has come, */
+#define DRAIN_PATIENCE_MS 60000u /* and so long after the last time it loses its patience */
+
 #define MEMORY_SHARE 4u /* message_memory_max, unless it is set: that part of the usable memory */
 
 struct broker {
@@ -72,6 +82,11 @@ struct broker {
     struct admin admin;
     struct permissions permissions;
     struct bans bans;
+    struct supervisor supervisor;
+    struct drain drain;
+    uint64_t look_ms;  /* when files are looked after again; UINT64_MAX: there are none */
+    uint64_t alive_ms; /* when the supervisor wants to hear that we live; UINT64_MAX: it does not */
+    uint64_t status_ms; /* when it is told again how far a drain has come */
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -141,6 +156,7 @@ static void reload(struct broker *b)
                   LOG_TEXT("in_force", "the former configuration"));
         return;
     }
+    supervisor_tell(&b->supervisor, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, clock_ms() * 1000);
     config_diff(b->config, fresh, on_changed, NULL);
     log_set_level(fresh->log.level);
     log_set_format(fresh->log.format);
@@ -155,6 +171,7 @@ static void reload(struct broker *b)
     permissions_refresh(&b->permissions, b->node, true);
     bans_refresh(&b->bans, b->node, true);
     tokens_refresh(&b->tokens, b->node, b->config, true);
+    supervisor_tell(&b->supervisor, "READY=1");
     log_event(LOG_INFO, "reloaded");
 }
 
@@ -259,6 +276,7 @@ static bool start(struct broker *b)
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
               LOG_NUMBER("shards", conf.shard_count), LOG_NUMBER("pid", getpid()),
               LOG_NUMBER("message_memory_max", b->config->limits.message_memory_max));
+    supervisor_tell(&b->supervisor, "READY=1\nSTATUS=ready");
     return true;
 }
 
@@ -279,45 +297,157 @@ static void pass(struct broker *b)
     quiescence_offline(b->node->quiescence, self);
 }
 
-/* The next signal; or -1, when it is time to look after files. */
+/* ---- what main does when the time for it has come */
+
+static bool has_files(const struct broker *b)
+{
+    return certificates_are_needed(&b->certificates) || users_are_needed(&b->users) ||
+           tokens_are_needed(&b->tokens) || permissions_are_needed(&b->permissions) ||
+           bans_are_needed(&b->bans);
+}
+
+/* Keys of a server may be wanted sooner than files. */
+static uint64_t next_look(const struct broker *b, uint64_t now_ms)
+{
+    const uint64_t tokens_ms = now_ms + tokens_poll_ms(&b->tokens, CERTIFICATES_POLL_MS);
+    return b->look_ms == UINT64_MAX || b->look_ms < tokens_ms ? b->look_ms : tokens_ms;
+}
+
+static void look_after_files(struct broker *b, uint64_t now_ms)
+{
+    if (now_ms < next_look(b, now_ms)) {
+        return;
+    }
+    certificates_refresh(&b->certificates, b->node, false);
+    users_refresh(&b->users, b->node, false);
+    permissions_refresh(&b->permissions, b->node, false);
+    bans_refresh(&b->bans, b->node, false);
+    tokens_refresh(&b->tokens, b->node, b->config, false);
+    b->look_ms = now_ms + CERTIFICATES_POLL_MS;
+}
+
+/* Thrice in the time after which the supervisor would end us. */
+static void say_alive(struct broker *b, uint64_t now_ms)
+{
+    char why[HEALTH_TEXT_BYTES];
+    if (now_ms < b->alive_ms) {
+        return;
+    }
+    if (health_lives(b->node, ALIVE_WITHIN_MS, why)) {
+        supervisor_tell(&b->supervisor, "WATCHDOG=1");
+    } else {
+        log_event(LOG_ERROR, "not_alive", LOG_TEXT("reason", why));
+    }
+    b->alive_ms = now_ms + b->supervisor.watchdog_ms / 3;
+}
+
+static void begin_drain(struct broker *b)
+{
+    const struct config_drain *const config = &b->config->drain;
+    drain_begin(&b->drain, config, clock_ms());
+    log_event(LOG_INFO, "draining", LOG_NUMBER("clients", counters_now(&b->node->clients)),
+              LOG_NUMBER("wait_s", config->wait_s));
+}
+
+static void tell_of_drain(struct broker *b, uint64_t clients, uint64_t now_ms)
+{
+    if (now_ms >= b->status_ms) {
+        supervisor_tell(&b->supervisor,
+                        "STOPPING=1\nEXTEND_TIMEOUT_USEC=%u\nSTATUS=draining, %" PRIu64
+                        " clients are left",
+                        DRAIN_PATIENCE_MS * 1000, clients);
+        b->status_ms = now_ms + DRAIN_STATUS_MS;
+    }
+}
+
+/* true: it is over. */
+static bool drain(struct broker *b, uint64_t now_ms)
+{
+    struct node *const node = b->node;
+    const enum drain_phase before = b->drain.phase;
+    const uint64_t clients = counters_now(&node->clients);
+    const uint64_t more = drain_turn(&b->drain, clients, now_ms);
+    const enum drain_phase phase = b->drain.phase;
+    tell_of_drain(b, clients, now_ms);
+    if (phase == DRAIN_LEAVING && before != DRAIN_LEAVING) {
+        log_event(LOG_INFO, "clients_leaving", LOG_NUMBER("clients", clients),
+                  LOG_NUMBER("per_second", b->drain.per_second));
+    }
+    atomic_fetch_add_explicit(&node->farewells, (int64_t)more, memory_order_relaxed);
+    atomic_store_explicit(&node->drain, phase, memory_order_release);
+    if (phase == DRAIN_LEAVING) {
+        node_wake_shards(node);
+    }
+    if (atomic_load_explicit(&node->deaf, memory_order_acquire) == node->shard_count) {
+        listen_close(&b->sockets); /* who comes is refused, instead of waiting for nobody */
+    }
+    return phase == DRAIN_OVER;
+}
+
+static uint64_t next_time(const struct broker *b, uint64_t now_ms)
+{
+    const uint64_t look_ms = next_look(b, now_ms);
+    uint64_t next_ms = look_ms < b->alive_ms ? look_ms : b->alive_ms;
+    if (b->drain.phase != DRAIN_NONE && now_ms + DRAIN_TURN_MS < next_ms) {
+        next_ms = now_ms + DRAIN_TURN_MS;
+    }
+    return next_ms;
+}
+
+/* The next signal; or -1, when it is time for something. */
 static int wait_for_signal(const struct broker *b, const sigset_t *signals)
 {
-    const uint64_t poll_ms = tokens_poll_ms(&b->tokens, CERTIFICATES_POLL_MS);
-    const struct timespec poll = {.tv_sec = (time_t)(poll_ms / 1000),
-                                  .tv_nsec = (long)(poll_ms % 1000) * 1000000};
-    const bool forever = !certificates_are_needed(&b->certificates) &&
-                         !users_are_needed(&b->users) && !tokens_are_needed(&b->tokens) &&
-                         !permissions_are_needed(&b->permissions) && !bans_are_needed(&b->bans);
+    const uint64_t now_ms = clock_ms();
+    const uint64_t next_ms = next_time(b, now_ms);
+    const uint64_t wait_ms = next_ms > now_ms ? next_ms - now_ms : 0;
+    const struct timespec wait = {.tv_sec = (time_t)(wait_ms / 1000),
+                                  .tv_nsec = (long)(wait_ms % 1000) * 1000000};
     int signal_number;
     do {
-        signal_number = forever ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &poll);
+        signal_number =
+            next_ms == UINT64_MAX ? sigwaitinfo(signals, NULL) : sigtimedwait(signals, NULL, &wait);
     } while (signal_number < 0 && errno == EINTR);
     return signal_number;
 }
 
-static void serve_signals(struct broker *b, const sigset_t *signals)
+/* false: it is time to end. */
+static bool serve_signal(struct broker *b, int signal_number)
 {
-    for (;;) {
-        const int signal_number = wait_for_signal(b, signals);
-        switch (signal_number) {
-        case -1:
-            certificates_refresh(&b->certificates, b->node, false);
-            users_refresh(&b->users, b->node, false);
-            permissions_refresh(&b->permissions, b->node, false);
-            bans_refresh(&b->bans, b->node, false);
-            tokens_refresh(&b->tokens, b->node, b->config, false);
-            break;
-        case SIGHUP:
-            reload(b);
-            break;
-        case NODE_WAKE_SIGNAL:
-            tokens_refresh(&b->tokens, b->node, b->config, false);
-            break;
-        case SIGUSR1:
-            counters_log(b->node);
-            break;
-        default:
-            log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(signal_number)));
+    switch (signal_number) {
+    case -1:
+        return true;
+    case SIGHUP:
+        reload(b);
+        return true;
+    case NODE_WAKE_SIGNAL:
+        tokens_refresh(&b->tokens, b->node, b->config, false);
+        return true;
+    case SIGUSR1:
+        counters_log(b->node);
+        return true;
+    case SIGTERM:
+        if (b->drain.phase == DRAIN_NONE) {
+            begin_drain(b);
+            return true;
+        }
+        break;
+    default:
+        break;
+    }
+    log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(signal_number)));
+    return false;
+}
+
+static void serve(struct broker *b, const sigset_t *signals)
+{
+    b->look_ms = has_files(b) ? clock_ms() + CERTIFICATES_POLL_MS : UINT64_MAX;
+    b->alive_ms = b->supervisor.watchdog_ms > 0 ? 0 : UINT64_MAX;
+    while (serve_signal(b, wait_for_signal(b, signals))) {
+        const uint64_t now_ms = clock_ms();
+        look_after_files(b, now_ms);
+        say_alive(b, now_ms);
+        if (b->drain.phase != DRAIN_NONE && drain(b, now_ms)) {
+            log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(SIGTERM)));
             return;
         }
         pass(b);
@@ -340,6 +470,7 @@ static void block_signals(sigset_t *signals)
 
 static void end(struct broker *b)
 {
+    supervisor_tell(&b->supervisor, "STOPPING=1\nSTATUS=ending");
     judges_stop(b->node);
     tokens_stop(&b->tokens);
     callbacks_stop(b->node == NULL ? NULL : b->node->callbacks);
@@ -384,14 +515,16 @@ static int run(struct broker *b)
     if (!log_start(&log)) {
         log_event(LOG_WARNING, "log_thread_failed", LOG_ERRNO("error", errno));
     }
+    supervisor_open(&b->supervisor);
     const bool started = start(b);
     if (started) {
-        serve_signals(b, &signals);
+        serve(b, &signals);
     }
     end(b);
     if (started) {
         log_event(LOG_INFO, "ended");
     }
+    supervisor_close(&b->supervisor);
     log_stop();
     return started ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -54,12 +54,18 @@ struct node {
     _Atomic uint64_t users_generation;       /* counts both of the above, after them */
     _Atomic(struct acl_file *) acl;          /* NULL: what clients may do is not limited */
     _Atomic uint64_t acl_generation;         /* counts the above, after it; 0: there was none */
-    _Atomic uint64_t trust_generation;  /* counts listeners' other client_ca and crl, after them */
-    _Atomic(struct ban_list *) bans;    /* NULL: nobody is banned */
-    _Atomic uint64_t bans_generation;   /* counts the above, after it */
-    _Atomic bool serving;               /* the shards run; until then files are read */
-    _Atomic bool ending;                /* shards say goodbye to their clients and stop */
+    _Atomic uint64_t trust_generation; /* counts listeners' other client_ca and crl, after them */
+    _Atomic(struct ban_list *) bans;   /* NULL: nobody is banned */
+    _Atomic uint64_t bans_generation;  /* counts the above, after it */
+    _Atomic bool serving;              /* the shards run; until then files are read */
+    _Atomic int drain;   /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
+    _Atomic bool ending; /* shards say goodbye to their clients and stop */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
+
+    /* Of a drain. Main adds those who may be told to go, shards take one away for each whom they
+     * tell; relaxed. And how many shards do not look at their listeners any more (release). */
+    _Atomic int64_t farewells;
+    _Atomic unsigned deaf;
 
     _Atomic unsigned running; /* shards that still have connections; each counts itself out */
 

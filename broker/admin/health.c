@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <time.h>
 
+#include "broker/drain.h"
 #include "broker/io/io.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
@@ -53,9 +54,11 @@ bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
 {
     const bool serving = atomic_load_explicit(&node->serving, memory_order_relaxed);
     const bool ending = atomic_load_explicit(&node->ending, memory_order_relaxed);
+    const int drain = atomic_load_explicit(&node->drain, memory_order_relaxed);
     snprintf(text, HEALTH_TEXT_BYTES, "%s\n",
-             ending    ? "the broker is ending"
-             : serving ? "ready"
-                       : "what is on disk is being read");
-    return serving && !ending;
+             ending                ? "the broker is ending"
+             : drain != DRAIN_NONE ? drain_phase_text((enum drain_phase)drain)
+             : serving             ? "ready"
+                                   : "what is on disk is being read");
+    return serving && !ending && drain == DRAIN_NONE;
 }

@@ -108,6 +108,12 @@ struct config_admin {
     char *listen; /* listen_address_parse() takes it; "": nowhere */
 };
 
+struct config_drain {
+    uint32_t wait_s;             /* <= 3600 */
+    uint32_t clients_per_second; /* >= 1 */
+    uint32_t longest_s;          /* 1..3600 */
+};
+
 enum config_durability {
     CONFIG_DURABILITY_SYNC,
     CONFIG_DURABILITY_INTERVAL,
@@ -239,6 +245,7 @@ struct config {
     struct config_http http;
     struct config_tls tls;
     struct config_admin admin;
+    struct config_drain drain;
     struct config_data data;
     struct config_topic *topics; /* [0..topics_count); NULL: none */
     uint32_t topics_count;       /* at most CONFIG_TOPICS_MAX */

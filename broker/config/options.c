@@ -243,6 +243,6 @@ void options_help(FILE *out)
           "  dunlin --listen 'tcp://*:1883' --set allow_anonymous=true\n"
           "  dunlin --config /etc/dunlin.yaml --set limits.packet_bytes_max=65536 --dump-config\n"
           "\n"
-          "SIGTERM ends it; SIGHUP reads the configuration again.\n",
+          "SIGTERM sends the clients away and ends it; SIGHUP reads the configuration again.\n",
           out);
 }

@@ -122,7 +122,7 @@ static enum mqtt_reason check(struct conn *c, const struct mqtt_connect *m)
 {
     const struct shard *s = c->shard;
     const struct node *node = s->node;
-    if (s->ending) {
+    if (s->ending || s->leaving) {
         return MQTT_REASON_SERVER_UNAVAILABLE;
     }
     if (!trust_has(c, m->client_id)) {

@@ -19,6 +19,7 @@
 #include "broker/session/backlog.h"
 #include "broker/session/replay.h"
 #include "broker/session/will.h"
+#include "broker/shard/farewells.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/visit.h"
@@ -213,6 +214,7 @@ uint64_t loop_work(struct shard *s)
     look_around(s);
     pace_turn(s);
     guard_turn(s);
+    farewells_turn(s);
     say_goodbye(s);
     login_turn(s);
     trust_turn(s);

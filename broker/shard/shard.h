@@ -75,8 +75,9 @@ struct shard {
     uint64_t now_ms;             /* as of this turn */
     const struct config *config; /* as of this turn */
     bool awake;                  /* online for reclamation, now_ms fresh; see shard_enter() */
-    bool ending;                 /* clients were told; the loop ends when all are gone */
-    uint64_t ending_by_ms;       /* then what is left is cut off */
+    bool leaving;          /* nobody comes in any more, and clients are told to go, by and by */
+    bool ending;           /* clients were told; the loop ends when all are gone */
+    uint64_t ending_by_ms; /* then what is left is cut off */
     uint64_t expire_retained_ms; /* next time */
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */
     struct listening {

@@ -8,6 +8,7 @@ GAUGE(shards,                node->shard_count,                   "threads that 
 GAUGE(connections,           counters_now(&node->connections),    "connections accepted and not yet closed")
 GAUGE(handshakes,            counters_now(&node->handshakes),     "connections at their PROXY, TLS or WebSocket handshake")
 GAUGE(clients,               counters_now(&node->clients),        "clients connected")
+GAUGE(draining,              counters_are_draining(node),         "whether clients are to go elsewhere: 1 from SIGTERM on, otherwise 0")
 GAUGE(sessions,              counters_now(&node->sessions),       "sessions, connected or not")
 GAUGE(retained,              counters_now(&node->retained),       "retained messages")
 GAUGE(filters,               index_filter_count(node->index),     "topic filters that somebody is subscribed to")

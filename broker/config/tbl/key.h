@@ -217,6 +217,18 @@ KEY(admin, listen, TEXT(255), "", "", AT_START,
     "URL. They tell figures only: no client, no topic. Nobody is asked for a password. Empty: nowhere.")
 END(admin)
 
+GROUP(drain)
+KEY(drain, wait_s, UINT(0, 3600), "0", "seconds", LIVE,
+    "At SIGTERM: how long clients still come in, while /readyz says no, so that a load balancer sees it before anybody is refused. As long as it needs "
+    "for that: its interval times the failures that it waits for. 0: without a load balancer.")
+KEY(drain, clients_per_second, UINT(1, 1000000), "1000", "clients", LIVE,
+    "Then nobody comes in any more, and as many clients are disconnected in a second (0x8B), so that they do not all come back at once, here or elsewhere. "
+    "More in a second where there are more than that makes in longest_s.")
+KEY(drain, longest_s, UINT(1, 3600), "20", "seconds", LIVE,
+    "How long that may take at most. Whoever ends the process (TimeoutStopSec of systemd, terminationGracePeriodSeconds of Kubernetes) has to leave "
+    "wait_s, this, and some seconds for the disk.")
+END(drain)
+
 GROUP(data)
 KEY(data, dir, TEXT(4095), "", "", AT_START,
     "Directory of this node, used by one process at a time: its lock, its identity (node.id), and what has to outlive the "
