@@ -19,6 +19,34 @@ uint64_t counters_sum(const struct node *node, enum metric metric)
     return total;
 }
 
+uint64_t counters_of_listener(const struct node *node, unsigned listener, enum tally_listener what)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        total += atomic_load_explicit(&node->shards[i]->tally.listener[listener][what],
+                                      memory_order_relaxed);
+    }
+    return total;
+}
+
+uint64_t counters_of_reason(const struct node *node, enum tally_packet what, uint8_t reason)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        total += atomic_load_explicit(&node->shards[i]->tally.reason[what][reason],
+                                      memory_order_relaxed);
+    }
+    return total;
+}
+
+void counters_histogram(const struct node *node, enum histogram which, struct histogram_sum *sum)
+{
+    *sum = (struct histogram_sum){.sum_us = 0};
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        histogram_read(&node->shards[i]->histograms, which, sum);
+    }
+}
+
 uint64_t counters_unkept_ms(const struct node *node)
 {
     const uint64_t now_ms = node->clock_ms();
@@ -62,7 +90,8 @@ void counters_log(const struct node *node)
     if (certificates_time_left(node, &left_s)) {
         LINE("certificate_seconds_left", left_s);
     }
-#define GAUGE(name, value, what) LINE(#name, value);
-#define TOTAL(name, value, what) LINE(#name, value);
+#define GAUGE(name, value, what)  LINE(#name, value);
+#define MILLIS(name, value, what) LINE(#name "_milliseconds", value);
+#define TOTAL(name, value, what)  LINE(#name, value);
 #include "broker/tbl/gauge.h"
 }

@@ -2,7 +2,7 @@
 /*
  * counters: every figure of the node, added up over its shards: as log lines (msg=counter name=…
  * value=…) for SIGUSR1, and one by one for the metrics endpoint. The figures are in tbl/metric.h
- * and tbl/gauge.h.
+ * and tbl/gauge.h; those with labels (tally.h, histogram.h) are not in the log.
  *
  * Any thread; shards are not held up, and figures that belong together may be some microseconds
  * apart.
@@ -13,9 +13,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/histogram.h"
 #include "broker/io/io.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
+#include "broker/tally.h"
 
 /* Figures are asked for while the broker starts, too: then main is still setting up what does not
  * change later. */
@@ -27,6 +29,9 @@ static inline bool counters_may_look(const struct node *node)
 void counters_log(const struct node *node);
 
 uint64_t counters_sum(const struct node *node, enum metric metric);
+uint64_t counters_of_listener(const struct node *node, unsigned listener, enum tally_listener what);
+uint64_t counters_of_reason(const struct node *node, enum tally_packet what, uint8_t reason);
+void counters_histogram(const struct node *node, enum histogram which, struct histogram_sum *sum);
 /* Age of the oldest entry of all shards that is not on disk; 0: all are. */
 uint64_t counters_unkept_ms(const struct node *node);
 uint64_t counters_io(const struct node *node, enum io_counter counter);

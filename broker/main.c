@@ -91,11 +91,16 @@ struct broker {
     unsigned started;
 };
 
-static uint64_t clock_ms(void)
+static uint64_t clock_us(void)
 {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
+}
+
+static uint64_t clock_ms(void)
+{
+    return clock_us() / 1000;
 }
 
 /* Clock on the wall less clock_ms(). */
@@ -250,6 +255,7 @@ static bool start(struct broker *b)
     const struct node_conf conf = {
         .shard_count = shards_wanted(b->config),
         .clock_ms = clock_ms,
+        .clock_us = clock_us,
         .config = b->config,
         .create_io = create_io,
     };

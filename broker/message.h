@@ -25,6 +25,7 @@ struct message {
     bool retain;        /* as published */
     bool has_expiry;
     bool hurried;        /* acknowledged before it is on disk (broker/config/topics.h) */
+    uint32_t came_us;    /* when, modulo 2^32 (shard/latency.h); 0: its way is not measured */
     uint64_t expires_ms; /* on the broker's clock, when has_expiry */
     uint64_t publisher;  /* the session's serial number, for No Local; 0: the broker itself */
     /* Of a QoS 2 message from a client whose session is kept: the how-manyth it is. Of the will of

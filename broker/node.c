@@ -88,6 +88,7 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
         goto out;
     }
     node->clock_ms = conf->clock_ms;
+    node->clock_us = conf->clock_us;
     node->main = pthread_self();
     node->listeners = calloc(CONFIG_LISTENERS_MAX, sizeof *node->listeners);
     if (node->listeners == NULL) {

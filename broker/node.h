@@ -41,6 +41,7 @@ struct node {
     uint64_t seed;                 /* of the tables that clients choose the keys of; random */
     struct quiescence *quiescence; /* shard n is thread n of it, main is thread shard_count */
     uint64_t (*clock_ms)(void);    /* monotonic */
+    uint64_t (*clock_us)(void);    /* the same, finer: clock_ms() is its thousandth part */
     uint32_t packet_bytes_kept;    /* the largest packet that fits into what is kept; 0: any does */
     int64_t wall_offset_ms; /* clock on the wall (since 1970) less clock_ms, as of the start */
     pthread_t main;         /* the thread that made it */
@@ -97,6 +98,7 @@ struct node {
 struct node_conf {
     unsigned shard_count; /* 1..INDEX_SHARDS_MAX */
     uint64_t (*clock_ms)(void);
+    uint64_t (*clock_us)(void);
     const struct config *config; /* borrowed until replaced */
     /* Makes a shard's io; tests have their own. */
     enum io_err (*create_io)(struct io **out, const struct io_handlers *handlers, void *context,

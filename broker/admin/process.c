@@ -85,9 +85,12 @@ static void read_allocator(struct process_figures *out)
     uint64_t epoch = 1; /* what it says is as of the last one */
     size_t len = sizeof epoch;
     out->has_allocator = mallctl("epoch", &epoch, &len, &epoch, sizeof epoch) == 0;
-    out->allocated_bytes = allocator("stats.allocated");
-    out->active_bytes = allocator("stats.active");
-    out->retained_bytes = allocator("stats.retained");
+    out->allocator.allocated_bytes = allocator("stats.allocated");
+    out->allocator.active_bytes = allocator("stats.active");
+    out->allocator.metadata_bytes = allocator("stats.metadata");
+    out->allocator.resident_bytes = allocator("stats.resident");
+    out->allocator.mapped_bytes = allocator("stats.mapped");
+    out->allocator.retained_bytes = allocator("stats.retained");
 }
 
 void process_read(struct process_figures *out)

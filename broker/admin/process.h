@@ -14,9 +14,14 @@ struct process_figures {
     uint64_t open_descriptors;
     uint64_t descriptors_max;
     bool has_allocator; /* it is jemalloc, which knows these: */
-    uint64_t allocated_bytes;
-    uint64_t active_bytes;
-    uint64_t retained_bytes;
+    struct {
+        uint64_t allocated_bytes;
+        uint64_t active_bytes;
+        uint64_t metadata_bytes;
+        uint64_t resident_bytes;
+        uint64_t mapped_bytes;
+        uint64_t retained_bytes;
+    } allocator;
 };
 
 void process_read(struct process_figures *out);

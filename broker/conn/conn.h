@@ -136,6 +136,9 @@ struct conn {
     uint32_t aside_len;   /* counted there too */
     uint8_t *aside;       /* CONNECT, while AUTH packets go to and fro; NULL: nothing is */
 
+    uint64_t live_from; /* the session's deliveries with lower numbers came before it */
+    uint64_t accepted_us;
+
     struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
     uint32_t keep_alive_ms; /* one and a half times; 0: off */
     uint64_t last_packet_ms;

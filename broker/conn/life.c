@@ -51,6 +51,7 @@ static struct conn *conn_create(struct shard *s, unsigned listener, int fd)
     }
     c->shard = s;
     c->listener = (uint8_t)listener;
+    c->accepted_us = s->began_us;
     c->packet_bytes_max = MQTT_PACKET_BYTES_MAX;
     c->server_packet_bytes_max = s->config->limits.packet_bytes_max;
     if (s->node->packet_bytes_kept != 0 &&
@@ -121,6 +122,7 @@ static void accepted(void *context, unsigned listener, int fd)
     struct shard *s = context;
     shard_enter(s);
     shard_count(s, METRIC_connections_accepted);
+    tally_listener(&s->tally, listener, TALLY_connections_accepted, 1);
     pace_accepted(s, listener);
 
     const int64_t held = count_connection(s, listener, 1);
@@ -300,6 +302,7 @@ static void send_disconnect(struct conn *c, uint8_t reason, const char *words)
     property[1] = (uint8_t)(len >> 8);
     property[2] = (uint8_t)len;
     memcpy(property + 3, words, len);
+    tally_reason(&c->shard->tally, TALLY_disconnect_sent, reason);
     conn_send_packet(c, &packet, bytes_of(property, len > 0 ? 3 + len : 0));
 }
 
@@ -370,6 +373,7 @@ static void received(void *context, struct io_socket *socket, const uint8_t *dat
     struct conn *c = conn_of(socket);
     shard_enter(s);
     metrics_add(&s->metrics, METRIC_bytes_received, len);
+    tally_listener(&s->tally, c->listener, TALLY_bytes_received, len);
     if (c->phase == CONN_AWAIT_CONNECT || c->phase == CONN_CONNECTED) {
         c->last_packet_ms = s->now_ms;
         if (c->transport == NULL) {

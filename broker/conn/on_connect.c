@@ -77,6 +77,7 @@ void connect_refuse(struct conn *c, enum mqtt_version version, uint8_t reason)
         struct mqtt_packet packet = {.type = MQTT_CONNACK};
         packet.connack.reason = version == MQTT_V5 ? reason : mqtt_reason_to_return_code(reason);
         c->version = (uint8_t)version;
+        tally_reason(&c->shard->tally, TALLY_connack_sent, reason);
         conn_send_packet(c, &packet, bytes_of(NULL, 0));
     }
     conn_close(c, reason, SESSION_WILL_FORGET);
@@ -238,6 +239,7 @@ static void answer(struct conn *c, const struct mqtt_connect *m, struct bytes as
         assert(!w.overflow); /* response_information is bounded by the configuration's schema */
         packet.connack.properties.raw = bytes_of(properties, w.len);
     }
+    tally_reason(&c->shard->tally, TALLY_connack_sent, MQTT_REASON_SUCCESS);
     conn_send_packet(c, &packet, bytes_of(NULL, 0));
 }
 

@@ -54,6 +54,7 @@ enum mqtt_reason on_disconnect(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_disconnect *m = &packet->disconnect;
     struct session *session = c->session;
+    tally_reason(&c->shard->tally, TALLY_disconnect_received, m->reason);
     if (c->version == MQTT_V5 && property_has(&m->properties, PROPERTY_SESSION_EXPIRY_INTERVAL)) {
         const uint32_t asked_s = m->properties.session_expiry_interval_s;
         const uint32_t max_s = c->shard->config->limits.session_expiry_max_s;

@@ -15,6 +15,7 @@
 #include "broker/route/publish.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
+#include "broker/shard/latency.h"
 #include "broker/shard/shard.h"
 
 /* PUBACK at QoS 1, PUBREC at QoS 2, nothing at QoS 0. */
@@ -172,6 +173,7 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->retain = publish->retain;
     m->hurried = publish->qos < 2 && topics_hurry(c->shard->config, topic);
     m->publisher = c->session->serial;
+    m->came_us = latency_stamp(c->shard);
     if (publish->qos == 2 && c->session->kept != NULL) {
         m->exchange = ++c->session->kept->exchanges;
         m->packet_id = publish->packet_id;

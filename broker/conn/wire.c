@@ -6,6 +6,7 @@
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
 #include "broker/guard/guard.h"
+#include "broker/histogram.h"
 #include "broker/log/log.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -95,6 +96,12 @@ static bool make_room(struct shard *s)
     return true;
 }
 
+static void handshake_failed(struct conn *c)
+{
+    shard_count(c->shard, METRIC_handshakes_failed);
+    tally_listener(&c->shard->tally, c->listener, TALLY_handshakes_failed, 1);
+}
+
 bool wire_open(struct conn *c)
 {
     struct shard *s = c->shard;
@@ -103,7 +110,7 @@ bool wire_open(struct conn *c)
         return true;
     }
     if (l->proxy && !address_ranges_have(&l->proxy_from, &c->at.address)) {
-        shard_count(s, METRIC_handshakes_failed);
+        handshake_failed(c);
         log_refused(c, "proxy_header_refused", "its address is none of proxy_from");
         return false;
     }
@@ -162,8 +169,12 @@ static void opened(struct conn *c)
 {
     handshake_over(c);
     if (listener_of(c)->url.tls) {
-        shard_count(c->shard, transport_resumed(c->transport) ? METRIC_handshakes_resumed
-                                                              : METRIC_handshakes_full);
+        struct shard *const s = c->shard;
+        const bool resumed = transport_resumed(c->transport);
+        shard_count(s, resumed ? METRIC_handshakes_resumed : METRIC_handshakes_full);
+        histogram_add(&s->histograms,
+                      resumed ? HISTOGRAM_handshake_resumed : HISTOGRAM_handshake_full,
+                      s->node->clock_us() - c->accepted_us, 1);
     }
     conn_await_connect(c);
     if (transport_is_plain(c->transport)) {
@@ -174,7 +185,11 @@ static void opened(struct conn *c)
 static void failed(struct conn *c)
 {
     const struct transport_refusal refusal = transport_refusal(c->transport);
-    shard_count(c->shard, c->handshaking ? METRIC_handshakes_failed : METRIC_transport_failed);
+    if (c->handshaking) {
+        handshake_failed(c);
+    } else {
+        shard_count(c->shard, METRIC_transport_failed);
+    }
     log_refused(c, refusal.event, refusal.why);
     handshake_over(c);
     conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_PUBLISH);
@@ -306,6 +321,7 @@ bool wire_fill(struct conn *c, const struct outbuf **out)
 void wire_sent(struct conn *c, size_t bytes)
 {
     metrics_add(&c->shard->metrics, METRIC_bytes_sent, bytes);
+    tally_listener(&c->shard->tally, c->listener, TALLY_bytes_sent, bytes);
     if (c->transport == NULL) {
         output_left(c, bytes);
         return;

@@ -9,6 +9,7 @@
 #include "broker/callbacks.h"
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
+#include "broker/histogram.h"
 #include "broker/login/method.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -73,7 +74,8 @@ static enum login_step step_for(struct conn *c, struct callback_verdict *v, stru
 static void count_answer(const struct question *question)
 {
     struct shard *const s = question->shard;
-    metrics_add(&s->metrics, METRIC_http_waited_ms, s->now_ms - question->asked_ms);
+    histogram_add(&s->histograms, HISTOGRAM_http_answer, (s->now_ms - question->asked_ms) * 1000,
+                  1);
     if (question->callback.verdict.result != CALLBACK_UNCLEAR) {
         return;
     }

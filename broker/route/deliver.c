@@ -13,6 +13,7 @@
 #include "broker/route/local.h"
 #include "broker/route/publish.h"
 #include "broker/session/session.h"
+#include "broker/shard/latency.h"
 #include "broker/shard/shard.h"
 
 /* What a session is to get of one message, as its matching subscriptions add up. */
@@ -39,6 +40,7 @@ static void deliver_qos0(struct session *session, const struct delivery *d)
     } else {
         switch (conn_send_publish(c, d, 0, false)) {
         case CONN_SENT:
+            latency_delivered(s, d->message->came_us, 0);
             break;
         case CONN_TOO_LARGE:
             shard_count(s, METRIC_drop_too_large);

@@ -51,7 +51,8 @@ struct delivery {
     };
     uint32_t identifier; /* the subscription identifier, 0: none (or in `more`) */
     uint8_t qos;         /* 1 or 2 */
-    bool retain;         /* the flag to send */
+    bool retain : 1;     /* the flag to send */
+    bool replayed : 1;   /* it was retained before it was asked for */
     uint8_t state;       /* enum delivery_state */
     bool of_group;       /* by a shared subscription: has one identifier at most */
 };

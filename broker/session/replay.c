@@ -183,6 +183,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         .identifier = r->options.identifier,
         .qos = m->qos < r->options.qos ? m->qos : r->options.qos,
         .retain = true,
+        .replayed = true,
     };
     if (d.qos > 0) {
         remember_last(r, m);

@@ -15,6 +15,7 @@
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/will.h"
+#include "broker/shard/latency.h"
 #include "broker/shard/shard.h"
 
 #define NEVER UINT64_MAX
@@ -92,6 +93,7 @@ void session_will_publish(struct session *session)
         /* Nobody else has seen the message yet, so that its time may still be set. */
         will->message->has_expiry = will->has_expiry;
         will->message->expires_ms = s->now_ms + (uint64_t)will->expiry_s * 1000;
+        will->message->came_us = latency_stamp(s);
         shard_count(s, METRIC_wills_published);
         if (session->kept != NULL && s->store != NULL) {
             will_begin(session, will->message);
@@ -145,6 +147,7 @@ void session_attach(struct session *session, struct conn *conn)
 
     session_will_forget(session); /* [MQTT-3.1.3-9]: reconnected before the delay was over */
     session->conn = conn;
+    conn->live_from = session->out.next_number;
     session->ends_ms = NEVER;
     set_timer(session);
     outqueue_rewind(&session->out);
@@ -340,6 +343,8 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
     case CONN_SENT:
         if (again) {
             shard_count(s, METRIC_publish_resent);
+        } else if (!d->replayed && d->number >= c->live_from) {
+            latency_delivered(s, d->message->came_us, d->qos);
         }
         outqueue_sent(&session->out);
         return true;

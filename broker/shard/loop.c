@@ -11,6 +11,7 @@
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
+#include "broker/histogram.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
 #include "broker/route/local.h"
@@ -20,6 +21,7 @@
 #include "broker/session/replay.h"
 #include "broker/session/will.h"
 #include "broker/shard/farewells.h"
+#include "broker/shard/latency.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/visit.h"
@@ -63,7 +65,7 @@ static post_fn *const post_handlers[POST_TYPES] = {
 
 static void look_around(struct shard *s)
 {
-    s->now_ms = s->node->clock_ms();
+    s->now_ms = s->node->clock_us() / 1000; /* what has come may have taken long */
     shard_look(s);
     s->memory_full = message_memory() >= s->config->limits.message_memory_max;
     s->memory_share = s->config->limits.message_memory_max / MEMORY_SHARES / s->node->shard_count;
@@ -193,6 +195,8 @@ static bool fall_asleep(struct shard *s)
 {
     quiescence_offline(s->node->quiescence, s->id);
     s->awake = false;
+    s->began_us = 0;
+    latency_asleep(s);
     claim_leave(&s->claim);
     if (!post_is_empty(s)) { /* it came while we lay down */
         shard_enter(s);
@@ -206,6 +210,14 @@ static void tell(struct shard *s, uint64_t receivers)
     for (; receivers != 0; receivers &= receivers - 1) {
         visit_or_wake(s, s->node->shards[__builtin_ctzll(receivers)]);
     }
+}
+
+/* What it took, and what it sent is about to be the kernel's. */
+static void end_turn(struct shard *s)
+{
+    const uint64_t now_us = s->node->clock_us();
+    latency_sent(s, now_us);
+    histogram_add(&s->histograms, HISTOGRAM_turn, now_us - s->began_us, 1);
 }
 
 uint64_t loop_work(struct shard *s)
@@ -232,8 +244,11 @@ uint64_t loop_work(struct shard *s)
     quiescence_pass(s->node->quiescence, s->id);
     /* Those of this turn may be gone now; the kernel's calls come before the next turn. */
     shard_look(s);
+    end_turn(s);
     const uint64_t ns = how_long(s, more_mail);
-    return ns > 0 && fall_asleep(s) ? ns : 0;
+    const bool sleeps = ns > 0 && fall_asleep(s);
+    s->began_us = 0;
+    return sleeps ? ns : 0;
 }
 
 /* ---- until the end */
@@ -272,4 +287,5 @@ void loop_run(struct shard *s)
     }
     quiescence_offline(s->node->quiescence, s->id);
     s->awake = false;
+    s->began_us = 0;
 }

@@ -13,14 +13,21 @@ _Thread_local struct shard *shard_self;
 void shard_enter(struct shard *s)
 {
     ASSERT_OWNED(s);
-    if (s->awake) {
+    if (s->began_us != 0) {
         return;
     }
-    claim_take(&s->claim);
-    s->awake = true;
-    quiescence_online(s->node->quiescence, s->id);
-    s->now_ms = s->node->clock_ms();
-    shard_look(s);
+    const bool was_asleep = !s->awake;
+    if (was_asleep) {
+        claim_take(&s->claim);
+        s->awake = true;
+        quiescence_online(s->node->quiescence, s->id);
+        shard_look(s);
+    }
+    s->began_us = s->node->clock_us();
+    s->now_ms = s->began_us / 1000;
+    if (was_asleep) {
+        latency_awake(s, s->began_us);
+    }
 }
 
 void shard_look(struct shard *s)

@@ -17,17 +17,20 @@
 #include "broker/auth/acl_file.h"
 #include "broker/config/config.h"
 #include "broker/fifo.h"
+#include "broker/histogram.h"
 #include "broker/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/session/kept.h"
 #include "broker/session/will.h"
 #include "broker/shard/claim.h"
+#include "broker/shard/latency.h"
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
 #include "broker/session/backlog.h"
 #include "broker/store/difference.h"
 #include "broker/table.h"
+#include "broker/tally.h"
 #include "broker/transport/transport.h"
 
 struct ban_list;
@@ -71,8 +74,12 @@ struct shard {
     struct io *io;
     struct wheel *wheel;
     struct metrics metrics;
+    struct tally tally;
+    struct histograms histograms;
+    struct latency latency;
 
     uint64_t now_ms;             /* as of this turn */
+    uint64_t began_us;           /* when this turn began, with what came first; 0: it has not */
     const struct config *config; /* as of this turn */
     bool awake;                  /* online for reclamation, now_ms fresh; see shard_enter() */
     bool leaving;          /* nobody comes in any more, and clients are told to go, by and by */

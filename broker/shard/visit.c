@@ -11,6 +11,7 @@
 #include "broker/io/io.h"
 #include "broker/route/publish.h"
 #include "broker/shard/claim.h"
+#include "broker/shard/latency.h"
 #include "broker/shard/mailbox.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/wheel.h"
@@ -82,6 +83,7 @@ static bool visit(struct shard *s, struct shard *to)
     look_around(s, to);
     const bool all = deliver_mail(to);
     flush(to);
+    latency_sent(to, to->node->clock_us());
     shard_self = s;
     /* A delivery sends no mail and sets no timer: the owner need not look sooner than it would. */
     assert(post_is_shown(to) && wheel_next_ms(to->wheel) == next_timer_ms);
@@ -92,7 +94,9 @@ static bool visit(struct shard *s, struct shard *to)
 
 static void wake(struct shard *s, struct shard *to)
 {
+    const uint64_t sleep = latency_sleep_of(to);
     if (claim_wake(&to->claim)) {
+        latency_wake_asked(to, sleep, s->node->clock_us());
         io_wake(s->io, to->io);
     }
 }
@@ -108,7 +112,9 @@ void visit_or_wake(struct shard *s, struct shard *to)
         wake(s, to);
         return;
     }
+    const uint64_t sleep = latency_sleep_of(to);
     if (claim_end_visit(&to->claim, !visit(s, to))) {
+        latency_wake_asked(to, sleep, s->node->clock_us());
         io_wake(s->io, to->io);
     } else if (!post_is_empty(to)) { /* it came while we were about to leave */
         wake(s, to);

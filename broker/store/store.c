@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/histogram.h"
 #include "broker/log/log.h"
 #include "broker/shard/shard.h"
 #include "broker/store/keeper.h"
@@ -117,6 +118,9 @@ void store_append(struct shard *s, uint16_t partition, struct bytes entry, bool 
         wait_outside(store, partition, index, entry);
     }
     store->wanted = store->wanted || waited_for;
+    if (waited_for && store->wanted_us == 0) {
+        store->wanted_us = s->node->clock_us();
+    }
     if (store->oldest_ms == NEVER) {
         store->oldest_ms = s->now_ms;
         show(store);
@@ -226,6 +230,17 @@ static void ask_keeper(struct store *store)
 
 /* ---- writing */
 
+/* What was under way is on disk. */
+static void measure(struct store *store)
+{
+    struct histograms *const h = &store->shard->histograms;
+    const uint64_t now_us = store->shard->node->clock_us();
+    histogram_add(h, HISTOGRAM_journal_write, now_us - store->write_us, 1);
+    if (store->committing_us != 0) {
+        histogram_add(h, HISTOGRAM_journal_commit, now_us - store->committing_us, 1);
+    }
+}
+
 static void on_written(struct io_file_op *op, int error)
 {
     struct store *const store = (struct store *)(void *)((char *)op - offsetof(struct store, op));
@@ -239,6 +254,7 @@ static void on_written(struct io_file_op *op, int error)
         set_trouble(store, error);
         return;
     }
+    measure(store);
     store->under_way_ms = NEVER;
     show(store);
     shard_count(s, METRIC_journal_syncs);
@@ -278,7 +294,10 @@ static void write_next(struct store *store)
         store->wanted = false;
         store->under_way_ms = store->oldest_ms;
         store->oldest_ms = NEVER;
+        store->committing_us = store->wanted_us;
+        store->wanted_us = 0;
     }
+    store->write_us = store->shard->node->clock_us();
     show(store);
     store->iov_len = step.len;
     store->iov = (struct iovec){.iov_base = (void *)(uintptr_t)step.bytes, .iov_len = step.len};

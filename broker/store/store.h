@@ -71,14 +71,17 @@ struct store {
 
     struct io_file_op op;
     struct iovec iov;
-    size_t iov_len;        /* as it was to begin with */
-    bool writing;          /* op is under way */
-    bool wanted;           /* somebody waits for what has gathered */
-    int trouble;           /* errno of why nothing can be written; 0: it can */
-    uint64_t retry_ms;     /* when the step that failed is tried again */
-    uint64_t begun_ms;     /* the last step */
-    uint64_t oldest_ms;    /* the first entry of those that gather; UINT64_MAX: there are none */
-    uint64_t under_way_ms; /* likewise, of those that are being written */
+    size_t iov_len;         /* as it was to begin with */
+    bool writing;           /* op is under way */
+    bool wanted;            /* somebody waits for what has gathered */
+    int trouble;            /* errno of why nothing can be written; 0: it can */
+    uint64_t retry_ms;      /* when the step that failed is tried again */
+    uint64_t begun_ms;      /* the last step */
+    uint64_t oldest_ms;     /* the first entry of those that gather; UINT64_MAX: there are none */
+    uint64_t under_way_ms;  /* likewise, of those that are being written */
+    uint64_t wanted_us;     /* the first of those that gather and are waited for; 0: none is */
+    uint64_t committing_us; /* likewise, of those that are being written */
+    uint64_t write_us;      /* when the write that is under way began */
 };
 
 struct store_conf {

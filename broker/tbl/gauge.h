@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Everything that is as it is now, and what the kernel's interface and the log have counted.
- * Included with GAUGE() and TOTAL() defined, where `node` is a const struct node, and `lines` a
- * struct log_counts of now. */
+ * Included with GAUGE(), MILLIS() (a time, which Prometheus gets in seconds) and TOTAL() defined,
+ * where `node` is a const struct node, and `lines` a struct log_counts of now. */
 /* clang-format off */
 /*    name                   value                                what */
 GAUGE(shards,                node->shard_count,                   "threads that own connections and sessions")
@@ -23,7 +23,7 @@ GAUGE(answers_owed,          counters_now(&node->answers_owed),    "answers to c
 GAUGE(wills_open,            counters_now(&node->wills_open),      "wills of kept sessions that are being published, until all of it is on disk")
 GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of the journals")
 GAUGE(disk_troubles,         atomic_load_explicit(&node->disk_troubles, memory_order_relaxed), "shards whose disk takes nothing at the moment")
-GAUGE(unkept_milliseconds,   counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability or topics acknowledges at once")
+MILLIS(unkept,               counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability or topics acknowledges at once")
 GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
 
 TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")
@@ -39,5 +39,6 @@ TOTAL(log_lines,             lines.written,                             "lines o
 TOTAL(log_lines_dropped,     lines.dropped,                             "lines of the log lost because it could not be written fast enough")
 TOTAL(log_lines_suppressed,  lines.suppressed,                          "lines of the log left out because their place had many")
 #undef GAUGE
+#undef MILLIS
 #undef TOTAL
 /* clang-format on */

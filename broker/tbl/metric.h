@@ -39,7 +39,6 @@ COUNTER(http_remembered,                 "clients that it had been asked about a
 COUNTER(http_unreachable,                "clients that it gave no answer about: no connection to it, or one that broke")
 COUNTER(http_timed_out,                  "clients that it gave no answer about in time")
 COUNTER(http_unclear,                    "clients that it gave an answer about that is none: its status, its form, or its size")
-COUNTER(http_waited_ms,                  "milliseconds that clients waited for its answers, all together")
 COUNTER(logins_renewed,                  "connected clients that authenticated again (AUTH 0x19)")
 COUNTER(logins_not_renewed,              "connections ended because the client tried that and failed, or left it unfinished")
 COUNTER(exchanges_begun,                 "exchanges of AUTH packets begun, by CONNECT or while connected")

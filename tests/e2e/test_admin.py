@@ -1,47 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the operator's machines ask by HTTP: /metrics, /livez, /readyz (docs/metrics.md). Prometheus'
 own client library reads what we write."""
-import http.client
 import os
 import re
 import signal
 import socket
 import time
 
-from prometheus_client import parser as plain
 from prometheus_client.openmetrics import parser as openmetrics
 
-from harness import PORTS, equal, test, wait_until
+from admin import Admin
+from harness import equal, test, wait_until
 from raw import V5, wire
 
 DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'metrics.md')
 SECONDS = 4
-
-
-class Admin:
-    def __init__(self, b, settings=None, listeners=None):
-        self.port = PORTS.take()
-        self.broker = b.another({'admin.listen': f'127.0.0.1:{self.port}', **(settings or {})},
-                                listeners=listeners)
-
-    def ask(self, path, method='GET', **headers):
-        """(status, content type, text)"""
-        c = http.client.HTTPConnection('127.0.0.1', self.port, timeout=10)
-        try:
-            c.request(method, path, headers={k.replace('_', '-'): v for k, v in headers.items()})
-            answer = c.getresponse()
-            return answer.status, answer.getheader('Content-Type'), answer.read().decode()
-        finally:
-            c.close()
-
-    def families(self):
-        status, kind, text = self.ask('/metrics')
-        equal((status, kind), (200, 'text/plain; version=0.0.4; charset=utf-8'))
-        return {f.name: f for f in plain.text_string_to_metric_families(text)}
-
-    def value(self, name, **labels):
-        family = self.families()[name.removesuffix('_total')]
-        return next(s.value for s in family.samples if s.name == name and s.labels == labels)
 
 
 @test(only='dunlin')

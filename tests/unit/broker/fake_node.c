@@ -36,6 +36,11 @@ static uint64_t fake_clock(void)
     return clock_now_ms;
 }
 
+static uint64_t fake_clock_us(void)
+{
+    return clock_now_ms * 1000;
+}
+
 uint64_t fake_node_now_ms(void)
 {
     return clock_now_ms;
@@ -132,8 +137,11 @@ struct fake_node *fake_node_create_again(unsigned shards, const char *const sett
     log_set_level(LOG_ERROR);
     n->net = net_now = io_fake_net_create();
     n->config = load(settings);
-    const struct node_conf conf = {
-        .shard_count = shards, .clock_ms = fake_clock, .config = n->config, .create_io = create_io};
+    const struct node_conf conf = {.shard_count = shards,
+                                   .clock_ms = fake_clock,
+                                   .clock_us = fake_clock_us,
+                                   .config = n->config,
+                                   .create_io = create_io};
     int sys_errno = 0;
     const enum io_err err = node_create(&n->node, &conf, &sys_errno);
     assert(err == IO_OK);

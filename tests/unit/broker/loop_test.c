@@ -73,12 +73,12 @@ static struct fake_node *node_ending;
 /* A clock that moves whenever it is looked at, and a signal after a while. */
 static uint64_t hurrying_clock(void)
 {
-    static uint64_t now_ms = 1000000;
-    now_ms += 10;
-    if (now_ms > 1000500) {
+    static uint64_t now_us = 1000000000;
+    now_us += 10000;
+    if (now_us > 1000500000) {
         atomic_store(&node_ending->node->ending, true);
     }
-    return now_ms;
+    return now_us;
 }
 
 Test(loop, runs_until_it_is_told_to_end_and_all_have_gone)
@@ -87,7 +87,7 @@ Test(loop, runs_until_it_is_told_to_end_and_all_have_gone)
     struct fake_client *c = client_connect(n, 0, "me", TERMS());
     struct fake_client *stuck = client_connect(n, 0, "stuck", TERMS());
     client_set_window(stuck, 0);
-    n->node->clock_ms = hurrying_clock;
+    n->node->clock_us = hurrying_clock;
     loop_run(n->node->shards[0]);
     cr_expect(loop_is_finished(n->node->shards[0]));
     cr_expect_eq(atomic_load(&n->node->running), 0);
