@@ -318,9 +318,8 @@ static WOLFSSL_SESSION *talk(const struct wish *wish, struct wire *w, WOLFSSL_SE
         char protocol[] = "mqtt";
         (void)wolfSSL_UseALPN(ssl, protocol, 4, WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
     }
-    if (former != NULL) {
-        (void)wolfSSL_set_session(ssl, former);
-    }
+    /* A client forgets a session that is old. */
+    const bool returns = former != NULL && wolfSSL_set_session(ssl, former) == WOLFSSL_SUCCESS;
     bool is_in = false, goes_on = true;
     size_t heard = 0;
     for (unsigned round = 0; round < ROUNDS_MAX && goes_on && !server.is_over; round++) {
@@ -343,7 +342,7 @@ static WOLFSSL_SESSION *talk(const struct wish *wish, struct wire *w, WOLFSSL_SE
         FUZZ_EXPECT(heard == sizeof said && server.heard == sizeof said);
         const struct bytes name = tls_peer_names(server.tls)->name[CERTIFICATE_COMMON_NAME];
         FUZZ_EXPECT(name.len == (wish->shows_certificate ? strlen("client") : 0));
-        FUZZ_EXPECT(former == NULL || tls_resumed(server.tls));
+        FUZZ_EXPECT(!returns || tls_resumed(server.tls));
         session = wolfSSL_get1_session(ssl);
     }
     wolfSSL_free(ssl);
@@ -390,7 +389,13 @@ static void client_on_a_bad_wire(struct input *in)
         e->kind = (enum edit_kind)(next(in) % EDIT_KINDS);
         e->value = next(in);
     }
-    wolfSSL_SESSION_free(talk(&wish, &w, wish.resumes ? former[wish.is_1_2] : NULL));
+    WOLFSSL_SESSION *const fresh = talk(&wish, &w, wish.resumes ? former[wish.is_1_2] : NULL);
+    if (wish.resumes && fresh != NULL) {
+        wolfSSL_SESSION_free(former[wish.is_1_2]);
+        former[wish.is_1_2] = fresh;
+    } else {
+        wolfSSL_SESSION_free(fresh);
+    }
 }
 
 /* Does it hold what the authority has signed in that certificate? Its first element, that is. */
