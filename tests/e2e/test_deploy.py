@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is in deploy/, as far as it can be tried without the thing that it is for."""
+import json
 import os
 import re
 import shlex
@@ -74,3 +75,26 @@ def the_unit_leaves_time_for_a_drain(_b):
     keys = defaults()
     needed = keys['wait_s'] + keys['longest_s'] + 10
     equal(int(unit()['TimeoutStopSec']) >= needed, True, f'{needed} s')
+
+
+# ---- containers
+
+@test(only='dunlin')
+def the_image_comes_with_a_good_configuration(_b):
+    status, said = dunlin('--config', os.path.join(ROOT, 'deploy', 'container', 'dunlin.yaml'), '--check-config')
+    equal(status, 0, said)
+
+
+@test(only='dunlin')
+def the_seccomp_profile_permits_what_a_broker_does(_b):
+    """io_uring above all; and nothing of what the broker refuses itself, but what starts it."""
+    with open(os.path.join(ROOT, 'deploy', 'kubernetes', 'seccomp-dunlin.json'), encoding='utf-8') as f:
+        profile = json.load(f)
+    equal(profile['defaultAction'], 'SCMP_ACT_ERRNO')
+    allowed = {name for rule in profile['syscalls'] if rule['action'] == 'SCMP_ACT_ALLOW' for name in rule['names']}
+    equal({'io_uring_setup', 'io_uring_enter', 'io_uring_register', 'seccomp', 'execve'} - allowed, set())
+    with open(os.path.join(ROOT, 'broker', 'privileges.c'), encoding='utf-8') as f:
+        refused = set(re.findall(r'^    SCMP_SYS\((\w+)\),$', f.read(), re.MULTILINE))
+    runtime = {'execve', 'capset', 'setuid', 'setgid', 'setgroups', 'setresuid', 'setresgid'}
+    equal(len(refused) > 40, True, refused)
+    equal(allowed & refused, runtime)
