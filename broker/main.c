@@ -24,6 +24,7 @@
 
 #include "broker/admin/admin.h"
 #include "broker/admin/health.h"
+#include "broker/admin/key_command.h"
 #include "broker/auth/passwd_command.h"
 #include "broker/backup/backup_command.h"
 #include "broker/bans.h"
@@ -175,6 +176,7 @@ static void reload(struct broker *b)
     users_refresh(&b->users, b->node, true);
     permissions_refresh(&b->permissions, b->node, true);
     bans_refresh(&b->bans, b->node, true);
+    admin_refresh(&b->admin, true);
     tokens_refresh(&b->tokens, b->node, b->config, true);
     supervisor_tell(&b->supervisor, "READY=1");
     log_event(LOG_INFO, "reloaded");
@@ -268,7 +270,7 @@ static bool start(struct broker *b)
     }
     b->node->wall_offset_ms = wall_offset_ms();
     if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
-        !admin_start(&b->admin, b->node, b->config->admin.listen) || !open_data_dir(b) ||
+        !admin_start(&b->admin, b->node, &b->config->admin) || !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
@@ -309,7 +311,7 @@ static bool has_files(const struct broker *b)
 {
     return certificates_are_needed(&b->certificates) || users_are_needed(&b->users) ||
            tokens_are_needed(&b->tokens) || permissions_are_needed(&b->permissions) ||
-           bans_are_needed(&b->bans);
+           bans_are_needed(&b->bans) || admin_is_needed(&b->admin);
 }
 
 /* Keys of a server may be wanted sooner than files. */
@@ -328,6 +330,7 @@ static void look_after_files(struct broker *b, uint64_t now_ms)
     users_refresh(&b->users, b->node, false);
     permissions_refresh(&b->permissions, b->node, false);
     bans_refresh(&b->bans, b->node, false);
+    admin_refresh(&b->admin, false);
     tokens_refresh(&b->tokens, b->node, b->config, false);
     b->look_ms = now_ms + CERTIFICATES_POLL_MS;
 }
@@ -572,6 +575,9 @@ int main(int argc, char **argv)
     }
     if (argc > 1 && strcmp(argv[1], "ban") == 0) {
         return ban_command(argc - 1, argv + 1);
+    }
+    if (argc > 1 && strcmp(argv[1], "admin-key") == 0) {
+        return key_command(argc - 1, argv + 1);
     }
     if (argc > 1 && strcmp(argv[1], "backup") == 0) {
         return backup_command(argc - 1, argv + 1);

@@ -177,6 +177,7 @@ static void shard_destroy(struct shard *s)
         return;
     }
     shard_self = s;
+    errands_close(s);
     io_destroy(s->io);
     fifo_fini(&s->promises);
     fifo_fini(&s->replies);

@@ -115,6 +115,52 @@ struct table_link *table_find_next(const struct table_link *link)
     return same_hash(link->next, link->hash);
 }
 
+/* ---- walking */
+
+static uint64_t backwards(uint64_t x)
+{
+    x = __builtin_bswap64(x);
+    x = (x >> 4 & 0x0f0f0f0f0f0f0f0full) | (x & 0x0f0f0f0f0f0f0f0full) << 4;
+    x = (x >> 2 & 0x3333333333333333ull) | (x & 0x3333333333333333ull) << 2;
+    return (x >> 1 & 0x5555555555555555ull) | (x & 0x5555555555555555ull) << 1;
+}
+
+uint64_t table_place_after(uint64_t hash)
+{
+    return backwards(hash) + 1;
+}
+
+/* The one whose place is the lowest from `place` on; NULL: none. */
+static struct table_link *lowest(struct table_link *link, uint64_t place)
+{
+    struct table_link *best = NULL;
+    for (; link != NULL; link = link->next) {
+        if (backwards(link->hash) >= place &&
+            (best == NULL || backwards(link->hash) < backwards(best->hash))) {
+            best = link;
+        }
+    }
+    return best;
+}
+
+struct table_link *table_walk(struct table *t, uint64_t *place, unsigned *steps)
+{
+    for (; *steps > 0; (*steps)--) {
+        settle(t, backwards(*place));
+        struct table_link *const link = lowest(t->buckets[backwards(*place) & t->mask], *place);
+        if (link != NULL) {
+            return link;
+        }
+        const uint64_t bucket = UINT64_MAX / (t->mask + 1) + 1; /* places of each */
+        const uint64_t next = (*place / bucket + 1) * bucket;
+        if (next == 0) {
+            return NULL;
+        }
+        *place = next;
+    }
+    return NULL;
+}
+
 struct table_link *table_any(struct table *t, size_t *cursor)
 {
     while (t->old != NULL) {

@@ -40,6 +40,19 @@ void table_remove(struct table *t, struct table_link *link);                /* i
 struct table_link *table_find(struct table *t, uint64_t hash);
 struct table_link *table_find_next(const struct table_link *link);
 
+/*
+ * A walk through all of them, in the order of their hashes read backwards, bit by bit: that is the
+ * order of the buckets whatever their number, so that a walk may take its time while others come
+ * and go and the table grows. The first one at or after *place (0 at first; what comes after an
+ * object: table_place_after()), among at most *steps buckets, which are counted off. NULL: *steps
+ * is 0, and *place where to go on; or the end is reached, and *steps is not. Of several with one
+ * hash the first; table_find_next() has the others.
+ */
+struct table_link *table_walk(struct table *t, uint64_t *place, unsigned *steps);
+
+/* 0: it is the last one that there can be. */
+uint64_t table_place_after(uint64_t hash);
+
 /* Some object, NULL when the table is empty; for taking everything out. Resumes from *cursor (0 at
  * first), so that emptying a table costs its size once. */
 struct table_link *table_any(struct table *t, size_t *cursor);

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,16 +13,21 @@
 
 #include <microhttpd.h>
 
+#include "broker/admin/api/api.h"
 #include "broker/admin/exposition.h"
 #include "broker/admin/health.h"
+#include "broker/config/file_text.h"
 #include "broker/config/listen_url.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/patience.h"
 
 #define LIVES_WITHIN_MS 1000u
-#define REQUEST_BYTES   16384u /* of headers, for each connection */
+#define PEM_BYTES_MAX   (1u << 20)
+#define STACK_BYTES     (512u << 10) /* of a connection's thread */
+#define REQUEST_BYTES   16384u       /* of headers, for each connection */
 #define BACKLOG         16
+#define TLS_PRIORITIES  "SECURE128:-VERS-TLS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* ---- answers */
 
@@ -82,7 +88,68 @@ static enum MHD_Result get_readyz(struct MHD_Connection *c, const struct node *n
 static enum MHD_Result get_index(struct MHD_Connection *c, const struct node *node)
 {
     (void)node;
-    return respond_text(c, MHD_HTTP_OK, "/metrics\n/livez\n/readyz\n");
+    return respond_text(c, MHD_HTTP_OK, "/metrics\n/livez\n/readyz\n/api/v1/openapi.yaml\n");
+}
+
+/* ---- the API */
+
+static enum MHD_Result respond_json(struct MHD_Connection *c, const struct api_answer *answer)
+{
+    const bool problem = answer->status >= 400;
+    char *const text = json_dumps(answer->json, JSON_COMPACT);
+    if (text == NULL) {
+        return MHD_NO;
+    }
+    struct MHD_Response *const response =
+        MHD_create_response_from_buffer(strlen(text), text, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(text);
+        return MHD_NO;
+    }
+    if (answer->status == MHD_HTTP_UNAUTHORIZED) {
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE,
+                                      "Bearer realm=\"dunlin\"");
+    }
+    if (answer->allow != NULL) {
+        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, answer->allow);
+    }
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    return respond(c, answer->status, problem ? "application/problem+json" : "application/json",
+                   response);
+}
+
+static enum MHD_Result respond_api(struct MHD_Connection *c, struct api_answer answer)
+{
+    if (answer.json != NULL) {
+        const enum MHD_Result result = respond_json(c, &answer);
+        json_decref(answer.json);
+        return result;
+    }
+    if (answer.text != NULL) {
+        return respond(c, answer.status, answer.type,
+                       MHD_create_response_from_buffer(strlen(answer.text),
+                                                       (void *)(uintptr_t)answer.text,
+                                                       MHD_RESPMEM_PERSISTENT));
+    }
+    return respond_text(c, answer.status, "");
+}
+
+/* Of its three parts, whichever it is: the headers, a part of the body, the end of it. */
+static enum MHD_Result on_api(struct admin *a, struct MHD_Connection *c, const char *path,
+                              const char *method, const char *upload, size_t *upload_len,
+                              struct api_request **request)
+{
+    if (*request == NULL) {
+        struct api_answer refusal;
+        *request = api_begin(&a->api, c, method, path, &refusal);
+        return *request == NULL ? respond_api(c, refusal) : MHD_YES;
+    }
+    if (*upload_len > 0) {
+        api_body(*request, upload, *upload_len);
+        *upload_len = 0;
+        return MHD_YES;
+    }
+    return respond_api(c, api_end(*request));
 }
 
 /* ---- requests */
@@ -108,23 +175,55 @@ static const struct resource *find(const char *path)
 }
 
 /* MHD_AccessHandlerCallback. Called for the headers, and again for what is behind them, which
- * nobody here wants: answered at once, the connection ends with the answer. */
+ * only the API wants: answered at once, the connection ends with the answer. */
 /* NOLINTBEGIN(readability-non-const-parameter): the library has it so */
-static enum MHD_Result on_request(void *node, struct MHD_Connection *c, const char *path,
+static enum MHD_Result on_request(void *admin, struct MHD_Connection *c, const char *path,
                                   const char *method, const char *http_version, const char *upload,
                                   size_t *upload_len, void **request)
 {
-    (void)http_version, (void)upload, (void)upload_len, (void)request;
+    struct admin *const a = admin;
+    (void)http_version;
+    if (strncmp(path, API_PREFIX, sizeof API_PREFIX - 1) == 0) {
+        return on_api(a, c, path, method, upload, upload_len, (struct api_request **)request);
+    }
     const struct resource *const resource = find(path);
     if (resource == NULL) {
-        return respond_text(c, MHD_HTTP_NOT_FOUND, "there are /metrics, /livez and /readyz\n");
+        return respond_text(c, MHD_HTTP_NOT_FOUND,
+                            "there are /metrics, /livez, /readyz and /api/v1\n");
     }
     if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
         return respond_text(c, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD\n");
     }
-    return resource->get(c, node);
+    return resource->get(c, a->api.node);
+}
+
+/* MHD_RequestCompletedCallback. */
+static void on_completed(void *admin, struct MHD_Connection *c, void **request,
+                         enum MHD_RequestTerminationCode how)
+{
+    (void)admin, (void)c, (void)how;
+    api_forget(*request);
+    *request = NULL;
+}
+
+/* The API decodes for itself (api/percent.h). */
+static size_t leave_encoded(void *context, struct MHD_Connection *c, char *text)
+{
+    (void)context, (void)c;
+    return strlen(text);
 }
 /* NOLINTEND(readability-non-const-parameter) */
+
+/* MHD's messages, of which few are for an operator. */
+__attribute__((format(printf, 2, 0))) static void on_message(void *context, const char *format,
+                                                             va_list args)
+{
+    char text[256];
+    (void)context;
+    vsnprintf(text, sizeof text, format, args);
+    text[strcspn(text, "\n")] = '\0';
+    log_event(LOG_DEBUG, "admin_http", LOG_TEXT("message", text));
+}
 
 /* ---- beginning and end */
 
@@ -159,34 +258,142 @@ static unsigned port_of(int fd)
     return ntohs(own.any.sa_family == AF_INET ? own.v4.sin_port : own.v6.sin6_port);
 }
 
-bool admin_start(struct admin *a, const struct node *node, const char *listen)
+/* ---- the certificate */
+
+static uint64_t files_stamp(const struct admin *a)
 {
-    if (listen[0] == '\0') {
+    return file_stamp_add(file_stamp_add(0, a->certificate_file), a->key_file);
+}
+
+static char *read_pem(const char *path)
+{
+    char *text;
+    size_t len;
+    const int error = file_text_read(path, PEM_BYTES_MAX, &text, &len);
+    if (error != 0) {
+        log_event(LOG_ERROR, "admin_certificate_refused", LOG_TEXT("file", path),
+                  LOG_ERRNO("error", error));
+        return NULL;
+    }
+    return text;
+}
+
+static void wipe(char *pem)
+{
+    if (pem != NULL) {
+        explicit_bzero(pem, strlen(pem));
+        free(pem);
+    }
+}
+
+static void forget_files(struct admin *a)
+{
+    wipe(a->certificate);
+    wipe(a->key);
+    a->certificate = a->key = NULL;
+}
+
+static bool read_files(struct admin *a)
+{
+    a->certificate = read_pem(a->certificate_file);
+    a->key = a->certificate == NULL ? NULL : read_pem(a->key_file);
+    return a->key != NULL;
+}
+
+static bool name_files(struct admin *a, const struct config_admin *config)
+{
+    if (config->certificate[0] == '\0') {
         return true;
     }
-    struct listen_url where;
-    const char *const wrong = listen_address_parse(&where, listen);
-    assert(wrong == NULL); /* config_load() has tried */
-    (void)wrong;
-    const int fd = listen_on(&where);
-    if (fd < 0) {
-        log_event(LOG_ERROR, "admin_listen_failed", LOG_TEXT("address", listen),
+    a->certificate_file = strdup(config->certificate);
+    a->key_file = strdup(config->key);
+    if (a->certificate_file == NULL || a->key_file == NULL) {
+        log_event(LOG_ERROR, "out_of_memory");
+        return false;
+    }
+    a->watch.loaded = a->watch.seen = files_stamp(a);
+    return read_files(a);
+}
+
+/* ---- the daemon */
+
+static struct MHD_Daemon *run_on(struct admin *a, int fd)
+{
+    struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_MEM_CERT, 0, a->certificate},
+        {MHD_OPTION_HTTPS_MEM_KEY, 0, a->key},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)TLS_PRIORITIES},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    unsigned flags = MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
+                     MHD_USE_POLL | MHD_USE_ITC | MHD_USE_ERROR_LOG;
+    if (a->certificate == NULL) {
+        tls[0].option = MHD_OPTION_END;
+    } else {
+        flags |= MHD_USE_TLS;
+    }
+    return MHD_start_daemon(
+        flags, 0, NULL, NULL, on_request, a, MHD_OPTION_EXTERNAL_LOGGER, on_message, NULL,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT, ADMIN_CONNECTIONS_MAX,
+        MHD_OPTION_CONNECTION_TIMEOUT, ADMIN_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)REQUEST_BYTES, MHD_OPTION_THREAD_STACK_SIZE, (size_t)STACK_BYTES,
+        MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_UNESCAPE_CALLBACK,
+        leave_encoded, NULL, MHD_OPTION_ARRAY, tls, MHD_OPTION_END);
+}
+
+static void log_not_run(const struct admin *a)
+{
+    if (a->certificate == NULL) {
+        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "admin"));
+        return;
+    }
+    log_event(LOG_ERROR, "admin_certificate_refused", LOG_TEXT("file", a->certificate_file),
+              LOG_TEXT("key", a->key_file),
+              LOG_TEXT("error", "they are not PEM, or do not belong together"));
+}
+
+static bool start_daemon(struct admin *a, const char *address, const struct listen_url *where)
+{
+    a->fd = listen_on(where);
+    if (a->fd < 0) {
+        log_event(LOG_ERROR, "admin_listen_failed", LOG_TEXT("address", address),
                   LOG_ERRNO("error", errno));
         return false;
     }
-    const unsigned port = port_of(fd);
-    a->daemon = MHD_start_daemon(
-        MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL, 0, NULL, NULL, on_request,
-        (void *)(uintptr_t)node, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
-        ADMIN_CONNECTIONS_MAX, MHD_OPTION_CONNECTION_TIMEOUT, ADMIN_TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES, MHD_OPTION_END);
+    const unsigned port = port_of(a->fd);
+    a->daemon = run_on(a, a->fd);
     if (a->daemon == NULL) {
-        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "admin"));
-        close(fd);
+        log_not_run(a);
+        close(a->fd);
         return false;
     }
-    log_event(LOG_INFO, "admin_listening", LOG_TEXT("host", where.host), LOG_NUMBER("port", port));
+    log_event(LOG_INFO, "admin_listening", LOG_TEXT("host", where->host), LOG_NUMBER("port", port),
+              LOG_BOOL("tls", a->certificate != NULL));
+    if (!where->loopback && a->certificate == NULL) {
+        log_event(LOG_WARNING, "admin_without_tls",
+                  LOG_TEXT("meaning", "who sees the network's traffic can read the API's keys"),
+                  LOG_TEXT("remedy", "set admin.certificate and admin.key"));
+    }
     return true;
+}
+
+bool admin_start(struct admin *a, struct node *node, const struct config_admin *config)
+{
+    struct listen_url where;
+    if (config->listen[0] == '\0') {
+        return true;
+    }
+    const char *const wrong = listen_address_parse(&where, config->listen);
+    assert(wrong == NULL); /* config_load() has tried */
+    (void)wrong;
+    if (!name_files(a, config) || !keyring_open(&a->keys, config->keys_file)) {
+        return false;
+    }
+    if (!api_open(&a->api, node, &a->keys)) {
+        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "admin"), LOG_ERRNO("error", errno));
+        return false;
+    }
+    return start_daemon(a, config->listen, &where);
 }
 
 void admin_stop(struct admin *a)
@@ -194,5 +401,64 @@ void admin_stop(struct admin *a)
     if (a->daemon != NULL) {
         MHD_stop_daemon(a->daemon); /* the socket, too */
         a->daemon = NULL;
+    }
+    forget_files(a);
+    free(a->certificate_file);
+    free(a->key_file);
+    a->certificate_file = a->key_file = NULL;
+    keyring_close(&a->keys);
+}
+
+/* ---- other files */
+
+bool admin_is_needed(const struct admin *a)
+{
+    return keyring_is_needed(&a->keys) || a->certificate != NULL;
+}
+
+/* The library takes certificates at its start only: another daemon takes the socket over. */
+static void renew(struct admin *a)
+{
+    struct admin fresh = {.certificate_file = a->certificate_file, .key_file = a->key_file};
+    if (!read_files(&fresh)) {
+        forget_files(&fresh);
+        return;
+    }
+    struct MHD_Daemon *const former = a->daemon;
+    char *const certificate = a->certificate, *const key = a->key;
+    a->certificate = fresh.certificate;
+    a->key = fresh.key;
+    a->daemon = run_on(a, a->fd);
+    if (a->daemon == NULL) {
+        log_not_run(a);
+        a->daemon = former;
+        fresh.certificate = a->certificate;
+        fresh.key = a->key;
+        a->certificate = certificate;
+        a->key = key;
+        forget_files(&fresh);
+        return;
+    }
+    (void)MHD_quiesce_daemon(former); /* it leaves the socket alone */
+    MHD_stop_daemon(former);
+    wipe(certificate);
+    wipe(key);
+    log_event(LOG_INFO, "admin_certificate_read", LOG_TEXT("file", a->certificate_file));
+}
+
+void admin_refresh(struct admin *a, bool all)
+{
+    if (a->daemon == NULL) {
+        return;
+    }
+    keyring_refresh(&a->keys, all);
+    if (a->certificate == NULL) {
+        return;
+    }
+    const uint64_t stamp = files_stamp(a);
+    const bool changed = file_watch_has_changed(&a->watch, stamp);
+    if (changed || (all && stamp != a->watch.loaded)) {
+        a->watch.loaded = stamp;
+        renew(a);
     }
 }

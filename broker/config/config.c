@@ -202,6 +202,19 @@ static void check_admin(const struct config *c, struct config_error *error)
         config_error_add(error, "%s: admin.listen: '%.64s' %s",
                          settings_origin(c->settings, "admin.listen"), c->admin.listen, wrong);
     }
+    if (c->admin.listen[0] != '\0' && wrong == NULL && !where.loopback &&
+        c->admin.keys_file[0] == '\0') {
+        config_error_add(error,
+                         "%s: admin.listen: '%.64s' can be reached from other machines; set "
+                         "admin.keys_file (dunlin admin-key makes one), or take a loopback address",
+                         settings_origin(c->settings, "admin.listen"), c->admin.listen);
+    }
+    if (c->admin.listen[0] != '\0' &&
+        (c->admin.certificate[0] == '\0') != (c->admin.key[0] == '\0')) {
+        const char *const missing = c->admin.key[0] == '\0' ? "admin.key" : "admin.certificate";
+        config_error_add(error, "%s: %s: is missing; a certificate and its key belong together",
+                         settings_origin(c->settings, missing), missing);
+    }
 }
 
 static void check_http(const struct config *c, const char *key, const char *url,

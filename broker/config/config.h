@@ -105,7 +105,10 @@ struct config_node {
 };
 
 struct config_admin {
-    char *listen; /* listen_address_parse() takes it; "": nowhere */
+    char *listen;      /* listen_address_parse() takes it; "": nowhere */
+    char *certificate; /* PEM file; "": HTTP without TLS */
+    char *key;         /* PEM file of it */
+    char *keys_file;   /* who may use the API; "": nobody */
 };
 
 struct config_drain {

@@ -142,6 +142,7 @@ struct conn {
     struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
     uint32_t keep_alive_ms; /* one and a half times; 0: off */
     uint64_t last_packet_ms;
+    uint64_t since_ms;             /* when CONNECT was accepted */
     uint64_t stalled_ms;           /* since when BLOCKED_ROOM */
     struct publish_rate *rate;     /* NULL: it has published nothing that was counted */
     struct alias_in *aliases_in;   /* topics by the client's aliases; NULL: none yet */

@@ -414,7 +414,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     login_begin(c);
     log_connected(c, client_id, resumed);
 
-    c->last_packet_ms = s->now_ms;
+    c->last_packet_ms = c->since_ms = s->now_ms;
     wheel_cancel(s->wheel, &c->timer);
     if (c->keep_alive_ms > 0) {
         wheel_set(s->wheel, &c->timer, s->now_ms + c->keep_alive_ms);

@@ -164,6 +164,10 @@ const struct share_member *share_pick(const struct share_group *group,
                                       const struct share_choice *how);
 
 uint64_t share_group_id(const struct share_group *group);
+
+/* A member that is of the caller's shard and has not left it; NULL: there is none. Its cost grows
+ * with the members. */
+const struct share_member *share_member_of(const struct share_group *group, unsigned shard);
 bool share_keeps(const struct share_group *group);          /* may a member's session be kept? */
 uint64_t share_group_name(const struct share_group *group); /* share_name_hash() of it */
 

@@ -125,6 +125,11 @@ static struct local_filter *filter_find(struct shard *s, struct bytes name, uint
     return NULL;
 }
 
+struct local_filter *local_filter_by_name(struct shard *s, struct bytes name)
+{
+    return filter_find(s, name, index_name_hash(s->node->index, name));
+}
+
 struct local_filter *local_filter_by_id(struct shard *s, uint64_t id)
 {
     struct table_link *link = table_find(&s->filters, index_id_hash(id));

@@ -173,8 +173,9 @@ uint64_t local_group_id(const struct session *session, uint64_t group_hash);
 /* The session is preferred in its groups while it is connected. */
 void local_set_online(struct session *session, bool online);
 
-struct local_filter *local_filter_by_id(struct shard *s, uint64_t id);        /* or NULL */
-struct share_member *local_member(struct shard *s, uint64_t subscription_id); /* or NULL */
+struct local_filter *local_filter_by_id(struct shard *s, uint64_t id);         /* or NULL */
+struct local_filter *local_filter_by_name(struct shard *s, struct bytes name); /* or NULL */
+struct share_member *local_member(struct shard *s, uint64_t subscription_id);  /* or NULL */
 
 extern post_fn local_on_filter_add, local_on_filter_added, local_on_filter_remove,
     local_on_share_join, local_on_share_joined, local_on_share_leave;

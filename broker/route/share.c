@@ -376,3 +376,16 @@ const struct share_member *share_pick(const struct share_group *group,
     }
     abort(); /* a strategy that is not one */
 }
+
+const struct share_member *share_member_of(const struct share_group *group, unsigned shard)
+{
+    const struct share_roster *const roster = roster_of(group);
+    const uint32_t used = atomic_load_explicit(&roster->used, memory_order_acquire);
+    for (uint32_t i = 0; i < used; i++) {
+        const struct share_member *const member = member_at(roster, i);
+        if (member != NULL && member->shard == shard && member->subscription != NULL) {
+            return member;
+        }
+    }
+    return NULL;
+}

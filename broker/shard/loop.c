@@ -20,6 +20,7 @@
 #include "broker/session/backlog.h"
 #include "broker/session/replay.h"
 #include "broker/session/will.h"
+#include "broker/shard/errand.h"
 #include "broker/shard/farewells.h"
 #include "broker/shard/latency.h"
 #include "broker/shard/quiescence.h"
@@ -163,8 +164,9 @@ static uint64_t least(uint64_t a, uint64_t b)
 
 static uint64_t how_long(const struct shard *s, bool more_mail)
 {
-    if (more_mail || s->ready.first != NULL || s->due_first != NULL || s->costly.first != NULL ||
-        s->returning.first != NULL || trust_is_busy(s) || backlogs_read(&s->backlogs) > 0) {
+    if (more_mail || s->ready.first != NULL || s->due_first != NULL || errands_are_waiting(s) ||
+        s->costly.first != NULL || s->returning.first != NULL || trust_is_busy(s) ||
+        backlogs_read(&s->backlogs) > 0) {
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;
@@ -230,6 +232,7 @@ uint64_t loop_work(struct shard *s)
     say_goodbye(s);
     login_turn(s);
     trust_turn(s);
+    errands_turn(s);
     store_begin_turn(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     settle(s);
@@ -239,6 +242,7 @@ uint64_t loop_work(struct shard *s)
     wire_handshakes(s);
     publish_due(s);
     keep(s);
+    errands_settle(s);
     flush_dirty(s);
     tell(s, post_flush(s));
     quiescence_pass(s->node->quiescence, s->id);
@@ -285,6 +289,7 @@ void loop_run(struct shard *s)
             atomic_fetch_sub_explicit(&s->node->running, 1, memory_order_acq_rel);
         }
     }
+    errands_close(s);
     quiescence_offline(s->node->quiescence, s->id);
     s->awake = false;
     s->began_us = 0;

@@ -24,6 +24,7 @@
 #include "broker/session/kept.h"
 #include "broker/session/will.h"
 #include "broker/shard/claim.h"
+#include "broker/shard/errand.h"
 #include "broker/shard/latency.h"
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
@@ -167,7 +168,8 @@ struct shard {
     uint64_t route_waits; /* shards, 1 << id, that have to keep what publish_route() routed last */
     const struct route_spares *route_spares; /* NULL but while store/revive.c routes */
 
-    struct post post; /* mail to and from the other shards */
+    struct post post;       /* mail to and from the other shards */
+    struct errands errands; /* of threads that are no shards */
 
     /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such
      * filters (local_keeps()). NULL: nothing is kept. Read by all; release, acquire. */

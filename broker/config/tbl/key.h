@@ -213,8 +213,17 @@ END(tls)
 
 GROUP(admin)
 KEY(admin, listen, TEXT(255), "", "", AT_START,
-    "HOST:PORT for HTTP requests of the operator's machines: /metrics (Prometheus), /livez, /readyz. HOST as in a listener's "
-    "URL. They tell figures only: no client, no topic. Nobody is asked for a password. Empty: nowhere.")
+    "HOST:PORT for HTTP requests of the operator and the operator's machines: /metrics (Prometheus), /livez, /readyz, which tell figures "
+    "only and ask nobody for a key; and /api/v1, which does (docs/api.md). HOST as in a listener's URL; one that is no loopback "
+    "address needs keys_file. Empty: nowhere.")
+KEY(admin, certificate, TEXT(4095), "", "", AT_START,
+    "File with the certificate (PEM), and behind it those between it and the root, for HTTPS. Empty: HTTP, by which keys are sent readably. "
+    "The files are read again when they change, for who connects afterwards.")
+KEY(admin, key, TEXT(4095), "", "", AT_START,
+    "File with the private key (PEM) of that certificate.")
+KEY(admin, keys_file, TEXT(4095), "", "", AT_START,
+    "File of who may use /api/v1, and with which role, made by dunlin admin-key. Read again when it changes, and at a reload. A file with a "
+    "mistake leaves the former in force. Empty: nobody may, not even from a loopback address.")
 END(admin)
 
 GROUP(drain)

@@ -134,3 +134,60 @@ Test(table, can_be_emptied)
         table_fini(&t);
     }
 }
+
+/* A walk with pauses, between which the table grows and others come and go: who is there from the
+ * beginning to the end is met once. */
+Test(table, a_walk_meets_all_that_stay_once)
+{
+    struct random random = random_init();
+    cr_log_info("TEST_SEED=%#llx", (unsigned long long)random.seed);
+    for (unsigned round = 0; round < 50; round++) {
+        const unsigned stay = 1 + (unsigned)(random_next(&random) % 500);
+        unsigned others = stay, seen = 0;
+        struct table t;
+        cr_assert_eq(table_init(&t), 0);
+        memset(objects, 0, sizeof objects);
+        for (unsigned i = 0; i < stay; i++) {
+            table_insert(&t, &objects[i].link, random_next(&random));
+        }
+        uint64_t place = 0;
+        for (bool more = true; more;) {
+            unsigned steps = 1 + (unsigned)(random_next(&random) % 8);
+            struct table_link *const link = table_walk(&t, &place, &steps);
+            if (link != NULL) {
+                struct object *const o = table_object(link, struct object, link);
+                cr_assert_not(o->seen, "met twice");
+                o->seen = true;
+                seen += o < objects + stay;
+                place = table_place_after(link->hash);
+                more = place != 0;
+            } else {
+                more = steps == 0;
+            }
+            for (unsigned i = 0; i < 8 && others < OBJECTS; i++) {
+                table_insert(&t, &objects[others++].link, random_next(&random));
+            }
+            if (others > stay && random_next(&random) % 2 == 0) {
+                table_remove(&t, &objects[--others].link);
+                objects[others].seen = false;
+            }
+        }
+        cr_assert_eq(seen, stay);
+        table_fini(&t);
+    }
+}
+
+Test(table, a_walk_costs_no_more_steps_than_it_may)
+{
+    struct table t;
+    uint64_t place = 0;
+    unsigned steps = 5;
+    cr_assert_eq(table_init(&t), 0);
+    cr_expect_null(table_walk(&t, &place, &steps));
+    cr_expect_eq(steps, 0);
+    steps = 100;
+    cr_expect_null(table_walk(&t, &place, &steps));
+    cr_expect_eq(steps, 100 - (t.mask + 1 - 5) + 1); /* the end is none */
+    cr_expect_eq(table_place_after(UINT64_MAX), 0);
+    table_fini(&t);
+}

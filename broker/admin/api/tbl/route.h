@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the API can be asked, each method of each path once. {} is one part of a path, however it is
+ * encoded. `query`: the parameters that there may be. Included with ROUTE() defined. */
+/* clang-format off */
+/*    method  path                role       handler        query */
+ROUTE(GET,    "/openapi.yaml",    READ_ONLY, openapi_get,   "")
+ROUTE(GET,    "/node",            READ_ONLY, node_get,      "")
+ROUTE(GET,    "/clients",         READ_ONLY, clients_list,  "limit cursor client_id user address listener")
+ROUTE(GET,    "/clients/{}",      READ_ONLY, client_get,    "")
+ROUTE(DELETE, "/clients/{}",      ADMIN,     client_kick,   "reason")
+ROUTE(GET,    "/sessions",        READ_ONLY, sessions_list, "limit cursor client_id user address listener connected")
+ROUTE(GET,    "/sessions/{}",     READ_ONLY, session_get,   "")
+ROUTE(DELETE, "/sessions/{}",     ADMIN,     session_delete, "")
+ROUTE(GET,    "/log/level",       READ_ONLY, log_level_get, "")
+ROUTE(PUT,    "/log/level",       ADMIN,     log_level_put, "")
+/* clang-format on */
+#undef ROUTE
