@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is in deploy/, as far as it can be tried without the thing that it is for."""
+import base64
 import json
 import os
 import re
@@ -8,7 +9,10 @@ import shutil
 import subprocess
 import tempfile
 
+import yaml
+
 from harness import Launch, equal, skip, test
+from raw import V5, Client
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 UNIT = os.path.join(ROOT, 'deploy', 'systemd', 'dunlin.service')
@@ -98,3 +102,143 @@ def the_seccomp_profile_permits_what_a_broker_does(_b):
     runtime = {'execve', 'capset', 'setuid', 'setgid', 'setgroups', 'setresuid', 'setresgid'}
     equal(len(refused) > 40, True, refused)
     equal(allowed & refused, runtime)
+
+
+# ---- kubernetes: what ./dev check kubernetes, which has the API's schemas, does not look at
+
+BASE = os.path.join(ROOT, 'deploy', 'kubernetes', 'base')
+SELECTED = {'app.kubernetes.io/name': 'dunlin'}
+
+
+def manifests():
+    """Of the base, by kind and name."""
+    found = {}
+    for name in os.listdir(BASE):
+        with open(os.path.join(BASE, name), encoding='utf-8') as f:
+            for o in yaml.safe_load_all(f):
+                if isinstance(o, dict) and 'kind' in o and o['kind'] != 'Kustomization':
+                    found[o['kind'], o['metadata']['name']] = o
+    return found
+
+
+def pod():
+    stateful = manifests()['StatefulSet', 'dunlin']['spec']
+    return stateful, stateful['template']['spec'], stateful['template']['spec']['containers'][0]
+
+
+def configuration(*path):
+    with open(os.path.join(ROOT, 'deploy', 'kubernetes', *path), encoding='utf-8') as f:
+        return yaml.safe_load(f)
+
+
+CONFIGURATIONS = [('base/dunlin.yaml',), ('overlays/tls/dunlin.yaml',)]
+
+
+@test(only='dunlin', each=CONFIGURATIONS)
+def the_broker_takes_the_configuration_of_the_pods(_b, name):
+    status, said = dunlin('--config', os.path.join(ROOT, 'deploy', 'kubernetes', name), '--check-config')
+    equal(status, 0, said)
+
+
+@test(only='dunlin', each=CONFIGURATIONS)
+def the_grace_period_is_that_of_the_drain(_b, name):
+    drain = configuration(name)['drain']
+    _, template, container = pod()
+    equal(template['terminationGracePeriodSeconds'], drain['wait_s'] + drain['longest_s'] + 10)
+    probe = container['readinessProbe']
+    noticed = probe['periodSeconds'] * probe['failureThreshold'] + probe['timeoutSeconds']
+    equal(drain['wait_s'] >= 2 * noticed, True, 'the kubelet sees it, and has time to tell')
+
+
+@test(only='dunlin', each=CONFIGURATIONS)
+def the_overlay_differs_by_what_it_is_for(_b, name):
+    """So that the base's configuration is not changed in one place alone."""
+    base, other = configuration('base/dunlin.yaml'), configuration(name)
+    extra = [one for one in other['listeners'] if one not in base['listeners']]
+    equal([one['url'] for one in extra], [] if name.startswith('base') else ['tls://*:8883'])
+    equal({**other, 'listeners': base['listeners']}, base)
+
+
+@test(only='dunlin')
+def what_selects_pods_selects_these(_b):
+    found = manifests()
+    stateful, _, _ = pod()
+    equal(stateful['selector']['matchLabels'], SELECTED)
+    equal(stateful['template']['metadata']['labels'], SELECTED)
+    services = [o['spec'] for (kind, _), o in found.items() if kind == 'Service']
+    equal(len(services), 3)
+    for spec in services:
+        equal(spec['selector'], SELECTED)
+    equal(found['PodDisruptionBudget', 'dunlin']['spec']['selector']['matchLabels'], SELECTED)
+    equal(found['NetworkPolicy', 'dunlin']['spec']['podSelector']['matchLabels'], SELECTED)
+    equal(('Service', stateful['serviceName']) in found, True)
+    equal(found['Service', stateful['serviceName']]['spec']['publishNotReadyAddresses'], True)
+
+
+@test(only='dunlin')
+def ports_are_those_of_the_configuration(_b):
+    """By the listeners; and whoever names one names one that there is."""
+    found = manifests()
+    _, _, container = pod()
+    ports = {p['name']: p['containerPort'] for p in container['ports']}
+    config = configuration('base/dunlin.yaml')
+    listening = {int(one['url'].rsplit(':', 1)[1]): one for one in config['listeners']}
+    equal({ports['mqtt'], ports['mqtt-proxy']}, {*listening})
+    equal('proxy_protocol' in listening[ports['mqtt']], False)
+    equal(listening[ports['mqtt-proxy']]['proxy_protocol'], 'required')
+    equal(config['admin']['listen'], f'*:{ports["admin"]}')
+    named = [p['targetPort'] for (kind, _), o in found.items() if kind == 'Service' for p in o['spec']['ports']]
+    named += [container[probe]['httpGet']['port'] for probe in ('startupProbe', 'livenessProbe', 'readinessProbe')]
+    named += [p['port'] for rule in found['NetworkPolicy', 'dunlin']['spec']['ingress'] for p in rule['ports']]
+    equal({*named}, {*ports})
+    public = found['Service', 'dunlin-public']['spec']
+    equal((public['type'], [p['targetPort'] for p in public['ports']]), ('LoadBalancer', ['mqtt-proxy']))
+
+
+@test(only='dunlin')
+def files_are_where_the_configuration_has_them(_b):
+    stateful, template, container = pod()
+    volumes = {v['name'] for v in template['volumes']} | {c['metadata']['name'] for c in stateful['volumeClaimTemplates']}
+    mounts = {m['name']: m['mountPath'] for m in container['volumeMounts']}
+    equal({*mounts}, volumes)
+    config = configuration('base/dunlin.yaml')
+    equal(container['args'], ['--config', f'{mounts["config"]}/dunlin.yaml'])
+    equal(config['data']['dir'], mounts['data'])
+    for path in (config['auth']['password_file'], config['admin']['keys_file']):
+        equal(os.path.dirname(path), mounts['secrets'])
+
+
+@test(only='dunlin')
+def the_pod_may_do_little(_b):
+    """What the Pod Security Standard `restricted` asks for, and the file system read-only."""
+    _, template, container = pod()
+    equal(container['securityContext'], {'allowPrivilegeEscalation': False, 'readOnlyRootFilesystem': True,
+                                         'capabilities': {'drop': ['ALL']}})
+    equal((template['securityContext']['runAsNonRoot'], template['securityContext']['runAsUser']), (True, 10001))
+    equal(template['securityContext']['seccompProfile'], {'type': 'Localhost', 'localhostProfile': 'dunlin.json'})
+    equal((template['automountServiceAccountToken'], manifests()['ServiceAccount', 'dunlin']['automountServiceAccountToken']),
+          (False, False))
+    for o in manifests().values():
+        equal(o['kind'] in ('Role', 'RoleBinding', 'ClusterRole', 'ClusterRoleBinding', 'Secret'), False, o['kind'])
+
+
+@test(only='dunlin')
+def secrets_are_made_and_not_kept(b):
+    """What the script makes lets that user in by that password, and has neither password nor key in it."""
+    folder = os.path.dirname(os.path.abspath(Launch.program))
+    done = subprocess.run([os.path.join(ROOT, 'deploy', 'kubernetes', 'secrets.sh'), 'device'], capture_output=True, text=True,
+                          check=True, env={**os.environ, 'PATH': f'{folder}:{os.environ["PATH"]}'}, stdin=subprocess.DEVNULL)
+    made = yaml.safe_load(done.stdout)
+    equal((made['kind'], made['metadata']['name'], {*made['data']}), ('Secret', 'dunlin-secrets', {'users', 'admin-keys'}))
+    password = re.search(r'^user device, password (\S{32})$', done.stderr, re.MULTILINE)[1]
+    key = re.search(r'^dunlin_\w+$', done.stderr, re.MULTILINE)[0]
+    plain = {name: base64.b64decode(text).decode() for name, text in made['data'].items()}
+    equal(any(secret in text for secret in (password, key) for text in plain.values()), False)
+    users = os.path.join(os.path.abspath(Launch.folder), f'secrets-{os.getpid()}')
+    with open(users, 'w', encoding='utf-8') as f:
+        f.write(plain['users'])
+    n = b.another({'auth.password_file': users})
+    with Client(n.address, V5) as c:
+        c.connect('secret', username='device', password=password.encode())
+    with Client(n.address, V5) as c:
+        c.connect('secret', username='device', password=b'device', expect=0x86)
