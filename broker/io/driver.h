@@ -11,6 +11,7 @@
 #include "broker/io/io.h"
 
 struct io_driver {
+    const char *name; /* of the backend, as metrics and the log call it */
     void (*destroy)(struct io *io);
     void (*listen)(struct io *io, unsigned listener, int listen_fd);
     void (*listen_once)(struct io *io, unsigned listener, int listen_fd);

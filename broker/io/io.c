@@ -17,15 +17,20 @@ const char *io_err_text(enum io_err err)
     case IO_TOO_OLD:
         return "the kernel's io_uring lacks something that is needed: Linux 6.1 or newer has it";
     case IO_NO_MEMORY:
-        return "no memory for io_uring's queues and buffers: give the process more, or, where "
+        return "no memory for a shard's queues and buffers: give the process more, or, where "
                "locked memory is limited, raise RLIMIT_MEMLOCK (LimitMEMLOCK=, --ulimit memlock=)";
     case IO_NO_DESCRIPTOR:
-        return "no file descriptor is left for io_uring: raise RLIMIT_NOFILE (LimitNOFILE=, "
+        return "no file descriptor is left for a shard: raise RLIMIT_NOFILE (LimitNOFILE=, "
                "--ulimit nofile=)";
     case IO_FAILED:
         break;
     }
-    return "io_uring could not be set up";
+    return "what a shard waits with could not be set up";
+}
+
+const char *io_backend_name(const struct io *io)
+{
+    return io->driver->name;
 }
 
 void io_destroy(struct io *io)

@@ -2,9 +2,9 @@
 /*
  * io: how a shard waits for the kernel: accept, receive, send, close, write files, wake, time.
  *
- * Nothing of io_uring shows here, so that another backend (epoll) or a test's own kernel can stand
- * behind the same functions: `struct io` begins with a table of them. Completions arrive as calls
- * of struct io_handlers, only from inside io_turn().
+ * Nothing of io_uring shows here: epoll, where io_uring is refused, and a test's own kernel stand
+ * behind the same functions, and nobody above them notices. `struct io` begins with a table of
+ * them. Completions arrive as calls of struct io_handlers, only from inside io_turn().
  *
  * Owner: the shard's thread, of the io and of its sockets; only io_wake_external(),
  * io_send_at_once() and io_has_news() may be called from elsewhere (any thread), and
@@ -31,7 +31,7 @@ struct io_socket {
     struct io_send *send;              /* what is left of the send under way; NULL: none */
     int fd;                            /* -1 before attach and after closed/detach */
     uint16_t flags;
-    uint16_t kernel_ops; /* submitted, and not yet completed for good */
+    uint16_t kernel_ops; /* asked for, and not yet over for good */
 };
 
 struct io_handlers {
@@ -58,9 +58,9 @@ struct io_handlers {
 };
 
 struct io_conf {
-    unsigned receive_buffers; /* a power of two */
+    unsigned receive_buffers; /* a power of two; epoll needs a single one */
     unsigned receive_buffer_bytes;
-    unsigned entries; /* submission queue, a power of two */
+    unsigned entries; /* submission queue of io_uring, a power of two */
 };
 
 /* What io counts; written by the owner with relaxed stores, read by any thread. */
@@ -87,9 +87,17 @@ enum io_err {
 /* A sentence for the operator, with the remedy. */
 const char *io_err_text(enum io_err err);
 
+/* What the io stands on, as metrics and the log call it: "io_uring" or "epoll". */
+const char *io_backend_name(const struct io *io);
+
 /* On io_uring (broker/io/uring.c). `handlers` must outlive it. *sys_errno is set on failure. Any
  * thread may create it; the first to call io_turn() or io_submit() is the owner from then on. */
 NODISCARD enum io_err io_uring_create(struct io **out, const struct io_conf *conf,
+                                      const struct io_handlers *handlers, void *context,
+                                      int *sys_errno);
+
+/* On epoll (broker/io/epollio.c); the same. */
+NODISCARD enum io_err io_epoll_create(struct io **out, const struct io_conf *conf,
                                       const struct io_handlers *handlers, void *context,
                                       int *sys_errno);
 
@@ -151,7 +159,8 @@ struct io_file_op {
      * or not, whole or in part, and no later sync that succeeds says otherwise. */
     void (*done)(struct io_file_op *op, int error);
 
-    struct io_file_op *next; /* for a backend with a list */
+    struct io_file_op *next; /* for a backend with a list… */
+    int error;               /* …and what is to be told of it */
     struct iovec *iov;       /* [0..n), without what is written already */
     unsigned n;
     int fd;

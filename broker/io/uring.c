@@ -139,7 +139,7 @@ static void release(struct uring *u)
         io_uring_queue_exit(&u->ring);
     }
     uring_buffers_fini(&u->buffers);
-    uring_send_pool_fini(&u->sends);
+    send_pool_fini(&u->sends);
     free(u);
 }
 
@@ -466,6 +466,7 @@ static void destroy(struct io *io)
 }
 
 static const struct io_driver driver = {
+    .name = "io_uring",
     .destroy = destroy,
     .listen = uring_listen,
     .listen_once = uring_listen_once,

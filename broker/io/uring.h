@@ -5,7 +5,6 @@
  *   uring.c           the ring: creating it, handing over, waiting, who gets a completion
  *   uring_accept.c    listeners
  *   uring_socket.c    one socket: receiving, sending, closing
- *   uring_send.c      what is left of a send, pooled
  *   uring_file.c      files: writing, syncing
  *   uring_buffers.c   receive buffers
  *
@@ -23,7 +22,7 @@
 
 #include "broker/io/driver.h"
 #include "broker/io/uring_buffers.h"
-#include "broker/io/uring_send.h"
+#include "broker/io/send_pool.h"
 
 enum uring_op {
     URING_NUMBER, /* not an address: enum uring_number, and a listener */
@@ -68,7 +67,7 @@ struct uring {
     struct io io; /* first */
     struct io_uring ring;
     struct uring_buffers buffers;
-    struct uring_send_pool sends;
+    struct send_pool sends;
     struct uring_options options;
     struct io_socket attached; /* head of the list */
     struct uring_listener listeners[IO_LISTENERS];

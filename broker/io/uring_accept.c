@@ -5,8 +5,8 @@
  * after a pause, so that a connection which cannot be taken does not keep the shard busy.
  */
 #include <assert.h>
-#include <errno.h>
 
+#include "broker/io/accept_error.h"
 #include "broker/io/uring.h"
 
 static struct __kernel_timespec pause_after_failure = {.tv_nsec = 100 * 1000 * 1000};
@@ -76,28 +76,6 @@ void uring_listen_stop(struct io *io, unsigned listener)
     uring_hand_over(u); /* nothing in the queue may name a descriptor that the caller closes next */
 }
 
-/* Whether accept failed for something of the connection's own: the next one may well succeed. */
-static bool is_of_the_connection(int error)
-{
-    switch (error) {
-    case EAGAIN:
-    case EINTR:
-    case ECANCELED:
-    case ECONNABORTED:
-    case EPERM: /* a packet filter's */
-    case EPROTO:
-    case ENOPROTOOPT:
-    case ENETDOWN:
-    case ENETUNREACH:
-    case ENONET:
-    case EHOSTDOWN:
-    case EHOSTUNREACH:
-        return true;
-    default:
-        return false;
-    }
-}
-
 static void fail(struct uring *u, unsigned listener, int error)
 {
     struct uring_listener *const l = &u->listeners[listener];
@@ -123,7 +101,7 @@ static void on_accept(struct uring *u, unsigned listener, const struct io_uring_
         l->wanted = l->wanted && !l->once;
         arm(u, listener);
         u->io.handlers->accepted(u->io.context, listener, cqe->res);
-    } else if (was_stale || is_of_the_connection(-cqe->res)) {
+    } else if (was_stale || accept_error_is_of_the_connection(-cqe->res)) {
         arm(u, listener);
     } else {
         fail(u, listener, -cqe->res);

@@ -6,25 +6,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "broker/io/receive_buffer.h"
+
 #define COUNT_MAX 32768u /* the kernel's */
-
-/* A handler that keeps a pointer into a buffer is caught by AddressSanitizer. */
-#if defined(__SANITIZE_ADDRESS__)
-#define HAVE_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define HAVE_ASAN 1
-#endif
-#endif
-
-#ifdef HAVE_ASAN
-#include <sanitizer/asan_interface.h>
-#define HIDE(p, len) ASAN_POISON_MEMORY_REGION(p, len)
-#define SHOW(p, len) ASAN_UNPOISON_MEMORY_REGION(p, len)
-#else
-#define HIDE(p, len) ((void)(p), (void)(len))
-#define SHOW(p, len) ((void)(p), (void)(len))
-#endif
 
 static size_t whole_pages(size_t bytes)
 {
@@ -35,7 +19,7 @@ static size_t whole_pages(size_t bytes)
 static void hand_over(struct uring_buffers *b, unsigned id)
 {
     uint8_t *const buffer = b->first + (size_t)id * b->bytes;
-    HIDE(buffer, b->bytes);
+    receive_buffer_hide(buffer, b->bytes);
     io_uring_buf_ring_add(b->ring, buffer, b->bytes, (unsigned short)id,
                           io_uring_buf_ring_mask(b->count), 0);
     io_uring_buf_ring_advance(b->ring, 1);
@@ -82,7 +66,7 @@ int uring_buffers_init(struct uring_buffers *b, struct io_uring *uring, unsigned
 void uring_buffers_fini(struct uring_buffers *b)
 {
     if (b->ring != NULL) {
-        SHOW(b->first, (size_t)b->count * b->bytes);
+        receive_buffer_show(b->first, (size_t)b->count * b->bytes);
         munmap(b->ring, b->mapped);
         b->ring = NULL;
     }
@@ -94,7 +78,7 @@ const uint8_t *uring_buffers_take(struct uring_buffers *b, unsigned id, size_t l
     assert(len <= b->bytes);
 
     const uint8_t *const buffer = b->first + (size_t)id * b->bytes;
-    SHOW(buffer, len);
+    receive_buffer_show(buffer, len);
     return buffer;
 }
 

@@ -21,26 +21,10 @@
  * the kernel.
  */
 #include <assert.h>
-#include <errno.h>
 #include <sys/uio.h>
 
+#include "broker/io/file_op.h"
 #include "broker/io/uring.h"
-
-/* Past `bytes` that are written, and past what is empty. */
-static void advance(struct io_file_op *op, size_t bytes)
-{
-    op->offset += bytes;
-    while (op->n > 0 && bytes >= op->iov->iov_len) {
-        bytes -= op->iov->iov_len;
-        op->iov++;
-        op->n--;
-    }
-    if (bytes > 0) {
-        assert(op->n > 0);
-        op->iov->iov_base = (char *)op->iov->iov_base + bytes;
-        op->iov->iov_len -= bytes;
-    }
-}
 
 static void submit(struct uring *u, struct io_file_op *op)
 {
@@ -60,28 +44,16 @@ void uring_write_and_sync(struct io *io, struct io_file_op *op)
 {
     assert(((uintptr_t)op & URING_OP_MASK) == 0);
 
-    advance(op, 0);
+    file_op_advance(op, 0);
     submit(uring_of(io), op);
 }
 
 void uring_file_complete(struct uring *u, struct io_file_op *op, int res)
 {
-    if (res == -EINTR || res == -EAGAIN) {
-        submit(u, op);
-        return;
-    }
-    if (res < 0 || op->n == 0) {
-        op->done(op, -res);
-        return;
-    }
-    if (res == 0) { /* and there is something left: it would go on for ever */
-        op->done(op, EIO);
-        return;
-    }
-    advance(op, (size_t)res);
-    if (op->n > 0) {
+    int error;
+    if (file_op_goes_on(op, res, &error)) {
         submit(u, op);
     } else {
-        op->done(op, 0);
+        op->done(op, error);
     }
 }

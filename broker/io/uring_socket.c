@@ -22,6 +22,7 @@
 #include <errno.h>
 #include <unistd.h>
 
+#include "broker/io/send_now.h"
 #include "broker/io/uring.h"
 
 enum { /* io_socket.flags */
@@ -185,7 +186,7 @@ void uring_send(struct io *io, struct io_socket *s, const struct iovec *iov, uns
     assert(!has(s, CLOSING | SHUTDOWN));
     assert(s->send == NULL);
 
-    s->send = uring_send_take(&u->sends, iov, n);
+    s->send = send_pool_take(&u->sends, iov, n);
     if (s->send != NULL) {
         submit_send(u, s);
         return;
@@ -200,12 +201,7 @@ size_t uring_send_at_once(struct io *io, const struct io_socket *s, const struct
                           unsigned n)
 {
     (void)io;
-    /* sendmsg() does not write to what the iov entries are in. */
-    const struct msghdr message = {.msg_iov = (struct iovec *)(uintptr_t)iov, .msg_iovlen = n};
-    ssize_t sent;
-    do {
-        sent = sendmsg(s->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (sent < 0 && errno == EINTR);
+    const ssize_t sent = send_now(s->fd, iov, n);
     return sent < 0 ? 0 : (size_t)sent;
 }
 
@@ -308,7 +304,7 @@ static void on_receive(struct uring *u, struct io_socket *s, const struct io_uri
 static void send_done(struct uring *u, struct io_socket *s, int error)
 {
     if (s->send != &no_memory) {
-        uring_send_put(&u->sends, s->send);
+        send_pool_put(&u->sends, s->send);
     }
     s->send = NULL;
     if (has(s, CLOSING)) {
@@ -330,7 +326,7 @@ static void on_send(struct uring *u, struct io_socket *s, int res)
         return;
     }
     if (res > 0) {
-        uring_send_advance(s->send, (size_t)res);
+        send_pool_advance(s->send, (size_t)res);
     }
     const bool goes_on = res > 0 || res == -EAGAIN || res == -EINTR; /* as in receive_failed() */
     if (has(s, CLOSING) || (res >= 0 && s->send->left == 0)) {

@@ -764,6 +764,7 @@ static void fake_destroy(struct io *io)
 }
 
 static const struct io_driver driver = {
+    .name = "fake",
     .destroy = fake_destroy,
     .listen = fake_listen,
     .listen_once = fake_listen_once,

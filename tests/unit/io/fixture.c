@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -105,14 +106,23 @@ const struct io_handlers fixture_handlers = {
     .accept_failed = accept_failed,
 };
 
+bool fixture_is_uring(void)
+{
+    const char *const backend = getenv("IO_BACKEND");
+    cr_assert(backend == NULL || strcmp(backend, "epoll") == 0);
+    return backend == NULL;
+}
+
 void fixture_init(struct fixture *f, const struct io_conf *conf,
                   const struct uring_options *options)
 {
     memset(f, 0, sizeof *f);
     f->listen_fd = -1;
     int error = 0;
-    const enum io_err err = uring_create(&f->io, conf, &fixture_handlers, f,
-                                         options != NULL ? options : &uring_defaults, &error);
+    const enum io_err err = fixture_is_uring()
+                                ? uring_create(&f->io, conf, &fixture_handlers, f,
+                                               options != NULL ? options : &uring_defaults, &error)
+                                : io_epoll_create(&f->io, conf, &fixture_handlers, f, &error);
     cr_assert_eq(err, IO_OK, "%s: %s", io_err_text(err), strerror(error));
 }
 

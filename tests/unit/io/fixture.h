@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fixture: an io on the kernel's loopback, and sockets that write down what they are told.
+ * fixture: an io on the kernel's loopback, and sockets that write down what they are told. On
+ * io_uring, or on epoll when the environment has IO_BACKEND=epoll: the tests of what io.h promises
+ * are run on both.
  *
  * Every call that must not come is an assertion here: a call for a socket that is closed, data
  * after the end, a second end, a sent() without a send.
@@ -44,7 +46,17 @@ struct peer {
 extern const struct io_handlers fixture_handlers;
 extern const struct io_conf fixture_conf; /* small, but not so small that it matters */
 
-/* With uring_defaults where `options` is NULL. */
+bool fixture_is_uring(void);
+
+/* Skips a test of what only io_uring has: its queues, its options, its completions. */
+#define FIXTURE_NEEDS_URING()                                                                      \
+    do {                                                                                           \
+        if (!fixture_is_uring()) {                                                                 \
+            cr_skip_test("it is about io_uring");                                                  \
+        }                                                                                          \
+    } while (0)
+
+/* With uring_defaults where `options` is NULL; epoll has none. */
 void fixture_init(struct fixture *f, const struct io_conf *conf,
                   const struct uring_options *options);
 void fixture_fini(struct fixture *f);

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/io/uring_send.h"
+#include "broker/io/send_pool.h"
 
 #include <assert.h>
 #include <stdlib.h>
 
 #define SLAB_SENDS 64u
 
-struct uring_send_slab {
-    struct uring_send_slab *next;
+struct send_pool_slab {
+    struct send_pool_slab *next;
     struct io_send sends[SLAB_SENDS];
 };
 
-static bool grow(struct uring_send_pool *pool)
+static bool grow(struct send_pool *pool)
 {
-    struct uring_send_slab *const slab = malloc(sizeof *slab);
+    struct send_pool_slab *const slab = malloc(sizeof *slab);
     if (slab == NULL) {
         return false;
     }
     slab->next = pool->slabs;
     pool->slabs = slab;
     for (unsigned i = 0; i < SLAB_SENDS; i++) {
-        uring_send_put(pool, &slab->sends[i]);
+        send_pool_put(pool, &slab->sends[i]);
     }
     return true;
 }
 
-struct io_send *uring_send_take(struct uring_send_pool *pool, const struct iovec *iov, unsigned n)
+struct io_send *send_pool_take(struct send_pool *pool, const struct iovec *iov, unsigned n)
 {
     assert(n >= 1 && n <= IO_IOV_MAX);
 
@@ -37,31 +37,32 @@ struct io_send *uring_send_take(struct uring_send_pool *pool, const struct iovec
     send->first = 0;
     send->count = n;
     send->left = 0;
+    send->error = 0;
     for (unsigned i = 0; i < n; i++) {
         send->iov[i] = iov[i];
         send->left += iov[i].iov_len;
     }
-    uring_send_advance(send, 0); /* past empty ones */
+    send_pool_advance(send, 0); /* past empty ones */
     return send;
 }
 
-void uring_send_put(struct uring_send_pool *pool, struct io_send *send)
+void send_pool_put(struct send_pool *pool, struct io_send *send)
 {
     send->next_free = pool->free;
     pool->free = send;
 }
 
-void uring_send_pool_fini(struct uring_send_pool *pool)
+void send_pool_fini(struct send_pool *pool)
 {
     while (pool->slabs != NULL) {
-        struct uring_send_slab *const slab = pool->slabs;
+        struct send_pool_slab *const slab = pool->slabs;
         pool->slabs = slab->next;
         free(slab);
     }
     pool->free = NULL;
 }
 
-void uring_send_advance(struct io_send *send, size_t bytes)
+void send_pool_advance(struct io_send *send, size_t bytes)
 {
     assert(bytes <= send->left);
 

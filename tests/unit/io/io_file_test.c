@@ -49,7 +49,7 @@ static void teardown(void)
     close(fd);
 }
 
-TestSuite(uring_file, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(io_file, .init = setup, .fini = teardown, .timeout = 60);
 
 static struct iovec text(const char *s)
 {
@@ -69,7 +69,7 @@ static off_t file_bytes(void)
     return lseek(fd, 0, SEEK_END);
 }
 
-Test(uring_file, writes_all_and_tells_once)
+Test(io_file, writes_all_and_tells_once)
 {
     struct write w = {.op.done = done};
     struct iovec iov[] = {text(""), text("one "), text(""), text("two "), text("three"), text("")};
@@ -84,7 +84,7 @@ Test(uring_file, writes_all_and_tells_once)
 }
 
 /* Nothing to write, in either form, is a sync. */
-Test(uring_file, syncs)
+Test(io_file, syncs)
 {
     struct write w = {.op.done = done}, v = {.op.done = done};
     struct iovec empty = text("");
@@ -103,7 +103,7 @@ static void fill(uint8_t *bytes, unsigned salt)
     }
 }
 
-Test(uring_file, as_many_pieces_as_allowed)
+Test(io_file, as_many_pieces_as_allowed)
 {
     uint8_t *const bytes = malloc(BIG_BYTES), *const back = malloc(BIG_BYTES);
     fill(bytes, 1);
@@ -123,8 +123,9 @@ Test(uring_file, as_many_pieces_as_allowed)
 }
 
 /* The kernel did a part of it, wherever that ends: the rest follows, and one done(). */
-Test(uring_file, goes_on_after_a_part)
+Test(io_file, goes_on_after_a_part)
 {
+    FIXTURE_NEEDS_URING();
     for (size_t part = 1; part < 12; part++) {
         cr_assert_eq(ftruncate(fd, 0), 0);
         struct iovec iov[] = {text("abc"), text(""), text("defgh"), text("ijkl")};
@@ -139,8 +140,9 @@ Test(uring_file, goes_on_after_a_part)
 }
 
 /* It did nothing, for reasons that pass: it is asked again. For no reason: an error. */
-Test(uring_file, tries_again)
+Test(io_file, tries_again)
 {
+    FIXTURE_NEEDS_URING();
     const int errors[] = {EINTR, EAGAIN};
     for (unsigned i = 0; i < 2; i++) {
         cr_assert_eq(ftruncate(fd, 0), 0);
@@ -158,7 +160,7 @@ Test(uring_file, tries_again)
     cr_expect_eq(w.error, EIO);
 }
 
-Test(uring_file, tells_what_failed)
+Test(io_file, tells_what_failed)
 {
     struct write w = {.op.done = done};
     const int full = open("/dev/full", O_WRONLY | O_CLOEXEC);
@@ -178,7 +180,7 @@ Test(uring_file, tells_what_failed)
 }
 
 /* A limit that is met on the way: a part is written, the rest is refused, and that is told. */
-Test(uring_file, refused_on_the_way)
+Test(io_file, refused_on_the_way)
 {
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit limit;
@@ -208,7 +210,7 @@ static void write_next(struct write *w)
     }
 }
 
-Test(uring_file, done_begins_the_next)
+Test(io_file, done_begins_the_next)
 {
     struct write w = {.op.done = done, .on_done = write_next};
     line = (struct iovec){.iov_base = lines, .iov_len = 1};
@@ -217,14 +219,17 @@ Test(uring_file, done_begins_the_next)
     expect_file(0, lines);
 }
 
+static unsigned freed;
+
 static void free_it(struct write *w)
 {
+    freed++;
     cr_expect_eq(w->error, 0);
     free(w);
 }
 
 /* More than the submission queue holds, of sockets and files; each op may go when it is done. */
-Test(uring_file, many_at_a_time)
+Test(io_file, many_at_a_time)
 {
     static struct iovec iov[200];
     static char digits[200];
@@ -242,9 +247,7 @@ Test(uring_file, many_at_a_time)
             peer_send(&p, "x", 1);
         }
     }
-    while (uring_of(f.io)->files_under_way > 0) {
-        io_turn(f.io, 1000000);
-    }
+    TURN_UNTIL(&f, freed == 200);
     char back[200];
     cr_assert_eq(pread(fd, back, 200, 0), 200);
     cr_expect_eq(memcmp(back, digits, 200), 0);
@@ -254,7 +257,7 @@ Test(uring_file, many_at_a_time)
 }
 
 /* What is under way is over before io_destroy() comes back: the memory is the caller's again. */
-Test(uring_file, destroyed_under_way)
+Test(io_file, destroyed_under_way)
 {
     uint8_t *const bytes = malloc(BIG_BYTES), *const back = malloc(BIG_BYTES);
     for (unsigned i = 0; i < 20; i++) {
@@ -281,8 +284,9 @@ Test(uring_file, destroyed_under_way)
 }
 
 /* The ring takes what the broker asks of it, and nothing that would open a file. */
-Test(uring_file, no_other_operation)
+Test(io_file, no_other_operation)
 {
+    FIXTURE_NEEDS_URING();
     io_turn(f.io, 0);
     struct uring *const u = uring_of(f.io);
     struct io_uring_sqe *const sqe = uring_sqe(u);

@@ -23,11 +23,11 @@ static void teardown(void)
     fixture_fini(&f);
 }
 
-TestSuite(uring, .init = setup, .fini = teardown, .timeout = 60);
+TestSuite(io, .init = setup, .fini = teardown, .timeout = 60);
 
 /* ---- accepting */
 
-Test(uring, accepts_non_blocking_and_close_on_exec)
+Test(io, accepts_non_blocking_and_close_on_exec)
 {
     f.listen_fd = listen_on_loopback();
     io_listen(f.io, 3, f.listen_fd);
@@ -46,7 +46,7 @@ Test(uring, accepts_non_blocking_and_close_on_exec)
 }
 
 /* A listener may be non-blocking itself; waiting on it costs no turns. */
-Test(uring, waits_on_a_non_blocking_listener)
+Test(io, waits_on_a_non_blocking_listener)
 {
     f.listen_fd = listen_on_loopback();
     cr_assert_eq(fcntl(f.listen_fd, F_SETFL, O_NONBLOCK), 0);
@@ -62,7 +62,7 @@ Test(uring, waits_on_a_non_blocking_listener)
     close(f.accepted[0]);
 }
 
-Test(uring, listener_stops_and_starts_again)
+Test(io, listener_stops_and_starts_again)
 {
     f.listen_fd = listen_on_loopback();
     const int other_fd = listen_on_loopback();
@@ -89,7 +89,7 @@ Test(uring, listener_stops_and_starts_again)
 }
 
 /* One connection each time, whatever waits; and waiting costs no turns. */
-Test(uring, listens_for_one_connection)
+Test(io, listens_for_one_connection)
 {
     f.listen_fd = listen_on_loopback();
     cr_assert_eq(fcntl(f.listen_fd, F_SETFL, O_NONBLOCK), 0);
@@ -118,7 +118,7 @@ Test(uring, listens_for_one_connection)
 }
 
 /* From many to one and back, while the kernel is still at the former. */
-Test(uring, listens_for_one_and_for_many)
+Test(io, listens_for_one_and_for_many)
 {
     f.listen_fd = listen_on_loopback();
     io_listen(f.io, 0, f.listen_fd);
@@ -141,7 +141,7 @@ Test(uring, listens_for_one_and_for_many)
 }
 
 /* Out of descriptors: told, not spun on, and taken up again by itself. */
-Test(uring, out_of_descriptors)
+Test(io, out_of_descriptors)
 {
     f.listen_fd = listen_on_loopback();
     const int client = connect_to(f.listen_fd);
@@ -170,7 +170,7 @@ Test(uring, out_of_descriptors)
     close(client);
 }
 
-Test(uring, stopped_while_pausing)
+Test(io, stopped_while_pausing)
 {
     f.listen_fd = listen_on_loopback();
     const int not_listening = socket(AF_INET, SOCK_STREAM, 0);
@@ -189,7 +189,7 @@ Test(uring, stopped_while_pausing)
 
 /* ---- receiving */
 
-Test(uring, receives_what_comes_until_the_end)
+Test(io, receives_what_comes_until_the_end)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -218,7 +218,7 @@ Test(uring, receives_what_comes_until_the_end)
     peer_close_and_wait(&p);
 }
 
-Test(uring, receive_once_is_once)
+Test(io, receive_once_is_once)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -237,7 +237,7 @@ Test(uring, receive_once_is_once)
     peer_close_and_wait(&p);
 }
 
-Test(uring, reset_by_the_peer)
+Test(io, reset_by_the_peer)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -254,7 +254,7 @@ Test(uring, reset_by_the_peer)
 }
 
 /* Stop and start in every order, handed over or not in between: data neither lost nor doubled. */
-Test(uring, stops_and_starts)
+Test(io, stops_and_starts)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -358,27 +358,27 @@ static void send_much(int send_flags, unsigned pieces)
     fixture_fini(&g);
 }
 
-Test(uring, sends_much)
+Test(io, sends_much)
 {
     send_much(MSG_WAITALL, 1);
 }
 
-Test(uring, sends_much_in_pieces)
+Test(io, sends_much_in_pieces)
 {
     send_much(MSG_WAITALL, IO_IOV_MAX);
 }
 
-Test(uring, continues_short_sends)
+Test(io, continues_short_sends)
 {
     send_much(0, 1);
 }
 
-Test(uring, continues_short_sends_in_pieces)
+Test(io, continues_short_sends_in_pieces)
 {
     send_much(0, IO_IOV_MAX);
 }
 
-Test(uring, sends_nothing_and_tells)
+Test(io, sends_nothing_and_tells)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -391,7 +391,7 @@ Test(uring, sends_nothing_and_tells)
     peer_close_and_wait(&p);
 }
 
-Test(uring, sends_do_not_raise_sigpipe)
+Test(io, sends_do_not_raise_sigpipe)
 {
     signal(SIGPIPE, SIG_DFL);
     struct peer p;
@@ -412,7 +412,7 @@ Test(uring, sends_do_not_raise_sigpipe)
 
 /* ---- closing */
 
-Test(uring, closes_what_was_idle)
+Test(io, closes_what_was_idle)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -420,7 +420,7 @@ Test(uring, closes_what_was_idle)
 }
 
 /* A receiver that waits and a sender that is stuck end at once; the client sees the end. */
-Test(uring, close_ends_what_is_under_way)
+Test(io, close_ends_what_is_under_way)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -441,7 +441,7 @@ Test(uring, close_ends_what_is_under_way)
 }
 
 /* What was handed over for sending before the close is delivered as far as the kernel takes it. */
-Test(uring, close_right_after_send_delivers)
+Test(io, close_right_after_send_delivers)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -468,7 +468,7 @@ static void close_other(struct peer *p)
 }
 
 /* A handler closes its own socket in the middle of much data: no call for it but closed(). */
-Test(uring, closed_by_its_own_handler)
+Test(io, closed_by_its_own_handler)
 {
     struct peer p;
     peer_open(&p, &f);
@@ -482,7 +482,7 @@ Test(uring, closed_by_its_own_handler)
 }
 
 /* …or that of another, whose completion is in the same batch. */
-Test(uring, closed_by_a_handler_of_the_same_batch)
+Test(io, closed_by_a_handler_of_the_same_batch)
 {
     struct peer p[2];
     for (unsigned i = 0; i < 2; i++) {
@@ -502,7 +502,7 @@ Test(uring, closed_by_a_handler_of_the_same_batch)
 }
 
 /* A descriptor is handed out again while completions of the old socket are under way. */
-Test(uring, descriptor_in_use_again)
+Test(io, descriptor_in_use_again)
 {
     static struct peer p[1000];
     unsigned reused = 0;
@@ -534,8 +534,9 @@ Test(uring, descriptor_in_use_again)
 
 /* ---- bounds of the ring */
 
-Test(uring, submission_queue_full)
+Test(io, submission_queue_full)
 {
+    FIXTURE_NEEDS_URING();
     struct fixture g;
     struct io_conf conf = fixture_conf;
     conf.entries = 2;
@@ -565,8 +566,9 @@ Test(uring, submission_queue_full)
 }
 
 /* Many more completions than the queue has room for: none is lost, and it is counted. */
-Test(uring, completion_queue_overflow)
+Test(io, completion_queue_overflow)
 {
+    FIXTURE_NEEDS_URING();
     struct fixture g;
     struct uring_options options = uring_defaults;
     options.completions = 4;
@@ -600,7 +602,7 @@ Test(uring, completion_queue_overflow)
 }
 
 /* More receivers than buffers: all get their bytes, and an idle shard sleeps afterwards. */
-Test(uring, out_of_buffers)
+Test(io, out_of_buffers)
 {
     struct fixture g;
     struct io_conf conf = fixture_conf;
@@ -624,7 +626,7 @@ Test(uring, out_of_buffers)
             TURN_UNTIL(&g, p[i].received_calls == 1);
         }
     }
-    cr_expect(count_of(&g, IO_NO_BUFFER) > 0);
+    cr_expect_eq(count_of(&g, IO_NO_BUFFER) > 0, fixture_is_uring(), "epoll needs only one");
     io_turn(g.io, 0);
     const uint64_t turns = count_of(&g, IO_TURNS), begin = now_ns();
     io_turn(g.io, 30000000);
@@ -637,7 +639,7 @@ Test(uring, out_of_buffers)
 }
 
 /* One turn handles all that is ready, though the kernel works off twenty at a time. */
-Test(uring, one_turn_for_all_that_is_ready)
+Test(io, one_turn_for_all_that_is_ready)
 {
     struct fixture g;
     struct io_conf conf = fixture_conf;
@@ -666,8 +668,9 @@ Test(uring, one_turn_for_all_that_is_ready)
 }
 
 /* …but no more than its budget. */
-Test(uring, budget_of_a_turn)
+Test(io, budget_of_a_turn)
 {
+    FIXTURE_NEEDS_URING();
     struct fixture g;
     struct uring_options options = uring_defaults;
     options.completions_max = 8;
@@ -699,7 +702,7 @@ static void detach_self(struct peer *p)
 }
 
 /* receive_once(), detached from inside received(), attached to another io: as between shards. */
-Test(uring, moves_to_another_io)
+Test(io, moves_to_another_io)
 {
     struct fixture g;
     fixture_init(&g, &fixture_conf, NULL);
@@ -724,7 +727,7 @@ Test(uring, moves_to_another_io)
     fixture_fini(&g);
 }
 
-Test(uring, wakes_another)
+Test(io, wakes_another)
 {
     struct fixture g;
     fixture_init(&g, &fixture_conf, NULL);
@@ -746,7 +749,7 @@ Test(uring, wakes_another)
 }
 
 /* One that has not begun to turn cannot take a message: the wake-up comes another way. */
-Test(uring, wakes_one_that_has_not_begun)
+Test(io, wakes_one_that_has_not_begun)
 {
     struct fixture g;
     fixture_init(&g, &fixture_conf, NULL);
@@ -767,7 +770,7 @@ static void on_alarm(int signal_number)
     (void)signal_number;
 }
 
-Test(uring, a_signal_ends_the_wait)
+Test(io, a_signal_ends_the_wait)
 {
     const struct sigaction action = {.sa_handler = on_alarm};
     sigaction(SIGALRM, &action, NULL);
@@ -775,7 +778,7 @@ Test(uring, a_signal_ends_the_wait)
     io_turn(f.io, UINT64_MAX);
 }
 
-Test(uring, waits_as_long_as_told)
+Test(io, waits_as_long_as_told)
 {
     for (uint64_t ms = 1; ms <= 64; ms *= 4) {
         const uint64_t begin = now_ns();
@@ -788,7 +791,7 @@ Test(uring, waits_as_long_as_told)
 /* ---- the end */
 
 /* Everything under way, and the io is destroyed: descriptors closed, nothing called, no leak. */
-Test(uring, destroyed_in_full_swing)
+Test(io, destroyed_in_full_swing)
 {
     struct fixture g;
     fixture_init(&g, &fixture_conf, NULL);
@@ -821,9 +824,14 @@ Test(uring, destroyed_in_full_swing)
         close(p[i].client);
     }
     char answer;
+    if (!fixture_is_uring()) { /* epoll leaves it in the backlog, which goes with the listener */
+        close(g.listen_fd);
+    }
     cr_expect_leq(recv(waiting, &answer, 1, 0), 0, "closed, too");
     close(waiting);
-    close(g.listen_fd);
+    if (fixture_is_uring()) {
+        close(g.listen_fd);
+    }
 }
 
 static void *turn_once(void *arg)
@@ -835,7 +843,7 @@ static void *turn_once(void *arg)
 }
 
 /* The main thread destroys what a thread owned that is gone. */
-Test(uring, destroyed_after_its_thread)
+Test(io, destroyed_after_its_thread)
 {
     struct fixture g;
     fixture_init(&g, &fixture_conf, NULL);
@@ -851,7 +859,7 @@ Test(uring, destroyed_after_its_thread)
     close(p.client);
 }
 
-Test(uring, destroy_nothing)
+Test(io, destroy_nothing)
 {
     io_destroy(NULL);
     struct fixture g;
