@@ -26,6 +26,7 @@
 #include "broker/admin/health.h"
 #include "broker/admin/key_command.h"
 #include "broker/auth/passwd_command.h"
+#include "broker/backend.h"
 #include "broker/backup/backup_command.h"
 #include "broker/bans.h"
 #include "broker/callbacks.h"
@@ -52,12 +53,6 @@
 #include "broker/transport/tls.h"
 #include "broker/users.h"
 #include "broker/version.h"
-
-/* Receive buffers of a shard: enough for streams (64 of 64 KiB were, 16 were not), in pieces small
- * enough that a thousand devices sending at once find one each. */
-#define RECEIVE_BUFFERS      256u
-#define RECEIVE_BUFFER_BYTES 16384u
-#define RING_ENTRIES         4096u
 
 /* jemalloc reads it at its start: what was freed goes back to the system within some seconds, by a
  * thread of jemalloc's own, also when the shard that freed it has gone to sleep since. */
@@ -184,15 +179,6 @@ static void reload(struct broker *b)
 
 /* ---- start */
 
-static enum io_err create_io(struct io **out, const struct io_handlers *handlers, void *context,
-                             int *sys_errno)
-{
-    const struct io_conf conf = {.receive_buffers = RECEIVE_BUFFERS,
-                                 .receive_buffer_bytes = RECEIVE_BUFFER_BYTES,
-                                 .entries = RING_ENTRIES};
-    return io_uring_create(out, &conf, handlers, context, sys_errno);
-}
-
 static bool open_data_dir(struct broker *b)
 {
     const char *dir = b->config->data.dir;
@@ -254,18 +240,13 @@ static bool start_shards(struct broker *b)
 static bool start(struct broker *b)
 {
     raise_descriptor_limit(b->config);
-    const struct node_conf conf = {
+    struct node_conf conf = {
         .shard_count = shards_wanted(b->config),
         .clock_ms = clock_ms,
         .clock_us = clock_us,
         .config = b->config,
-        .create_io = create_io,
     };
-    int sys_errno = 0;
-    const enum io_err err = node_create(&b->node, &conf, &sys_errno);
-    if (err != IO_OK) {
-        log_event(LOG_ERROR, "start_failed", LOG_TEXT("reason", io_err_text(err)),
-                  LOG_ERRNO("error", sys_errno));
+    if (!backend_node_create(&b->node, &conf)) {
         return false;
     }
     b->node->wall_offset_ms = wall_offset_ms();
@@ -277,12 +258,13 @@ static bool start(struct broker *b)
         !bans_open(&b->bans, b->node, b->config->auth.ban_file) ||
         !tokens_open(&b->tokens, b->node, b->config) ||
         !callbacks_open(&b->node->callbacks, b->node, &b->config->http) ||
-        !privileges_confine(&b->config->process) || !start_shards(b)) {
+        !privileges_confine(&b->config->process, backend_is_uring(b->node)) || !start_shards(b)) {
         return false;
     }
     atomic_store_explicit(&b->node->serving, true, memory_order_release);
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
-              LOG_NUMBER("shards", conf.shard_count), LOG_NUMBER("pid", getpid()),
+              LOG_NUMBER("shards", conf.shard_count),
+              LOG_TEXT("io", io_backend_name(b->node->shards[0]->io)), LOG_NUMBER("pid", getpid()),
               LOG_NUMBER("message_memory_max", b->config->limits.message_memory_max));
     supervisor_tell(&b->supervisor, "READY=1\nSTATUS=ready");
     return true;

@@ -204,14 +204,19 @@ static const int refused[] = {
     SCMP_SYS(clock_settime),
     SCMP_SYS(clock_adjtime),
     SCMP_SYS(adjtimex),
+    /* more rings: those of the shards are there */
+    SCMP_SYS(io_uring_setup),
 };
+
+/* Also, where no shard has a ring. */
+static const int of_rings[] = {SCMP_SYS(io_uring_enter), SCMP_SYS(io_uring_register)};
 
 /* Threads are made by clone(), and so are these. */
 static const uint64_t namespaces[] = {CLONE_NEWUSER, CLONE_NEWNS,  CLONE_NEWPID,   CLONE_NEWNET,
                                       CLONE_NEWIPC,  CLONE_NEWUTS, CLONE_NEWCGROUP};
 
 /* 0, or an errno below 0. */
-static int load_filter(void)
+static int load_filter(bool uses_io_uring)
 {
     scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
     if (filter == NULL) {
@@ -220,6 +225,10 @@ static int load_filter(void)
     int err = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
     for (size_t i = 0; err == 0 && i < sizeof refused / sizeof refused[0]; i++) {
         err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+    }
+    for (size_t i = 0; err == 0 && !uses_io_uring && i < sizeof of_rings / sizeof of_rings[0];
+         i++) {
+        err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), of_rings[i], 0);
     }
     for (size_t i = 0; err == 0 && i < sizeof namespaces / sizeof namespaces[0]; i++) {
         err = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(clone), 1,
@@ -235,12 +244,12 @@ static int load_filter(void)
     return err;
 }
 
-bool privileges_confine(const struct config_process *config)
+bool privileges_confine(const struct config_process *config, bool uses_io_uring)
 {
     if (!config->seccomp || SANITIZED) {
         return true;
     }
-    const int err = load_filter();
+    const int err = load_filter(uses_io_uring);
     if (err != 0) {
         log_event(LOG_ERROR, "seccomp_failed", LOG_ERRNO("error", -err),
                   LOG_TEXT("remedy", "process.seccomp: false does without"));

@@ -21,5 +21,6 @@ void privileges_begin(const struct config_process *config);
 NODISCARD bool privileges_drop(const struct config_process *config);
 
 /* When all files are open that only a start opens: calls that no broker makes are refused from now
- * on, for all threads (seccomp). false: it cannot be; told. */
-NODISCARD bool privileges_confine(const struct config_process *config);
+ * on, for all threads (seccomp). With io_uring in use, what its rings are asked by stays, but there
+ * will be no new ring; without it, nothing of it. false: it cannot be; told. */
+NODISCARD bool privileges_confine(const struct config_process *config, bool uses_io_uring);

@@ -16,6 +16,7 @@
 #include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/node.h"
+#include "broker/shard/shard.h"
 #include "broker/tally.h"
 #include "broker/transport/listener.h"
 #include "broker/version.h"
@@ -52,6 +53,13 @@ static void write_build(const struct page *p)
 {
     family(p, "dunlin_build_info", "gauge", "version of the broker; always 1");
     fprintf(p->out, "dunlin_build_info{version=\"%s\"} 1\n", DUNLIN_VERSION);
+}
+
+static void write_backend(const struct page *p, const struct node *node)
+{
+    family(p, "dunlin_io_backend", "gauge",
+           "what the shards wait for the kernel with, io_uring or epoll; always 1");
+    fprintf(p->out, "dunlin_io_backend{backend=\"%s\"} 1\n", io_backend_name(node->shards[0]->io));
 }
 
 static void write_counters(const struct page *p, const struct node *node)
@@ -241,6 +249,7 @@ char *exposition_write(const struct node *node, bool openmetrics, size_t *len)
         return NULL;
     }
     write_build(&page);
+    write_backend(&page, node);
     write_counters(&page, node);
     write_gauges(&page, node);
     write_listeners(&page, node);

@@ -207,8 +207,16 @@ struct config_token {
     char *acl_claim;       /* "": none */
 };
 
+/* What the shards wait with. */
+enum config_io {
+    CONFIG_IO_AUTO, /* io_uring, or epoll where that is refused */
+    CONFIG_IO_URING,
+    CONFIG_IO_EPOLL,
+};
+
 struct config_process {
     char *user; /* "": as it was started */
+    enum config_io io;
     bool core_dumps;
     bool seccomp;
 };

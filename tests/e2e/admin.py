@@ -8,10 +8,10 @@ from harness import PORTS, equal
 
 
 class Admin:
-    def __init__(self, b, settings=None, listeners=None):
+    def __init__(self, b, settings=None, listeners=None, prepare=None):
         self.port = PORTS.take()
         self.broker = b.another({'admin.listen': f'127.0.0.1:{self.port}', **(settings or {})},
-                                listeners=listeners)
+                                listeners=listeners, prepare=prepare)
 
     def ask(self, path, method='GET', **headers):
         """(status, content type, text)"""

@@ -179,6 +179,7 @@ class Launch:
     kind = 'dunlin'       # or 'mosquitto'
     slow = 1.0            # time-outs are that much longer
     keep = False          # brokers have a directory for their data, a new one each
+    io = None             # process.io of brokers whose test does not set it
     folder = 'build/e2e'  # for logs and configuration files
 
 
@@ -186,14 +187,14 @@ class Broker:
     """A broker process. Started by the constructor, and answering when that returns."""
 
     def __init__(self, name, settings=None, arguments=(), environment=None, descriptors=None,
-                 listeners=None):
+                 listeners=None, prepare=None):
         """arguments: further ones of our own; environment: variables to add; descriptors: how
-        many the process may have. listeners: besides the plain one, {name: {key of the
+        many the process may have; prepare: called in it before it becomes the broker. listeners: besides the plain one, {name: {key of the
         configuration: value}}, where {} in the url is a free port of 127.0.0.1; their addresses
         are at[name]."""
         self.name, self.settings = name, dict(settings or {})
         self.arguments, self.environment = list(arguments), dict(environment or {})
-        self.descriptors = descriptors
+        self.descriptors, self.prepare = descriptors, prepare
         self.open = []    # closed at the end of the test
         self.told = 0.0   # when one_event() was called last
         self.log_path = os.path.join(Launch.folder, f'{name}.log')
@@ -237,7 +238,8 @@ class Broker:
         listeners = {f'listeners.{number}.{key}': value
                      for number, keys in enumerate(self.listeners.values(), 1)
                      for key, value in keys.items()}
-        for key, value in {**OURS, **listeners, **self.settings}.items():
+        backend = {'process.io': Launch.io} if Launch.io else {}
+        for key, value in {**OURS, **backend, **listeners, **self.settings}.items():
             command += ['--set', f'{key}={value}']
         if self.data is not None:
             command += ['--data', os.path.abspath(self.data.name),
@@ -257,6 +259,8 @@ class Broker:
         LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)  # it never outlives the tests
         if self.descriptors is not None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (self.descriptors, self.descriptors))
+        if self.prepare is not None:
+            self.prepare()
 
     def _answers(self):
         if self.process.poll() is not None:
@@ -424,10 +428,10 @@ class Broker:
         return c
 
     def another(self, settings=None, arguments=(), environment=None, descriptors=None,
-                listeners=None):
+                listeners=None, prepare=None):
         """A further broker, stopped and checked when the test ends."""
         other = Broker(f'{self.name}-{len(self.open)}-{PORTS.next}', settings, arguments,
-                       environment, descriptors, listeners)
+                       environment, descriptors, listeners, prepare)
         self.open.append(other)
         return other
 

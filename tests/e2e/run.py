@@ -50,6 +50,8 @@ def arguments():
                         help='time-outs are that much longer (a broker under a sanitizer)')
     parser.add_argument('--keep', action='store_true',
                         help='brokers keep sessions and retained messages on disk')
+    parser.add_argument('--io', choices=['io_uring', 'epoll'],
+                        help='what brokers wait for the kernel with (default: theirs)')
     parser.add_argument('--results', metavar='FILE', help='write each result there, a line of JSON')
     parser.add_argument('--list', action='store_true', help='only print the names')
     parser.add_argument('--module', help=argparse.SUPPRESS)  # one module, for the runner itself
@@ -128,6 +130,7 @@ def run_module(args):
     harness.Launch.kind = args.peer or 'dunlin'
     harness.Launch.slow = args.slow
     harness.Launch.keep = args.keep
+    harness.Launch.io = args.io
     harness.Launch.folder = folder(args)
     harness.Client.timeout *= args.slow
     harness.Client.lenient = bool(args.peer)

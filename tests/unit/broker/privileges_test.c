@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "broker/config/config.h"
@@ -17,12 +18,40 @@ static void *touch(void *done)
 }
 
 /* Criterion gives each test a process of its own. A build with a sanitizer does without. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static bool is_refused(long call)
+{
+    return syscall(call, -1, -1, NULL, 0, NULL, 0) == -1 && errno == EPERM;
+}
+
+/* With io_uring in use its rings can still be asked; otherwise none of its calls is left. */
+static void confine_and_expect(bool uses_io_uring)
+{
+    const struct config_process config = {.user = "", .seccomp = true};
+    privileges_begin(&config);
+    cr_assert(privileges_confine(&config, uses_io_uring));
+    cr_expect(is_refused(SYS_io_uring_setup));
+    cr_expect_eq(is_refused(SYS_io_uring_enter), !uses_io_uring);
+    cr_expect_eq(is_refused(SYS_io_uring_register), !uses_io_uring);
+}
+
+Test(privileges, rings_that_are_in_use_can_be_asked)
+{
+    confine_and_expect(true);
+}
+
+Test(privileges, without_rings_nothing_of_them_is_left)
+{
+    confine_and_expect(false);
+}
+#endif
+
 Test(privileges, calls_that_no_broker_makes_are_refused)
 {
     static char *const nothing[] = {NULL};
     const struct config_process config = {.user = "", .seccomp = true};
     privileges_begin(&config);
-    cr_assert(privileges_confine(&config));
+    cr_assert(privileges_confine(&config, true));
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
     cr_expect(execve("/bin/true", nothing, nothing) == -1 && errno == EPERM);
     cr_expect(unshare(CLONE_NEWUSER) == -1 && errno == EPERM);

@@ -1067,7 +1067,7 @@ Test(checkpoint, works_when_confined)
     const struct config_process config = {.user = "", .seccomp = true};
     const struct checkpoint_conf conf = {.map_bytes = 1 << 17, .map_bytes_max = 32 << 20};
     struct checkpoint *const before = fixture_open(&conf);
-    cr_assert(privileges_confine(&config));
+    cr_assert(privileges_confine(&config, false));
     fixture_write(before, batch_of("a", 1000, 1000));
     checkpoint_close(before);
     struct checkpoint *const cp = fixture_open(&conf);
