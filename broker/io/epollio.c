@@ -201,8 +201,8 @@ static void wake(struct io *from, struct io *to)
     wake_external(to);
 }
 
-/* What was read is not in the kernel's list any more, though the shard may not have heard of it yet.
- * So the second look comes after the first, as at_work is set before the reading. */
+/* What was read is not in the kernel's list any more, though the shard may not have heard of it
+ * yet. So the second look comes after the first, as at_work is set before the reading. */
 static bool has_news(struct io *io)
 {
     const struct epollio *const e = epollio_of(io);

@@ -69,9 +69,9 @@ struct epollio_writer {
 struct epollio {
     struct io io; /* first */
     int epoll_fd;
-    int wake_fd;    /* an eventfd, edge-triggered: never read */
-    bool in_ms;     /* epoll_pwait2() is refused: waits are in whole milliseconds */
-    bool has_asked; /* the last turn asked the kernel, and did not only tell what was due */
+    int wake_fd;          /* an eventfd, edge-triggered: never read */
+    bool in_ms;           /* epoll_pwait2() is refused: waits are in whole milliseconds */
+    bool has_asked;       /* the last turn asked the kernel, and did not only tell what was due */
     _Atomic bool at_work; /* from before what events tell of is read; the owner writes, any reads */
     struct send_pool sends;
     struct io_socket attached; /* head of the list of those of which nothing is due */

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Runs the end-to-end tests: every module test_*.py beside this file, each with a broker of its own.
 
-    run.py --broker build/release/bin/dunlin [--only PATTERN] [--suite quick|full] [--jobs N]
+    run.py --broker build/release/bin/dunlin [--only PATTERN,…] [--suite quick|full] [--jobs N]
     run.py --peer mosquitto           # those that hold for any broker, to test the tests
 
     run.py --broker … --results FILE  # also as JSON lines: name, ok, seconds (conformance.py)
@@ -41,7 +41,7 @@ def arguments():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--broker', help='the program to test')
     parser.add_argument('--peer', choices=['mosquitto'], help='test that one instead')
-    parser.add_argument('--only', default='', metavar='PATTERN')
+    parser.add_argument('--only', default='', metavar='PATTERN,…', help='these, and no others')
     parser.add_argument('--without', metavar='PATTERN,…', default='', help='leave these out')
     parser.add_argument('--suite', choices=['quick', 'full'], default='full')
     parser.add_argument('--jobs', type=int, default=4,
@@ -67,7 +67,7 @@ def arguments():
 
 def asked_for(module, case, args):
     name = f'{module[5:]}.{case.name}'
-    return args.only in name and \
+    return any(pattern in name for pattern in args.only.split(',')) and \
         not any(pattern in name for pattern in args.without.split(',') if pattern) and \
         not (case.full and args.suite == 'quick')
 
