@@ -76,7 +76,7 @@ bool backend_node_create(struct node **out, struct node_conf *conf)
         return false;
     }
     log_event(LOG_WARNING, "io_uring_refused", LOG_ERRNO("error", sys_errno),
-              LOG_TEXT("meaning", "epoll is used instead, which takes more processor time"),
+              LOG_TEXT("meaning", "the shards wait with epoll instead"),
               LOG_TEXT("remedy", remedy));
     return on_epoll(out, conf);
 }

@@ -46,8 +46,8 @@ KEY(process, user, TEXT(255), "", "", AT_START,
     "User that the process becomes when its listeners are bound, if it was started as root: USER or USER:GROUP, each a name or a "
     "number. Files are read as that user, from the start on. Empty: it stays who it is.")
 KEY(process, io, CHOICE(io), "auto", "", AT_START,
-    "What the shards wait for the kernel with: io_uring; epoll, which takes more processor time; or auto, which is io_uring, "
-    "and epoll with a warning where the kernel or a container's profile refuses that (docs/io.md). With io_uring and refused, the start fails.")
+    "What the shards wait for the kernel with: io_uring; epoll; or auto, which is io_uring, and epoll with a warning where the "
+    "kernel or a container's profile refuses that (docs/io.md). With io_uring and refused, the start fails.")
 KEY(process, core_dumps, BOOL, "false", "", AT_START,
     "Whether a crash may leave the process's memory in a file, and a debugger of the same user may look into it. There are "
     "passwords, keys and messages in it.")
