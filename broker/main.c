@@ -412,6 +412,9 @@ static bool serve_signal(struct broker *b, int signal_number)
         return true;
     case NODE_WAKE_SIGNAL:
         tokens_refresh(&b->tokens, b->node, b->config, false);
+        if (b->drain.phase == DRAIN_NONE && atomic_load(&b->node->drain_wanted)) {
+            begin_drain(b);
+        }
         return true;
     case SIGUSR1:
         counters_log(b->node);

@@ -59,8 +59,9 @@ struct node {
     _Atomic(struct ban_list *) bans;   /* NULL: nobody is banned */
     _Atomic uint64_t bans_generation;  /* counts the above, after it */
     _Atomic bool serving;              /* the shards run; until then files are read */
-    _Atomic int drain;   /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
-    _Atomic bool ending; /* shards say goodbye to their clients and stop */
+    _Atomic int drain;         /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
+    _Atomic bool drain_wanted; /* set by anybody, who then wakes main: it begins one */
+    _Atomic bool ending;       /* shards say goodbye to their clients and stop */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
     /* Of a drain. Main adds those who may be told to go, shards take one away for each whom they

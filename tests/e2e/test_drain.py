@@ -124,6 +124,29 @@ def a_reload_meanwhile(b):
     equal(n.wait_end(), 0)
 
 
+# ---- The API
+
+@test(only='dunlin')
+def the_api_begins_one(b):
+    """As SIGTERM; a second one does not cut it short."""
+    from api import Api
+    api = Api(b, {'drain.wait_s': 2})
+    c = api.broker.connected('api-drain')
+    equal(api.get('/drain'), {'wanted': False, 'phase': 'none', 'clients': 1})
+    status, _ = api.ask('/drain', 'POST')
+    equal(status, 202)
+    wait_until(lambda: api.get('/drain')['phase'] == 'waiting')
+    equal(api.raw('GET', '/readyz')[0], 503)
+    begin = time.monotonic()
+    equal(api.ask('/drain', 'POST')[0], 202)
+    equal(api.get('/drain'), {'wanted': True, 'phase': 'waiting', 'clients': 1})
+    c.ping()
+    c.expect_disconnect(0x8B)
+    equal(time.monotonic() - begin > 1, True)
+    equal(api.broker.wait_end(), 0)
+    api.broker.check_log()
+
+
 # ---- Another process is told
 
 class Supervisor:

@@ -11,6 +11,8 @@ ROUTE(DELETE, "/clients/{}",      ADMIN,     client_kick,   "reason")
 ROUTE(GET,    "/sessions",        READ_ONLY, sessions_list, "limit cursor client_id user address listener connected")
 ROUTE(GET,    "/sessions/{}",     READ_ONLY, session_get,   "")
 ROUTE(DELETE, "/sessions/{}",     ADMIN,     session_delete, "")
+ROUTE(GET,    "/drain",           READ_ONLY, drain_get,     "")
+ROUTE(POST,   "/drain",           ADMIN,     drain_post,    "")
 ROUTE(GET,    "/log/level",       READ_ONLY, log_level_get, "")
 ROUTE(PUT,    "/log/level",       ADMIN,     log_level_put, "")
 /* clang-format on */
