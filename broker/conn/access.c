@@ -13,7 +13,7 @@
 #include "broker/transport/transport.h"
 #include "proto/topic.h"
 
-/* session->acl_seen: the file's generation, and this if something may be hidden. */
+/* access.seen: the file's generation, and this if something may be hidden. */
 #define SEES_PARTS   (1ull << 63)
 #define SEES_UNKNOWN UINT64_MAX
 
@@ -230,7 +230,7 @@ bool access_may_subscribe(struct conn *c, struct bytes filter, uint8_t qos)
         return false;
     }
     if (!is_seen_whole(c, filter)) {
-        c->session->acl_seen |= SEES_PARTS;
+        c->access.seen |= SEES_PARTS;
     }
     return true;
 }
@@ -247,41 +247,36 @@ static struct bytes plain_filter(const struct local_filter *f)
     return plain;
 }
 
-static bool sees_all(struct session *session)
+static bool sees_all(struct conn *c)
 {
-    if (!is_in_use(session->conn)) {
+    if (!is_in_use(c)) {
         return true;
     }
-    const struct pointer_set *const filters = &session->filters;
+    const struct pointer_set *const filters = &c->session->filters;
     if (filters->count > FILTERS_LOOKED_AT) {
         return false;
     }
     for (uint32_t i = 0; i < filters->count; i++) {
         const struct local_filter *const f = pointer_at(pointer_set_places(filters)[i]);
-        if (!is_seen_whole(session->conn, plain_filter(f))) {
+        if (!is_seen_whole(c, plain_filter(f))) {
             return false;
         }
     }
     return true;
 }
 
-bool access_judge(struct session *session, struct bytes topic)
+bool access_judge(struct conn *c, struct bytes topic)
 {
-    const struct shard *s = session->shard;
-    if (session->conn == NULL) {
-        return true;
-    }
-    if ((session->acl_seen & ~SEES_PARTS) != s->acl_generation) {
-        session->acl_seen = s->acl_generation | (sees_all(session) ? 0 : SEES_PARTS);
+    const struct shard *s = c->shard;
+    if ((c->access.seen & ~SEES_PARTS) != s->acl_generation) {
+        c->access.seen = s->acl_generation | (sees_all(c) ? 0 : SEES_PARTS);
     }
     const struct question q = {.subject = RECEIVING, .topic = topic};
-    return session->acl_seen == s->acl_generation || is_allowed(session->conn, topic, &q);
+    return c->access.seen == s->acl_generation || is_allowed(c, topic, &q);
 }
 
 void access_changed(struct conn *c)
 {
     access_forget(c);
-    if (c->session != NULL) {
-        c->session->acl_seen = SEES_UNKNOWN;
-    }
+    c->access.seen = SEES_UNKNOWN;
 }

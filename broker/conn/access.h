@@ -8,7 +8,7 @@
  *
  * A connection's *view* is the numbers of the file's rules that concern it, made when they are
  * first needed and again when the file is another one. Whether something of a session's
- * subscriptions may be hidden from it is found out once for each file (session->acl_seen), so that
+ * subscriptions may be hidden from it is found out once for each file (access.seen), so that
  * a delivery to who sees everything costs a comparison.
  *
  * Owner: the connection's shard. Memory: 16 bytes and 4 for each rule of a view, counted in
@@ -21,6 +21,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/conn/conn.h"
 #include "broker/message.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -28,7 +29,6 @@
 #include "proto/nodiscard.h"
 
 struct acl;
-struct conn;
 
 /* The client id, where the connection has no session yet; otherwise the session's counts. */
 bool access_may_publish(struct conn *c, struct bytes client_id, struct bytes topic, uint8_t qos,
@@ -39,13 +39,13 @@ bool access_may_publish(struct conn *c, struct bytes client_id, struct bytes top
 bool access_may_subscribe(struct conn *c, struct bytes filter, uint8_t qos);
 
 /* access_sees(), where it takes more than a comparison. */
-bool access_judge(struct session *session, struct bytes topic);
+bool access_judge(struct conn *c, struct bytes topic);
 
 /* May the session's client get it now? A session without a connection is asked when it has one. */
 static inline bool access_sees(struct session *session, const struct message *m)
 {
-    return session->acl_seen == session->shard->acl_generation ||
-           access_judge(session, message_topic(m));
+    return session->conn == NULL || session->conn->access.seen == session->shard->acl_generation ||
+           access_judge(session->conn, message_topic(m));
 }
 
 /* Who the client is, or what rules it has of its own, is settled, or another: it is judged anew. */

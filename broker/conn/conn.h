@@ -66,6 +66,7 @@ struct access {
     struct acl_view *view;            /* NULL: to be made */
     bool is_named;                    /* these are set: */
     uint8_t unusable, unusable_first; /* as in struct acl_names */
+    uint64_t seen; /* is something hidden from it that its session subscribes to? */
 };
 
 /* Where the client is. */

@@ -454,7 +454,7 @@ bool conn_flush_at_once(struct conn *c)
     if (c->sending || c->held) {
         return true; /* sent() goes on, or owed_settle() */
     }
-    if (c->phase != CONN_CONNECTED || c->session->replays != NULL) {
+    if (c->phase != CONN_CONNECTED || session_replays(c->session) != NULL) {
         return false;
     }
     const struct outbuf *out;

@@ -82,7 +82,7 @@ static void complete(struct conn *c, void *context)
     if (c->phase != CONN_CONNECTED) {
         return;
     }
-    const bool known = packet_ids_remove(&c->session->received, packet_id);
+    const bool known = session_release(c->session, packet_id);
     if (known) {
         kept_freed(c->session, packet_id);
     }
@@ -94,7 +94,7 @@ static void complete(struct conn *c, void *context)
 enum mqtt_reason on_pubrel(struct conn *c, const struct mqtt_packet *packet)
 {
     void *const packet_id = (void *)(uintptr_t)packet->ack.packet_id;
-    if (packet_ids_has(&c->session->open, packet->ack.packet_id)) {
+    if (session_has_open(c->session, packet->ack.packet_id)) {
         owed_after_all(c, complete, packet_id);
     } else {
         complete(c, packet_id);

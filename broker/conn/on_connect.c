@@ -363,8 +363,10 @@ static bool keep(struct session *session)
     if (session->kept != NULL && session->expiry_s == 0 && session->kept->backlog == NULL) {
         kept_end(session);
     }
-    return session->shard->store == NULL || session->expiry_s == 0 || session->kept != NULL ||
-           kept_begin(session);
+    if (session->shard->store == NULL || (session->expiry_s == 0 && session->kept == NULL)) {
+        return true;
+    }
+    return (session->kept != NULL || kept_begin(session)) && kept_attach(session);
 }
 
 enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
@@ -407,7 +409,9 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     access_changed(c);
     c->received_before = session_received(session);
     c->phase = CONN_CONNECTED;
-    if (session->retaining != NULL) { /* what an earlier connection sent comes first (P2) */
+    if (session->pending != NULL &&
+        session->pending->retaining !=
+            NULL) { /* what an earlier connection sent comes first (P2) */
         c->blocked |= BLOCKED_RETAIN;
     }
     atomic_fetch_add_explicit(&s->node->clients, 1, memory_order_relaxed);

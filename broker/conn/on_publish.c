@@ -25,7 +25,7 @@ static void acknowledge(struct conn *c, uint8_t qos, uint16_t packet_id, enum mq
         return;
     }
     if (qos == 2 && reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
-        packet_ids_remove(&c->session->received, packet_id); /* the exchange ends here (4.3.3) */
+        session_release(c->session, packet_id); /* the exchange ends here (4.3.3) */
     }
     owed_refusal(c, qos, packet_id, (uint8_t)reason);
 }
@@ -50,7 +50,7 @@ static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publis
         return MQTT_REASON_SUCCESS;
     }
     if (c->version != MQTT_V5) {
-        packet_ids_remove(&c->session->received, publish->packet_id); /* it will come again */
+        session_release(c->session, publish->packet_id); /* it will come again */
         return reason;
     }
     acknowledge(c, publish->qos, publish->packet_id, reason);
@@ -114,9 +114,11 @@ static void on_stored(struct shard *s, struct retain_job *job, enum retain_resul
     }
     finish_retained(s, p, result);
     if (p->session != NULL) {
-        p->session->retaining = NULL;
+        p->session->pending->retaining = NULL;
         if (p->session->conn != NULL) { /* this connection, or the one that came after it */
             input_unblock(p->session->conn, BLOCKED_RETAIN);
+        } else {
+            session_rest(p->session);
         }
     }
     message_put(p->job.message);
@@ -128,7 +130,8 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
                                          struct message *m)
 {
     struct shard *s = c->shard;
-    struct publish_job *p = malloc(sizeof *p);
+    struct pending *const pending = session_pending(c->session);
+    struct publish_job *p = pending == NULL ? NULL : malloc(sizeof *p);
     if (p == NULL) {
         message_put(m);
         return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
@@ -143,7 +146,7 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
     };
     const enum retain_result result = publish_retain(s, &p->job);
     if (result == RETAIN_WAIT) {
-        c->session->retaining = &p->session;
+        pending->retaining = &p->session;
         if (m->exchange != 0) { /* a checkpoint would have it as received, and the next start */
             owed_wait(c->session, p->packet_id);
         }
@@ -175,7 +178,7 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->publisher = c->session->serial;
     m->came_us = latency_stamp(c->shard);
     if (publish->qos == 2 && c->session->kept != NULL) {
-        m->exchange = ++c->session->kept->exchanges;
+        m->exchange = shard_serial(c->shard);
         m->packet_id = publish->packet_id;
     }
     if (v5 && property_has(&publish->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
@@ -189,8 +192,7 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
 /* QoS 2: is it new? Remembers it. */
 static enum packet_ids_err remember(struct conn *c, const struct mqtt_publish *publish)
 {
-    return publish->qos == 2 ? packet_ids_add(&c->session->received, publish->packet_id)
-                             : PACKET_IDS_OK;
+    return publish->qos == 2 ? session_receive(c->session, publish->packet_id) : PACKET_IDS_OK;
 }
 
 static enum mqtt_reason resolve_topic(struct conn *c, const struct mqtt_publish *publish,
@@ -233,12 +235,12 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
     if (reason != MQTT_REASON_SUCCESS) {
         return reason;
     }
-    if (publish->qos == 2 && packet_ids_has(&session->open, publish->packet_id)) {
+    if (publish->qos == 2 && session_has_open(session, publish->packet_id)) {
         shard_count(s, METRIC_publish_repeated);
         owed_after_all(c, say_received, (void *)(uintptr_t)publish->packet_id);
         return MQTT_REASON_SUCCESS;
     }
-    if (publish->qos == 2 && packet_ids_has(&session->received, publish->packet_id)) {
+    if (publish->qos == 2 && session_has_received(session, publish->packet_id)) {
         shard_count(s, METRIC_publish_repeated);
         owed_after(c, say_received, (void *)(uintptr_t)publish->packet_id); /* in order (4.6) */
         return MQTT_REASON_SUCCESS;

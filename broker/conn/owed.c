@@ -161,12 +161,18 @@ static void move_id(struct packet_ids *from, struct packet_ids *to, uint16_t pac
 
 void owed_wait(struct session *session, uint16_t packet_id)
 {
-    move_id(&session->received, &session->open, packet_id);
+    struct pending *const p = session->pending;
+    if (p != NULL) {
+        move_id(&p->received, &p->open, packet_id);
+    }
 }
 
 void owed_wait_no_more(struct session *session, uint16_t packet_id)
 {
-    move_id(&session->open, &session->received, packet_id);
+    struct pending *const p = session->pending;
+    if (p != NULL) {
+        move_id(&p->open, &p->received, packet_id);
+    }
 }
 
 static void add_receipt(struct conn *c, const struct receipt *r)
@@ -229,7 +235,7 @@ void owed_receipt(struct conn *c, struct session *session, const struct message 
                               .reason = reason};
     add_receipt(c, &r);
     if (m->qos == 2 && session != NULL) {
-        move_id(&session->received, &session->open, packet_id);
+        owed_wait(session, packet_id);
     }
 }
 
@@ -269,7 +275,7 @@ static void give_receipt(const struct receipt *r)
     }
     struct session *const session = r->session != NULL ? r->session : c->session;
     if (r->qos == 2 && session != NULL) {
-        move_id(&session->open, &session->received, r->packet_id);
+        owed_wait_no_more(session, r->packet_id);
     }
     if (r->session != NULL) {
         kept_received(r->session, r->packet_id, r->exchange);
@@ -377,7 +383,7 @@ void owed_forget(struct shard *s, struct session *session)
     for (uint32_t i = 0; i < s->receipts.count; i++) {
         struct receipt *const r = fifo_at(&s->receipts, i);
         if (r->session == session) {
-            move_id(&session->open, &session->received, r->packet_id);
+            owed_wait_no_more(session, r->packet_id);
             r->session = NULL;
         }
     }

@@ -126,11 +126,22 @@ static void begin_image(struct shard *s, const struct message *m, size_t recipie
 
 /* ---- several filters */
 
+/* NULL: it is none so far, and what it has for a place is of an earlier message. */
+static struct recipient *find(const struct deliver_scratch *scratch, const struct session *session)
+{
+    if (session->recipient >= scratch->count) {
+        return NULL;
+    }
+    struct recipient *const r = &scratch->recipients[session->recipient];
+    return r->session == session ? r : NULL;
+}
+
 static struct recipient *recipient_of(struct shard *s, struct session *session)
 {
     struct deliver_scratch *scratch = &s->deliver;
-    if (session->mark == scratch->mark) {
-        return &scratch->recipients[session->mark_index];
+    struct recipient *const known = find(scratch, session);
+    if (known != NULL) {
+        return known;
     }
     if (scratch->count == scratch->capacity) {
         const size_t capacity = scratch->capacity == 0 ? 64 : scratch->capacity * 2;
@@ -141,8 +152,7 @@ static struct recipient *recipient_of(struct shard *s, struct session *session)
         scratch->recipients = more;
         scratch->capacity = capacity;
     }
-    session->mark = scratch->mark;
-    session->mark_index = (uint32_t)scratch->count;
+    session->recipient = (uint32_t)scratch->count;
     struct recipient *r = &scratch->recipients[scratch->count++];
     *r = (struct recipient){.session = session};
     return r;
@@ -195,10 +205,10 @@ static void gather_identifiers(struct shard *s, const struct message *m,
     uint32_t at = 0;
     for (struct subscriber sub; local_next(f, &at, &sub);) {
         const uint32_t identifier = sub.options.identifier;
-        if (identifier == 0 || !wants(&sub, m) || sub.session->mark != scratch->mark) {
+        const struct recipient *const r = find(scratch, sub.session);
+        if (identifier == 0 || !wants(&sub, m) || r == NULL) {
             continue;
         }
-        const struct recipient *r = &scratch->recipients[sub.session->mark_index];
         if (r->more != NULL && r->more->identifier_count < r->identifier_count) {
             r->more->identifiers[r->more->identifier_count++] = identifier;
         }
@@ -233,7 +243,6 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
         return;
     }
     struct deliver_scratch *scratch = &s->deliver;
-    scratch->mark++;
     scratch->count = 0;
     for_each_filter(s, m, filter_ids, count, add_up);
     if (make_room_for_identifiers(scratch)) {

@@ -50,7 +50,7 @@ static uint64_t waiting_after(const struct backlog *b)
 
 static uint64_t bytes_after(const struct backlog *b)
 {
-    return b == NULL || b->after == NULL ? 0 : b->after->waiting_bytes;
+    return b == NULL || b->after == NULL ? 0 : outqueue_waiting_bytes(b->after);
 }
 
 /* ---- the queue as a whole */
@@ -65,7 +65,7 @@ uint64_t backlog_waiting(const struct session *session)
 uint64_t backlog_waiting_bytes(const struct session *session)
 {
     const struct backlog *const b = backlog_of(session);
-    const uint64_t here = session->out.waiting_bytes;
+    const uint64_t here = outqueue_waiting_bytes(&session->out);
     return b == NULL ? here : here + b->bytes + bytes_after(b);
 }
 
@@ -219,7 +219,8 @@ bool backlog_may_spill(const struct session *session)
         return here > 0 || b != NULL;
     }
     return (b != NULL && b->count > 0) || here + waiting_after(b) > 2 * (uint64_t)BACKLOG_KEEP ||
-           (session->out.waiting_bytes + bytes_after(b) > 2 * (uint64_t)BACKLOG_KEEP_BYTES &&
+           (outqueue_waiting_bytes(&session->out) + bytes_after(b) >
+                2 * (uint64_t)BACKLOG_KEEP_BYTES &&
             backlog_memory_presses(session->shard));
 }
 
@@ -321,6 +322,7 @@ unsigned backlog_spill(struct session *session, unsigned steps)
         steps--;
     }
     end_if_over(session);
+    session_rest(session);
     return steps;
 }
 
@@ -504,7 +506,7 @@ static bool is_low(const struct session *session)
 {
     const struct outqueue *const q = &session->out;
     return outqueue_waiting(q) == 0 ||
-           (q->waiting_bytes < LOW_WATER_BYTES && !session->shard->memory_full);
+           (outqueue_waiting_bytes(q) < LOW_WATER_BYTES && !session->shard->memory_full);
 }
 
 bool backlog_refill(struct session *session)

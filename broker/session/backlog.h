@@ -13,7 +13,7 @@
  * of shared subscriptions are not spilled, nor what comes after them: when their session ends they
  * go to other members (4.8.2), which somebody would have to read them for.
  *
- * Owner: the session's shard. Memory: 64 bytes for a session with such a part; for one whose client
+ * Owner: the session's shard. Memory: 48 bytes for a session with such a part; for one whose client
  * is there, twice BACKLOG_KEEP deliveries at most, and when memory for messages presses twice
  * BACKLOG_KEEP_BYTES; or some parts of BACKLOG_PART_BYTES, and one while that memory is full. Reads
  * that are under way, of a shard: BACKLOG_READS_MAX; more wait in a list, one for each session.

@@ -136,29 +136,35 @@ static void write_queued(struct shard *s)
     k->message = NULL;
 }
 
-void kept_flush(struct shard *s)
+static void write_gathered(struct shard *s)
 {
     struct keeping *const k = &s->keeping;
-    if (s->store == NULL) {
-        return;
-    }
     write_queued(s);
     for (uint64_t set = k->done_set; set != 0; set &= set - 1) {
         const unsigned partition = (unsigned)__builtin_ctzll(set);
         append(s, partition, &k->done[partition], false);
     }
     k->done_set = 0;
-    for (struct kept_link *l = k->gated.next; l != &k->gated; l = l->next) {
-        struct kept *const kept = table_object(l, struct kept, gated);
-        if (kept->gate_position == NEVER || kept->done_position == NEVER) {
+}
+
+void kept_flush(struct shard *s)
+{
+    const struct kept_link *const gated = &s->keeping.gated;
+    if (s->store == NULL) {
+        return;
+    }
+    write_gathered(s);
+    for (struct kept_link *l = gated->next; l != gated; l = l->next) {
+        struct kept_gate *const gate = table_object(l, struct kept_gate, link);
+        if (gate->position == NEVER || gate->done_position == NEVER) {
             s->store->wanted = true; /* it may hang on what would wait for company, */
             s->settled = NEVER;      /* or be kept already: kept_settle() is to look */
         }
-        if (kept->gate_position == NEVER) {
-            kept->gate_position = store_last(s->store);
+        if (gate->position == NEVER) {
+            gate->position = store_last(s->store);
         }
-        if (kept->done_position == NEVER) {
-            kept->done_position = store_last(s->store);
+        if (gate->done_position == NEVER) {
+            gate->done_position = store_last(s->store);
         }
     }
 }
@@ -173,12 +179,38 @@ bool kept_begin(struct session *session)
         return false;
     }
     kept->session = session;
-    kept_link_init(&kept->gated);
     kept_link_init(&kept->changed);
-    kept->sendable = kept->gate_number = session->out.next_number;
     session->kept = kept;
     atomic_fetch_add_explicit(&session->shard->node->kept_sessions, 1, memory_order_relaxed);
     return true;
+}
+
+bool kept_attach(struct session *session)
+{
+    struct shard *const s = session->shard;
+    assert(session->kept->gate == NULL);
+    struct kept_gate *const gate = malloc(sizeof *gate);
+    if (gate == NULL) {
+        return false;
+    }
+    write_gathered(s);
+    *gate = (struct kept_gate){.session = session,
+                               .number = session->out.next_number,
+                               .position = store_last(s->store),
+                               .done_old = KEPT_DONE_AHEAD_MAX,
+                               .done_position = store_last(s->store)};
+    kept_link_init(&gate->link);
+    session->kept->gate = gate;
+    return true;
+}
+
+static void close_gate(struct kept *kept)
+{
+    if (kept->gate != NULL) {
+        kept_link_remove(&kept->gate->link);
+        free(kept->gate);
+        kept->gate = NULL;
+    }
 }
 
 static void write_will(struct shard *s, struct session *session, struct stored_will *stored)
@@ -216,7 +248,11 @@ void kept_opened(struct session *session)
 void kept_closed(struct session *session)
 {
     struct shard *const s = session->shard;
-    if (session->kept == NULL || s->store == NULL) {
+    if (session->kept == NULL) {
+        return;
+    }
+    close_gate(session->kept);
+    if (s->store == NULL) {
         return;
     }
     write_queued(s);
@@ -249,7 +285,7 @@ void kept_end(struct session *session)
     backlog_end(session);
     capture_forget(s, kept);
     local_not_kept(session);
-    kept_link_remove(&kept->gated);
+    close_gate(kept);
     kept_link_remove(&kept->changed);
     free(kept);
     session->kept = NULL;
@@ -414,7 +450,9 @@ static void write_done(struct session *session, uint64_t number)
         k->done_set |= 1ull << partition;
     }
     entry_write_done(w, session->serial, number);
-    session->kept->done_new++;
+    if (session->kept->gate != NULL) {
+        session->kept->gate->done_new++;
+    }
     if (w->len >= QUEUED_BYTES_MAX) {
         write_queued(s); /* what is done comes after it was queued */
         append(s, partition, w, false);
@@ -547,35 +585,35 @@ void kept_unretained(struct shard *s, const struct message *message)
 /* ---- what may leave */
 
 /* Is this one's number kept? Otherwise it would mean another message to the next process. */
-static bool has_its_number(struct shard *s, struct kept *kept, const struct delivery *d)
+static bool has_its_number(struct shard *s, struct kept_gate *gate, const struct delivery *d)
 {
-    if (d->qos != 2 || d->number < kept->sendable) {
+    if (d->qos != 2 || d->number < gate->sendable) {
         return true;
     }
-    if (kept->gate_position != NEVER && kept->gate_position <= store_kept(s->store)) {
-        kept->sendable = kept->gate_number;
-        if (d->number < kept->sendable) {
+    if (gate->position != NEVER && gate->position <= store_kept(s->store)) {
+        gate->sendable = gate->number;
+        if (d->number < gate->sendable) {
             return true;
         }
         /* All that is queued by now, when it is written at the end of the turn. */
-        kept->gate_number = kept->session->out.next_number;
-        kept->gate_position = NEVER;
+        gate->number = gate->session->out.next_number;
+        gate->position = NEVER;
     }
     return false;
 }
 
-static bool is_far_ahead(struct shard *s, struct kept *kept)
+static bool is_far_ahead(struct shard *s, struct kept_gate *gate)
 {
-    if (kept->done_old > 0 && kept->done_position <= store_kept(s->store)) {
-        kept->done_old = 0;
+    if (gate->done_old > 0 && gate->done_position <= store_kept(s->store)) {
+        gate->done_old = 0;
     }
-    if (kept->done_old + kept->done_new < KEPT_DONE_AHEAD_MAX) {
+    if (gate->done_old + gate->done_new < KEPT_DONE_AHEAD_MAX) {
         return false;
     }
-    if (kept->done_old == 0) {
-        kept->done_old = kept->done_new;
-        kept->done_new = 0;
-        kept->done_position = NEVER; /* as above */
+    if (gate->done_old == 0) {
+        gate->done_old = gate->done_new;
+        gate->done_new = 0;
+        gate->done_position = NEVER; /* as above */
     }
     return true;
 }
@@ -583,13 +621,16 @@ static bool is_far_ahead(struct shard *s, struct kept *kept)
 bool kept_may_send(struct session *session, const struct delivery *d)
 {
     struct shard *const s = session->shard;
-    struct kept *const kept = session->kept;
-    if (kept == NULL || s->store == NULL ||
-        (has_its_number(s, kept, d) && !is_far_ahead(s, kept))) {
+    if (session->kept == NULL || s->store == NULL) {
         return true;
     }
-    if (kept_link_is_alone(&kept->gated)) {
-        kept_link_append(&s->keeping.gated, &kept->gated);
+    struct kept_gate *const gate = session->kept->gate;
+    assert(gate != NULL); /* its client is there */
+    if (has_its_number(s, gate, d) && !is_far_ahead(s, gate)) {
+        return true;
+    }
+    if (kept_link_is_alone(&gate->link)) {
+        kept_link_append(&s->keeping.gated, &gate->link);
     }
     return false;
 }
@@ -609,9 +650,9 @@ void kept_settle(struct shard *s)
     }
     const struct kept_link *const last = k->gated.prev;
     for (bool more = true; more && !kept_link_is_alone(&k->gated);) {
-        struct kept *const kept = table_object(k->gated.next, struct kept, gated);
-        more = &kept->gated != last;
-        kept_link_remove(&kept->gated);
-        session_pump(kept->session); /* which may put it there again */
+        struct kept_gate *const gate = table_object(k->gated.next, struct kept_gate, link);
+        more = &gate->link != last;
+        kept_link_remove(&gate->link);
+        session_pump(gate->session); /* which may put it there again */
     }
 }

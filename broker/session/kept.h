@@ -12,8 +12,8 @@
  *
  * Nothing here does anything for a session that is not kept: `kept` is NULL then.
  *
- * Owner: the session's shard. Memory: about 120 bytes for each kept session; entries that gather
- * (keeping) are bounded by what one turn does.
+ * Owner: the session's shard. Memory: 64 bytes for each kept session, and as many while its client
+ * is there; entries that gather (keeping) are bounded by what one turn does.
  */
 #pragma once
 
@@ -38,29 +38,34 @@ struct subscribe_options;
  * the next process has all that was sent among the first ones of the queue. */
 #define KEPT_DONE_AHEAD_MAX 1024u
 
-struct kept {
+/* What may be sent to a client that is there. Shut when it comes, as what was queued and done while
+ * it was away may not be on disk yet. */
+struct kept_gate {
+    struct kept_link link; /* in keeping.gated: it has something to send that is not kept yet */
     struct session *session;
-    struct kept_link gated;   /* in keeping.gated: it has something to send that is not kept yet */
-    struct kept_link changed; /* in a list of difference.h */
 
-    uint64_t sendable;      /* QoS 2 below that number is kept */
-    uint64_t gate_number;   /* … and below that one, when */
-    uint64_t gate_position; /* store_kept() is there; UINT64_MAX: the entry is still gathering */
+    uint64_t sendable; /* QoS 2 below that number is kept */
+    uint64_t number;   /* … and below that one, when */
+    uint64_t position; /* store_kept() is there; UINT64_MAX: the entry is still gathering */
 
     uint32_t done_new, done_old; /* deliveries that are done, and perhaps not on disk as such; */
     uint64_t done_position; /* done_old are, when store_kept() is there; UINT64_MAX: likewise */
+};
 
-    uint64_t stored_end;     /* the checkpoint has what is queued below that number */
-    struct backlog *backlog; /* owned; NULL: all of the queue is in memory (session/backlog.h) */
-    uint32_t spill_place;    /* capture.c's: in the list of those to be spilled, plus 1; 0: not */
-    bool filters_changed;    /* it has others than the session's */
-    uint64_t exchange;  /* of the last QoS 2 message that was received from the client for good */
-    uint64_t exchanges; /* and of the last that was */
+struct kept {
+    struct session *session;
+    struct kept_link changed; /* in a list of difference.h */
+    uint64_t stored_end;      /* the checkpoint has what is queued below that number */
+    struct backlog *backlog;  /* owned; NULL: all of the queue is in memory (session/backlog.h) */
+    struct kept_gate *gate;   /* owned; NULL: its client is away */
+    uint64_t exchange;    /* of the last QoS 2 message that was received from the client for good */
+    uint32_t spill_place; /* capture.c's: in the list of those to be spilled, plus 1; 0: not */
+    bool filters_changed; /* it has others than the session's */
 };
 
 /* A shard's entries that are still gathering: one message for many, many acknowledgements. */
 struct keeping {
-    struct kept_link gated;        /* heads */
+    struct kept_link gated;        /* struct kept_gate: head */
     struct message *message;       /* that is being queued; a reference; NULL: none is */
     struct field_writer stored;    /* it, as bytes */
     uint64_t queued_set, done_set; /* partitions, 1 << number, whose writers have something */
@@ -74,10 +79,11 @@ void keeping_fini(struct keeping *k);
 
 /* ---- a session becomes one that is kept, or stops being one */
 
-NODISCARD bool kept_begin(struct session *session); /* false: no memory */
-void kept_opened(struct session *session);          /* its client is connected; with its will */
-void kept_closed(struct session *session);          /* not any more */
-void kept_end(struct session *session);             /* it ends, or will not outlive the process */
+NODISCARD bool kept_begin(struct session *session);  /* false: no memory */
+NODISCARD bool kept_attach(struct session *session); /* its client comes; false: no memory */
+void kept_opened(struct session *session);           /* its client is connected; with its will */
+void kept_closed(struct session *session);           /* not any more */
+void kept_end(struct session *session);              /* it ends, or will not outlive the process */
 
 /* ---- what changes in it */
 

@@ -135,7 +135,7 @@ static void tell_session(struct session_row *row, const struct session *session)
     row->subscriptions = session->filters.count;
     row->queued = backlog_waiting(session);
     row->queued_bytes = backlog_waiting_bytes(session);
-    row->in_flight = session->conn == NULL ? 0 : session->out.in_flight;
+    row->in_flight = session->conn == NULL ? 0 : outqueue_in_flight(&session->out);
     row->unreleased = session_received(session);
 }
 

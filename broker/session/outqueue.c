@@ -11,9 +11,9 @@
 #define CAPACITY_MAX  (1u << 31)
 #define CAPACITY_KEPT 32u /* an empty queue keeps a ring of this size while it is in use */
 
-static struct delivery *at_sequence(const struct outqueue *q, uint64_t sequence)
+static struct delivery *at_sequence(struct outqueue_ring *r, uint64_t sequence)
 {
-    return &q->ring[sequence & (q->capacity - 1)];
+    return &r->at[sequence & r->mask];
 }
 
 static uint16_t packet_id_of(uint64_t number)
@@ -50,41 +50,85 @@ static void forget(struct delivery *d)
     d->state = DELIVERY_DONE;
 }
 
+static size_t ring_bytes(uint32_t capacity)
+{
+    return sizeof(struct outqueue_ring) + capacity * sizeof(struct delivery);
+}
+
+/* An empty one, whose first place is to be that one. NULL: no memory. */
+static struct outqueue_ring *ring_create(uint32_t capacity, uint64_t place)
+{
+    struct outqueue_ring *const r = malloc(ring_bytes(capacity));
+    if (r != NULL) {
+        *r = (struct outqueue_ring){.mask = capacity - 1,
+                                    .head = place,
+                                    .cursor = place,
+                                    .sent_end = place,
+                                    .unsent = place,
+                                    .tail = place};
+        message_memory_add((int64_t)ring_bytes(capacity));
+    }
+    return r;
+}
+
 static void ring_put(struct outqueue *q)
 {
-    message_memory_add(-(int64_t)(q->capacity * sizeof *q->ring));
-    free(q->ring);
-    q->ring = NULL;
-    q->capacity = 0;
+    if (q->ring != NULL) {
+        message_memory_add(-(int64_t)ring_bytes(q->ring->mask + 1));
+        free(q->ring);
+        q->ring = NULL;
+    }
 }
 
 void outqueue_fini(struct outqueue *q)
 {
-    for (uint64_t s = q->head; s < q->tail; s++) {
-        forget(at_sequence(q, s));
+    struct outqueue_ring *const r = q->ring;
+    for (uint64_t s = r == NULL ? 0 : r->head; r != NULL && s < r->tail; s++) {
+        forget(at_sequence(r, s));
     }
     ring_put(q);
     *q = (struct outqueue){0};
 }
 
-static bool grow(struct outqueue *q)
+void outqueue_rest(struct outqueue *q)
 {
-    if (q->capacity == CAPACITY_MAX) {
-        return false;
+    if (outqueue_is_empty(q)) {
+        ring_put(q);
     }
-    const uint32_t capacity = q->capacity == 0 ? CAPACITY_MIN : q->capacity * 2;
-    struct delivery *ring = malloc(capacity * sizeof *ring);
-    if (ring == NULL) {
-        return false;
+}
+
+/* NULL: no memory, and nothing has changed. */
+static struct outqueue_ring *grow(struct outqueue *q)
+{
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
+        q->ring = ring_create(CAPACITY_MIN, 0);
+        return q->ring;
     }
-    for (uint64_t s = q->head; s < q->tail; s++) {
-        ring[s & (capacity - 1)] = *at_sequence(q, s);
+    struct outqueue_ring *const larger =
+        r->mask >= CAPACITY_MAX - 1 ? NULL : ring_create((r->mask + 1) * 2, r->head);
+    if (larger == NULL) {
+        return NULL;
     }
+    for (uint64_t s = r->head; s < r->tail; s++) {
+        *at_sequence(larger, s) = *at_sequence(r, s);
+    }
+    larger->in_flight = r->in_flight;
+    larger->cursor = r->cursor;
+    larger->sent_end = r->sent_end;
+    larger->unsent = r->unsent;
+    larger->tail = r->tail;
+    larger->waiting_bytes = r->waiting_bytes;
     ring_put(q);
-    q->ring = ring;
-    q->capacity = capacity;
-    message_memory_add((int64_t)(capacity * sizeof *ring));
-    return true;
+    q->ring = larger;
+    return larger;
+}
+
+/* The ring, with a place that is free; NULL: no memory. */
+static struct outqueue_ring *with_room(struct outqueue *q)
+{
+    struct outqueue_ring *const r = q->ring;
+    return r != NULL && r->tail - r->head <= r->mask ? r : grow(q);
 }
 
 enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *delivery,
@@ -94,38 +138,49 @@ enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *deliv
     assert(delivery->qos == 1 || delivery->qos == 2);
 
     const size_t bytes = outqueue_delivery_bytes(delivery);
-    if (outqueue_waiting(q) >= limits->messages_max ||
-        (outqueue_waiting(q) > 0 && q->waiting_bytes + bytes > limits->bytes_max)) {
-        return OUTQUEUE_FULL;
+    struct outqueue_ring *r = q->ring;
+    if (r == NULL) {
+        r = grow(q);
     }
-    if (q->tail - q->head == q->capacity && !grow(q)) {
+    if (r == NULL) {
         return OUTQUEUE_NO_MEMORY;
     }
-    struct delivery *d = at_sequence(q, q->tail);
+    const uint64_t waiting = r->tail - r->unsent;
+    if (waiting >= limits->messages_max ||
+        (waiting > 0 && r->waiting_bytes + bytes > limits->bytes_max)) {
+        return OUTQUEUE_FULL;
+    }
+    if (r->tail - r->head > r->mask) {
+        r = grow(q);
+        if (r == NULL) {
+            return OUTQUEUE_NO_MEMORY;
+        }
+    }
+    struct delivery *d = at_sequence(r, r->tail);
     *d = *delivery;
     d->number = q->next_number++;
     d->state = DELIVERY_WAITING;
-    q->tail++;
-    q->waiting_bytes += bytes;
+    r->tail++;
+    r->waiting_bytes += bytes;
     if (delivery_more(d) != NULL) {
         message_memory_add((int64_t)more_bytes(delivery_more(d)));
     }
     return OUTQUEUE_OK;
 }
 
-/* Places at the head that are done are given back, and the ring of an empty queue too. */
-static void advance(struct outqueue *q)
+/* Places at the head that are done are given back, and the large ring of an empty queue too. */
+static void advance(struct outqueue *q, struct outqueue_ring *r)
 {
-    while (q->head < q->sent_end && at_sequence(q, q->head)->state == DELIVERY_DONE) {
-        q->head++;
+    while (r->head < r->sent_end && at_sequence(r, r->head)->state == DELIVERY_DONE) {
+        r->head++;
     }
-    if (q->head == q->sent_end) { /* nothing is under way, and the gap lies before the head */
-        q->head = q->sent_end = q->unsent;
+    if (r->head == r->sent_end) { /* nothing is under way, and the gap lies before the head */
+        r->head = r->sent_end = r->unsent;
     }
-    if (q->cursor < q->head) {
-        q->cursor = q->head;
+    if (r->cursor < r->head) {
+        r->cursor = r->head;
     }
-    if (q->head == q->tail && q->capacity > CAPACITY_KEPT) {
+    if (r->head == r->tail && r->mask >= CAPACITY_KEPT) {
         ring_put(q);
     }
 }
@@ -135,57 +190,65 @@ static void advance(struct outqueue *q)
  * and followed by more for ever: so what waits moves up to what was sent whenever the gap between
  * them is the larger part, which is one move for each that was dropped.
  */
-static void close_gap(struct outqueue *q)
+static void close_gap(struct outqueue_ring *r)
 {
-    const uint64_t gap = q->unsent - q->sent_end;
-    if (gap < CAPACITY_MIN || gap <= outqueue_waiting(q)) {
+    const uint64_t gap = r->unsent - r->sent_end;
+    if (gap < CAPACITY_MIN || gap <= r->tail - r->unsent) {
         return;
     }
-    for (uint64_t s = q->unsent; s < q->tail; s++) {
-        *at_sequence(q, s - gap) = *at_sequence(q, s);
+    for (uint64_t s = r->unsent; s < r->tail; s++) {
+        *at_sequence(r, s - gap) = *at_sequence(r, s);
     }
-    q->unsent -= gap;
-    q->tail -= gap;
+    r->unsent -= gap;
+    r->tail -= gap;
+}
+
+/* Something is done, or does not wait any more. */
+static void tidy(struct outqueue *q)
+{
+    advance(q, q->ring);
+    if (q->ring != NULL) {
+        close_gap(q->ring);
+    }
 }
 
 /* The oldest waiting delivery is no longer waiting. */
-static void leave_waiting(struct outqueue *q)
+static void leave_waiting(struct outqueue_ring *r)
 {
-    assert(q->unsent < q->tail);
-    const size_t bytes = outqueue_delivery_bytes(at_sequence(q, q->unsent));
-    assert(q->waiting_bytes >= bytes);
-    q->waiting_bytes -= bytes;
-    q->unsent++;
+    assert(r->unsent < r->tail);
+    const size_t bytes = outqueue_delivery_bytes(at_sequence(r, r->unsent));
+    assert(r->waiting_bytes >= bytes);
+    r->waiting_bytes -= bytes;
+    r->unsent++;
 }
 
 struct delivery *outqueue_oldest(struct outqueue *q)
 {
-    assert(q->unsent < q->tail);
-    return at_sequence(q, q->unsent);
+    assert(outqueue_waiting(q) > 0);
+    return at_sequence(q->ring, q->ring->unsent);
 }
 
 struct delivery *outqueue_waiting_at(struct outqueue *q, uint64_t place)
 {
-    assert(q->unsent + place < q->tail);
-    return at_sequence(q, q->unsent + place);
+    assert(place < outqueue_waiting(q));
+    return at_sequence(q->ring, q->ring->unsent + place);
 }
 
 struct delivery *outqueue_newest(struct outqueue *q)
 {
-    assert(q->unsent < q->tail);
-    return at_sequence(q, q->tail - 1);
+    assert(outqueue_waiting(q) > 0);
+    return at_sequence(q->ring, q->ring->tail - 1);
 }
 
 bool outqueue_drop_oldest(struct outqueue *q)
 {
-    if (q->unsent == q->tail) {
+    if (outqueue_waiting(q) == 0) {
         return false;
     }
-    struct delivery *d = at_sequence(q, q->unsent);
-    leave_waiting(q);
+    struct delivery *d = outqueue_oldest(q);
+    leave_waiting(q->ring);
     forget(d);
-    advance(q);
-    close_gap(q);
+    tidy(q);
     return true;
 }
 
@@ -193,55 +256,57 @@ bool outqueue_drop_oldest(struct outqueue *q)
 
 bool outqueue_split(struct outqueue *q, uint64_t keep, struct outqueue *after)
 {
-    const uint64_t end = q->unsent + keep; /* of what stays */
-    uint32_t capacity = 0;
-    uint64_t kept_bytes = 0;
-    assert(end < q->tail);
-    assert(after->capacity == 0);
+    struct outqueue_ring *const all = q->ring;
+    struct outqueue_ring *ring = NULL;
+    assert(keep < outqueue_waiting(q));
+    assert(after->ring == NULL);
 
-    while (capacity < end - q->head) {
-        capacity = capacity == 0 ? CAPACITY_MIN : capacity * 2;
+    const uint64_t end = all->unsent + keep; /* of what stays */
+    uint32_t capacity = CAPACITY_MIN;
+    while (capacity < end - all->head) {
+        capacity *= 2;
     }
-    struct delivery *const ring = capacity == 0 ? NULL : malloc(capacity * sizeof *ring);
-    if (ring == NULL && capacity > 0) {
-        return false;
+    if (end > all->head) {
+        ring = ring_create(capacity, all->head);
+        if (ring == NULL) {
+            return false;
+        }
+        ring->in_flight = all->in_flight;
+        ring->cursor = all->cursor;
+        ring->sent_end = all->sent_end;
+        ring->unsent = all->unsent;
+        ring->tail = end;
     }
-    for (uint64_t s = q->head; ring != NULL && s < end; s++) {
-        const struct delivery *const d = at_sequence(q, s);
-        ring[s & (capacity - 1)] = *d;
-        kept_bytes += s >= q->unsent ? outqueue_delivery_bytes(d) : 0;
+    for (uint64_t s = all->head; s < end; s++) {
+        const struct delivery *const d = at_sequence(all, s);
+        *at_sequence(ring, s) = *d;
+        ring->waiting_bytes += s >= all->unsent ? outqueue_delivery_bytes(d) : 0;
     }
-    *after = (struct outqueue){.ring = q->ring,
-                               .capacity = q->capacity,
-                               .head = end,
-                               .cursor = end,
-                               .sent_end = end,
-                               .unsent = end,
-                               .tail = q->tail,
-                               .next_number = q->next_number,
-                               .waiting_bytes = q->waiting_bytes - kept_bytes};
+    all->waiting_bytes -= ring == NULL ? 0 : ring->waiting_bytes;
+    all->head = all->cursor = all->sent_end = all->unsent = end;
+    all->in_flight = 0;
+    *after = *q;
     q->ring = ring;
-    q->capacity = capacity;
-    q->tail = end;
-    q->waiting_bytes = kept_bytes;
-    message_memory_add((int64_t)(capacity * sizeof *ring));
-    close_gap(q);
+    if (ring != NULL) {
+        close_gap(ring);
+    }
     return true;
 }
 
 bool outqueue_append(struct outqueue *q, const struct delivery *delivery)
 {
     assert(delivery->message != NULL);
-    assert(q->unsent == q->tail || at_sequence(q, q->tail - 1)->number < delivery->number);
+    assert(outqueue_waiting(q) == 0 || outqueue_newest(q)->number < delivery->number);
 
-    if (q->tail - q->head == q->capacity && !grow(q)) {
+    struct outqueue_ring *const r = with_room(q);
+    if (r == NULL) {
         return false;
     }
-    struct delivery *const d = at_sequence(q, q->tail);
+    struct delivery *const d = at_sequence(r, r->tail);
     *d = *delivery;
     d->state = DELIVERY_WAITING;
-    q->tail++;
-    q->waiting_bytes += outqueue_delivery_bytes(d);
+    r->tail++;
+    r->waiting_bytes += outqueue_delivery_bytes(d);
     if (q->next_number <= d->number) {
         q->next_number = d->number + 1;
     }
@@ -253,30 +318,35 @@ void outqueue_pop(struct outqueue *q, struct delivery *d)
 {
     struct delivery *const oldest = outqueue_oldest(q);
     *d = *oldest;
-    leave_waiting(q);
+    leave_waiting(q->ring);
     message_memory_add(-(int64_t)more_bytes(delivery_more(d)));
     *oldest = (struct delivery){.state = DELIVERY_DONE};
-    advance(q);
-    close_gap(q);
+    tidy(q);
 }
 
 void outqueue_rewind(struct outqueue *q)
 {
-    q->cursor = q->head;
-    q->in_flight = 0;
+    if (q->ring != NULL) {
+        q->ring->cursor = q->ring->head;
+        q->ring->in_flight = 0;
+    }
 }
 
 struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uint16_t *packet_id)
 {
-    while (q->cursor < q->sent_end && at_sequence(q, q->cursor)->state == DELIVERY_DONE) {
-        q->cursor++;
-    }
-    const uint64_t next = q->cursor < q->sent_end ? q->cursor : q->unsent;
-    if (next == q->tail || q->in_flight >= receive_maximum) {
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
         return NULL;
     }
-    struct delivery *d = at_sequence(q, next);
-    if (q->head < q->sent_end && d->number - at_sequence(q, q->head)->number >= PACKET_IDS) {
+    while (r->cursor < r->sent_end && at_sequence(r, r->cursor)->state == DELIVERY_DONE) {
+        r->cursor++;
+    }
+    const uint64_t next = r->cursor < r->sent_end ? r->cursor : r->unsent;
+    if (next == r->tail || r->in_flight >= receive_maximum) {
+        return NULL;
+    }
+    struct delivery *d = at_sequence(r, next);
+    if (r->head < r->sent_end && d->number - at_sequence(r, r->head)->number >= PACKET_IDS) {
         return NULL;
     }
     *packet_id = packet_id_of(d->number);
@@ -285,77 +355,88 @@ struct delivery *outqueue_next(struct outqueue *q, uint32_t receive_maximum, uin
 
 void outqueue_sent(struct outqueue *q)
 {
-    if (q->cursor == q->sent_end) {
-        struct delivery *from = at_sequence(q, q->unsent);
-        struct delivery *to = at_sequence(q, q->sent_end);
+    struct outqueue_ring *const r = q->ring;
+    if (r->cursor == r->sent_end) {
+        struct delivery *from = at_sequence(r, r->unsent);
+        struct delivery *to = at_sequence(r, r->sent_end);
         assert(from->state == DELIVERY_WAITING);
-        leave_waiting(q);
+        leave_waiting(r);
         if (to != from) { /* over the gap */
             *to = *from;
             *from = (struct delivery){.state = DELIVERY_DONE};
         }
         to->state = DELIVERY_SENT;
-        q->sent_end++;
-        close_gap(q);
+        r->sent_end++;
+        close_gap(r);
     }
-    q->cursor++;
-    q->in_flight++;
+    r->cursor++;
+    r->in_flight++;
 }
 
 void outqueue_skip(struct outqueue *q)
 {
+    struct outqueue_ring *const r = q->ring;
     struct delivery *d;
-    if (q->cursor == q->sent_end) {
-        d = at_sequence(q, q->unsent);
-        leave_waiting(q);
+    if (r->cursor == r->sent_end) {
+        d = at_sequence(r, r->unsent);
+        leave_waiting(r);
     } else {
-        d = at_sequence(q, q->cursor);
-        q->cursor++;
+        d = at_sequence(r, r->cursor);
+        r->cursor++;
     }
     forget(d);
-    advance(q);
-    close_gap(q);
+    tidy(q);
 }
 
 /* Of the places begin .. end - 1, that of the delivery with this number; NULL: none, or it is done.
  * Numbers grow by one at least, so that it is not further from the first than its number is. */
-static struct delivery *search(struct outqueue *q, uint64_t begin, uint64_t end, uint64_t number)
+static struct delivery *search(struct outqueue_ring *r, uint64_t begin, uint64_t end,
+                               uint64_t number)
 {
-    if (begin == end || number < at_sequence(q, begin)->number) {
+    if (begin == end || number < at_sequence(r, begin)->number) {
         return NULL;
     }
-    const uint64_t offset = number - at_sequence(q, begin)->number;
+    const uint64_t offset = number - at_sequence(r, begin)->number;
     uint64_t last = offset < end - begin ? begin + offset : end - 1;
     uint64_t first = begin;
-    if (at_sequence(q, last)->number == number) { /* as a rule: nothing was left out */
-        first = last;
-    }
     while (first < last) {
         const uint64_t middle = first + (last - first) / 2;
-        if (at_sequence(q, middle)->number < number) {
+        if (at_sequence(r, middle)->number < number) {
             first = middle + 1;
         } else {
             last = middle;
         }
     }
-    struct delivery *d = at_sequence(q, first);
+    struct delivery *d = at_sequence(r, first);
     return d->number != number || d->state == DELIVERY_DONE ? NULL : d;
 }
 
 struct delivery *outqueue_find(struct outqueue *q, uint16_t packet_id)
 {
-    if (packet_id == 0 || q->head == q->sent_end) {
+    struct outqueue_ring *const r = q->ring;
+    if (packet_id == 0 || r == NULL || r->head == r->sent_end) {
         return NULL;
     }
-    const uint64_t first = at_sequence(q, q->head)->number;
-    const uint64_t offset = (packet_id - 1u + PACKET_IDS - first % PACKET_IDS) % PACKET_IDS;
-    return search(q, q->head, q->sent_end, first + offset);
+    const uint64_t first = at_sequence(r, r->head)->number;
+    const uint64_t place = first % PACKET_IDS; /* of the first identifier, among all */
+    const uint64_t offset = packet_id - 1u + (packet_id > place ? 0 : PACKET_IDS) - place;
+    if (offset < r->sent_end - r->head) {
+        struct delivery *const d = at_sequence(r, r->head + offset);
+        if (d->number == first + offset) { /* as a rule: nothing was left out */
+            return d->state == DELIVERY_DONE ? NULL : d;
+        }
+    }
+    return search(r, r->head, r->sent_end, first + offset);
 }
 
 struct delivery *outqueue_by_number(struct outqueue *q, uint64_t number)
 {
-    struct delivery *d = search(q, q->head, q->sent_end, number);
-    return d != NULL ? d : search(q, q->unsent, q->tail, number);
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
+        return NULL;
+    }
+    struct delivery *d = search(r, r->head, r->sent_end, number);
+    return d != NULL ? d : search(r, r->unsent, r->tail, number);
 }
 
 void outqueue_release(struct outqueue *q, struct delivery *d)
@@ -368,21 +449,22 @@ void outqueue_release(struct outqueue *q, struct delivery *d)
 }
 
 /* The sequence number of a delivery in the ring. */
-static uint64_t sequence_of(const struct outqueue *q, const struct delivery *d)
+static uint64_t sequence_of(const struct outqueue_ring *r, const struct delivery *d)
 {
-    const uint64_t index = (uint64_t)(d - q->ring);
-    return q->head + ((index - q->head) & (q->capacity - 1));
+    const uint64_t index = (uint64_t)(d - r->at);
+    return r->head + ((index - r->head) & r->mask);
 }
 
 void outqueue_done(struct outqueue *q, struct delivery *d)
 {
+    struct outqueue_ring *const r = q->ring;
     assert(d->state == DELIVERY_SENT || d->state == DELIVERY_RELEASED);
-    if (sequence_of(q, d) < q->cursor) { /* else it was sent on an earlier connection only */
-        assert(q->in_flight > 0);
-        q->in_flight--;
+    if (sequence_of(r, d) < r->cursor) { /* else it was sent on an earlier connection only */
+        assert(r->in_flight > 0);
+        r->in_flight--;
     }
     forget(d);
-    advance(q);
+    advance(q, r);
 }
 
 /* ---- put together anew: until outqueue_restored(), all of it is as if it had been sent */
@@ -392,19 +474,21 @@ bool outqueue_restore(struct outqueue *q, const struct delivery *delivery)
     assert(delivery->number >= q->next_number);
     assert(delivery->state == DELIVERY_WAITING || delivery->state == DELIVERY_RELEASED);
     assert((delivery->message == NULL) == (delivery->state == DELIVERY_RELEASED));
-    assert(q->unsent == q->tail && q->cursor == q->head);
+    assert(outqueue_waiting(q) == 0);
+    assert(q->ring == NULL || q->ring->cursor == q->ring->head);
 
-    if (q->tail - q->head == q->capacity && !grow(q)) {
+    struct outqueue_ring *const r = with_room(q);
+    if (r == NULL) {
         return false;
     }
-    struct delivery *d = at_sequence(q, q->tail);
+    struct delivery *d = at_sequence(r, r->tail);
     *d = *delivery;
     if (d->state == DELIVERY_WAITING) {
         d->state = DELIVERY_SENT;
     }
     q->next_number = d->number + 1;
-    q->tail++;
-    q->sent_end = q->unsent = q->tail;
+    r->tail++;
+    r->sent_end = r->unsent = r->tail;
     if (delivery_more(d) != NULL) {
         message_memory_add((int64_t)more_bytes(delivery_more(d)));
     }
@@ -425,36 +509,45 @@ static uint64_t really_sent(struct outqueue *q, uint64_t sent_end)
 
 void outqueue_restored(struct outqueue *q, uint64_t sent_end)
 {
-    const uint64_t tail = q->tail;
-    uint64_t s = q->head;
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
+        return;
+    }
+    const uint64_t tail = r->tail;
+    uint64_t s = r->head;
     sent_end = really_sent(q, sent_end);
-    while (s < tail && at_sequence(q, s)->number < sent_end) {
+    while (s < tail && at_sequence(r, s)->number < sent_end) {
         s++;
     }
-    q->sent_end = q->unsent = q->tail = s;
+    r->sent_end = r->unsent = r->tail = s;
     for (; s < tail; s++) { /* what is done leaves no place among what waits */
-        struct delivery *const d = at_sequence(q, s);
+        struct delivery *const d = at_sequence(r, s);
         if (d->state != DELIVERY_DONE) {
             d->state = DELIVERY_WAITING;
-            q->waiting_bytes += outqueue_delivery_bytes(d);
-            *at_sequence(q, q->tail++) = *d;
+            r->waiting_bytes += outqueue_delivery_bytes(d);
+            *at_sequence(r, r->tail++) = *d;
         }
     }
-    advance(q);
+    advance(q, r);
 }
 
 uint64_t outqueue_sent_end(const struct outqueue *q)
 {
-    return q->unsent < q->tail ? at_sequence(q, q->unsent)->number : q->next_number;
+    struct outqueue_ring *const r = q->ring;
+    return outqueue_waiting(q) > 0 ? at_sequence(r, r->unsent)->number : q->next_number;
 }
 
 struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at)
 {
-    if (*at < q->head) {
-        *at = q->head;
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
+        return NULL;
     }
-    while (*at < q->tail) {
-        struct delivery *d = at_sequence(q, (*at)++);
+    if (*at < r->head) {
+        *at = r->head;
+    }
+    while (*at < r->tail) {
+        struct delivery *d = at_sequence(r, (*at)++);
         if (d->state != DELIVERY_DONE) {
             return d;
         }
@@ -464,49 +557,57 @@ struct delivery *outqueue_walk(struct outqueue *q, uint64_t *at)
 
 uint64_t outqueue_place(struct outqueue *q, uint64_t number)
 {
-    const bool waits = q->unsent < q->tail && at_sequence(q, q->unsent)->number <= number;
-    uint64_t first = waits ? q->unsent : q->head;
-    uint64_t last = waits ? q->tail : q->sent_end;
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
+        return 0;
+    }
+    const bool waits = r->unsent < r->tail && at_sequence(r, r->unsent)->number <= number;
+    uint64_t first = waits ? r->unsent : r->head;
+    uint64_t last = waits ? r->tail : r->sent_end;
     while (first < last) {
         const uint64_t middle = first + (last - first) / 2;
-        if (at_sequence(q, middle)->number < number) {
+        if (at_sequence(r, middle)->number < number) {
             first = middle + 1;
         } else {
             last = middle;
         }
     }
-    return first == q->sent_end && !waits ? q->unsent : first;
+    return first == r->sent_end && !waits ? r->unsent : first;
 }
 
 void outqueue_check(const struct outqueue *q)
 {
-    assert(q->head <= q->cursor);
-    assert(q->cursor <= q->sent_end);
-    assert(q->sent_end <= q->unsent);
-    assert(q->unsent <= q->tail);
-    assert(q->tail - q->head <= q->capacity);
-    if (q->head < q->sent_end) {
-        const uint64_t first = at_sequence(q, q->head)->number;
-        assert(at_sequence(q, q->sent_end - 1)->number - first < PACKET_IDS);
+    struct outqueue_ring *const r = q->ring;
+    if (r == NULL) {
+        return;
     }
-    assert(q->unsent - q->sent_end <= outqueue_waiting(q) + CAPACITY_MIN);
+    assert(r->head <= r->cursor);
+    assert(r->cursor <= r->sent_end);
+    assert(r->sent_end <= r->unsent);
+    assert(r->unsent <= r->tail);
+    assert(r->tail - r->head <= (uint64_t)r->mask + 1);
+    if (r->head < r->sent_end) {
+        const uint64_t first = at_sequence(r, r->head)->number;
+        assert(at_sequence(r, r->sent_end - 1)->number - first < PACKET_IDS);
+    }
+    assert(r->unsent - r->sent_end <= outqueue_waiting(q) + CAPACITY_MIN);
 
     uint64_t waiting_bytes = 0;
     uint32_t in_flight = 0;
     uint64_t next = 0; /* the least number that may come */
-    for (uint64_t s = q->head; s < q->tail; s++) {
-        const struct delivery *d = at_sequence(q, s);
-        assert((d->state == DELIVERY_WAITING) == (s >= q->unsent));
-        assert(d->state == DELIVERY_DONE || s < q->sent_end || s >= q->unsent);
+    for (uint64_t s = r->head; s < r->tail; s++) {
+        const struct delivery *d = at_sequence(r, s);
+        assert((d->state == DELIVERY_WAITING) == (s >= r->unsent));
+        assert(d->state == DELIVERY_DONE || s < r->sent_end || s >= r->unsent);
         assert((d->message != NULL) == (d->state == DELIVERY_WAITING || d->state == DELIVERY_SENT));
         waiting_bytes += d->state == DELIVERY_WAITING ? outqueue_delivery_bytes(d) : 0;
-        in_flight += s < q->cursor && d->state != DELIVERY_DONE;
-        if (s < q->sent_end || s >= q->unsent) {
-            assert(s == q->head || d->number >= next);
+        in_flight += s < r->cursor && d->state != DELIVERY_DONE;
+        if (s < r->sent_end || s >= r->unsent) {
+            assert(s == r->head || d->number >= next);
             assert(d->number < q->next_number);
             next = d->number + 1;
         }
     }
-    assert(waiting_bytes == q->waiting_bytes);
-    assert(in_flight == q->in_flight);
+    assert(waiting_bytes == r->waiting_bytes);
+    assert(in_flight == r->in_flight);
 }

@@ -14,8 +14,9 @@
  * waits, and some.
  *
  * Owner: the session, hence its shard. Each entry holds a reference to its message.
- * Memory: one ring of entries, which grows with what is in it and goes when the queue is empty.
- * It and `more` count as memory of messages (message.h).
+ * Memory: 16 bytes, and one ring of entries, which grows with what is in it; that of an empty queue
+ * goes when it is large, or when outqueue_rest() says that nothing will come for a while. It and
+ * `more` count as memory of messages (message.h).
  * At the bound (outqueue_limits): outqueue_push() says OUTQUEUE_FULL, and the caller's policy
  * decides; only what waits to be sent counts, what was sent is bounded by the receive maximum.
  */
@@ -63,13 +64,18 @@ static inline struct delivery_more *delivery_more(const struct delivery *d)
     return d->more == NULL || d->of_group ? NULL : d->more;
 }
 
-struct outqueue {
-    struct delivery *ring;
-    uint32_t capacity;  /* a power of two, or 0 */
-    uint32_t in_flight; /* sent on this connection and not acknowledged */
+/* Apart from the queue, as most queues are empty. */
+struct outqueue_ring {
+    uint32_t mask;                                 /* of places: their number, less one */
+    uint32_t in_flight;                            /* sent on this connection, not acknowledged */
     uint64_t head, cursor, sent_end, unsent, tail; /* places that were ever used, in this order */
-    uint64_t next_number;                          /* of the delivery that arrives next */
     uint64_t waiting_bytes;                        /* of the messages and `more` from `unsent` on */
+    struct delivery at[];                          /* a place's, at [place & mask] */
+};
+
+struct outqueue {
+    struct outqueue_ring *ring; /* NULL: it is empty */
+    uint64_t next_number;       /* of the delivery that arrives next */
 };
 
 enum outqueue_err {
@@ -84,6 +90,7 @@ struct outqueue_limits {
 };
 
 void outqueue_fini(struct outqueue *q); /* gives everything back; empty again */
+void outqueue_rest(struct outqueue *q); /* an empty one takes no memory until something comes */
 
 /* Takes over the delivery's reference and `more`, when OUTQUEUE_OK; numbers it. */
 NODISCARD enum outqueue_err outqueue_push(struct outqueue *q, const struct delivery *delivery,
@@ -136,12 +143,22 @@ void outqueue_done(struct outqueue *q, struct delivery *d); /* PUBACK, PUBCOMP, 
 
 static inline uint64_t outqueue_waiting(const struct outqueue *q)
 {
-    return q->tail - q->unsent;
+    return q->ring == NULL ? 0 : q->ring->tail - q->ring->unsent;
+}
+
+static inline uint64_t outqueue_waiting_bytes(const struct outqueue *q)
+{
+    return q->ring == NULL ? 0 : q->ring->waiting_bytes;
+}
+
+static inline uint32_t outqueue_in_flight(const struct outqueue *q)
+{
+    return q->ring == NULL ? 0 : q->ring->in_flight;
 }
 
 static inline bool outqueue_is_empty(const struct outqueue *q)
 {
-    return q->tail == q->head;
+    return q->ring == NULL || q->ring->tail == q->ring->head;
 }
 
 /* The delivery of that number that is not done; NULL: there is none. */

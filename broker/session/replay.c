@@ -71,13 +71,22 @@ static void replay_free(struct replay *r)
 
 static void detach(struct session *session, struct replay *r)
 {
-    *(r->prev == NULL ? &session->replays : &r->prev->next) = r->next;
-    *(r->next == NULL ? &session->replays_last : &r->next->prev) = r->prev;
+    struct pending *const p = session->pending;
+    *(r->prev == NULL ? &p->replays : &r->prev->next) = r->next;
+    *(r->next == NULL ? &p->replays_last : &r->next->prev) = r->prev;
     table_remove(&session->shard->replays, &r->by_subscription);
     r->session = NULL;
     if (!r->away) {
         replay_free(r);
     }
+}
+
+/* The one after it, whose turn it is now. */
+static struct replay *drop_first(struct session *session, struct replay *r)
+{
+    struct replay *const next = r->next;
+    detach(session, r);
+    return next;
 }
 
 static struct replay *find(struct session *session, const struct local_filter *f)
@@ -99,7 +108,8 @@ bool replay_start(struct session *session, const struct local_filter *f,
 
     const struct bytes filter = local_filter_name(f);
     const struct node *node = session->shard->node;
-    struct replay *r = calloc(1, sizeof *r + filter.len);
+    struct pending *const p = session_pending(session);
+    struct replay *r = p == NULL ? NULL : calloc(1, sizeof *r + filter.len);
     if (r == NULL) {
         return false;
     }
@@ -113,13 +123,13 @@ bool replay_start(struct session *session, const struct local_filter *f,
     const bool everywhere = filter.at[0] == '+' || filter.at[0] == '#';
     r->shard = everywhere ? 0 : index_owner(node->index, filter);
     r->last_shard = !everywhere || node->shard_count == 1;
-    if (session->replays_last == NULL) {
-        session->replays = r;
+    if (p->replays_last == NULL) {
+        p->replays = r;
     } else {
-        session->replays_last->next = r;
-        r->prev = session->replays_last;
+        p->replays_last->next = r;
+        r->prev = p->replays_last;
     }
-    session->replays_last = r;
+    p->replays_last = r;
     replay_pump(session);
     return true;
 }
@@ -262,21 +272,18 @@ static bool ask(struct session *session, struct replay *r)
 void replay_pump(struct session *session)
 {
     ASSERT_OWNED(session->shard);
-    struct replay *r = session->replays;
+    struct replay *r = session_replays(session);
     bool asked = false;
-    /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a detached one has left the list */
     while (r != NULL && !r->away && session_has_room(session)) {
         if (r->batch == NULL && !begin(r)) {
             shard_count(session->shard, METRIC_drop_no_memory);
-            detach(session, r);
-            r = session->replays;
+            r = drop_first(session, r);
         } else if (r->batch->delivered < r->batch->count) {
             if (!deliver_one(session, r)) {
                 return;
             }
         } else if (is_over(r)) {
-            detach(session, r);
-            r = session->replays;
+            r = drop_first(session, r);
         } else if (asked) { /* one lookup a turn: others want to be served too */
             conn_list_add(&session->shard->ready, session->conn, CONN_READY);
             return;
@@ -288,7 +295,7 @@ void replay_pump(struct session *session)
 
 void replay_rest(struct session *session)
 {
-    struct replay *r = session->replays;
+    struct replay *r = session_replays(session);
     if (r == NULL || r->away || r->batch == NULL) {
         return;
     }
@@ -309,9 +316,8 @@ void replay_forget(struct session *session, const struct local_filter *f)
 
 void replay_forget_all(struct session *session)
 {
-    while (session->replays != NULL) {
-        /* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): a detached one has left the list */
-        detach(session, session->replays);
+    for (struct replay *r = session_replays(session); r != NULL;) {
+        r = drop_first(session, r);
     }
 }
 
@@ -335,7 +341,9 @@ void replay_on_answer(struct shard *s, unsigned from, const struct post_head *re
     if (r->session == NULL) {
         replay_free(r);
     } else if (r->session->conn == NULL) {
-        replay_rest(r->session);
+        struct session *const session = r->session;
+        replay_rest(session);
+        session_rest(session);
     } else {
         replay_pump(r->session);
     }

@@ -45,12 +45,19 @@ struct session *session_find(struct shard *s, struct bytes client_id)
     return NULL;
 }
 
+/* Of very many sessions: the identifier begins where the last field ends. */
+static size_t bytes_with(struct bytes client_id)
+{
+    const size_t bytes = offsetof(struct session, client_id) + client_id.len;
+    return bytes < sizeof(struct session) ? sizeof(struct session) : bytes;
+}
+
 struct session *session_open(struct shard *s, struct bytes client_id, uint64_t client_hash)
 {
     ASSERT_OWNED(s);
     assert(client_id.len <= UINT16_MAX);
 
-    struct session *session = calloc(1, sizeof *session + client_id.len);
+    struct session *session = calloc(1, bytes_with(client_id));
     if (session == NULL) {
         return NULL;
     }
@@ -65,6 +72,50 @@ struct session *session_open(struct shard *s, struct bytes client_id, uint64_t c
     atomic_fetch_add_explicit(&s->node->sessions, 1, memory_order_relaxed);
     shard_count(s, METRIC_sessions_created);
     return session;
+}
+
+/* ---- what is pending */
+
+struct pending *session_pending(struct session *session)
+{
+    if (session->pending == NULL) {
+        session->pending = calloc(1, sizeof *session->pending);
+    }
+    return session->pending;
+}
+
+static void free_pending(struct session *session)
+{
+    struct pending *const p = session->pending;
+    if (p != NULL) {
+        packet_ids_fini(&p->received);
+        packet_ids_fini(&p->open);
+        free(p);
+        session->pending = NULL;
+    }
+}
+
+enum packet_ids_err session_receive(struct session *session, uint16_t packet_id)
+{
+    struct pending *const p = session_pending(session);
+    return p == NULL ? PACKET_IDS_NO_MEMORY : packet_ids_add(&p->received, packet_id);
+}
+
+bool session_release(struct session *session, uint16_t packet_id)
+{
+    return session->pending != NULL && packet_ids_remove(&session->pending->received, packet_id);
+}
+
+void session_rest(struct session *session)
+{
+    const struct pending *const p = session->pending;
+    if (session->conn != NULL) {
+        return;
+    }
+    outqueue_rest(&session->out);
+    if (p != NULL && session_received(session) == 0 && p->replays == NULL && p->retaining == NULL) {
+        free_pending(session);
+    }
 }
 
 /* ---- the will */
@@ -162,6 +213,7 @@ void session_detach(struct session *session, enum session_will will)
     session->conn = NULL;
     local_set_online(session, false);
     replay_rest(session);
+    session_rest(session);
     if (will == SESSION_WILL_FORGET) {
         session_will_forget(session);
     } else if (session->will != NULL && session->will->delay_s == 0 && !leaves_will(session)) {
@@ -190,6 +242,7 @@ void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_du
         session->will->due_ms = will_due_ms;
     }
     set_timer(session);
+    session_rest(session);
 }
 
 /* What a member of a shared subscription leaves behind goes to another one; the rest is lost. */
@@ -225,11 +278,10 @@ void session_end(struct session *session)
     replay_forget_all(session);
     local_unsubscribe_all(session);
     session_give_up(session, &session->out);
-    if (session->retaining != NULL) {
-        *session->retaining = NULL;
+    if (session->pending != NULL && session->pending->retaining != NULL) {
+        *session->pending->retaining = NULL;
     }
-    packet_ids_fini(&session->received);
-    packet_ids_fini(&session->open);
+    free_pending(session);
     wheel_cancel(s->wheel, &session->timer);
     table_remove(&s->sessions, &session->by_client_id);
     atomic_fetch_sub_explicit(&s->node->sessions, 1, memory_order_relaxed);

@@ -7,9 +7,10 @@
  *                         ▲─────────── session_attach() ─────┘
  *
  * Owner: the shard that the client identifier belongs to; no call may come from another thread.
- * Memory: about 300 bytes and the identifier, plus what is queued. At the bounds: the queue's
- * policy (limits.session_queue_full); subscriptions and sessions are refused. Not here: who is
- * subscribed to what (route/local.h); the packets of the connection (conn/conn.h).
+ * Memory: 170 bytes and the identifier, plus what is queued and pending; of one that waits, and has
+ * nothing of those, no more than that. At the bounds: the queue's policy
+ * (limits.session_queue_full); subscriptions and sessions are refused. Not here: who is subscribed
+ * to what (route/local.h); the packets of the connection (conn/conn.h).
  */
 #pragma once
 
@@ -22,6 +23,7 @@
 #include "broker/shard/wheel.h"
 #include "broker/table.h"
 #include "proto/bytes.h"
+#include "proto/nodiscard.h"
 
 struct conn;
 struct kept;
@@ -39,6 +41,17 @@ struct will {
     uint64_t due_ms; /* when the connection is gone; UINT64_MAX while it is there */
 };
 
+/* What a session has now and then; apart, as very many have nothing of it. */
+struct pending {
+    struct packet_ids received; /* QoS 2 from the client, not released yet */
+    struct packet_ids open;     /* likewise, before those have it that have to keep it */
+    struct replay *replays;     /* owned by session/replay.h: retained messages still to be sent */
+    struct replay *replays_last;
+    /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back
+     * here; NULL: there is none. The next connection waits for it, or would overtake it. */
+    struct session **retaining;
+};
+
 struct session {
     struct table_link by_client_id;
     struct shard *shard;
@@ -46,25 +59,17 @@ struct session {
     uint64_t serial;   /* unique in the process; a message's `publisher` */
     uint64_t client_hash;
     struct outqueue out;
-    struct packet_ids received;         /* QoS 2 from the client, not released yet */
-    struct packet_ids open;             /* likewise, before those have it that have to keep it */
+    struct pending *pending;            /* owned; NULL: there is nothing */
     struct pointer_set filters;         /* struct local_filter: subscribed to, by route/local.h */
     struct subscription *subscriptions; /* route/local.h's: those with a record */
     uint64_t
         subscription_bytes; /* local_subscription_bytes() of them all, and what some need besides */
     uint32_t expiry_s;      /* session expiry interval; MQTT_NO_EXPIRY: never */
+    uint32_t recipient;     /* its place in the delivery being put together (route/deliver.c) */
     uint64_t ends_ms;       /* when not connected; UINT64_MAX: never */
     struct will *will;      /* owned; NULL: none */
-    struct replay *replays_last;
-    struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
-    /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back
-     * here; NULL: there is none. The next connection waits for it, or would overtake it. */
-    struct session **retaining;
-    struct kept *kept;  /* it outlives the process; NULL: it does not (session/kept.h) */
-    struct timer timer; /* the earlier of the will's and the session's time */
-    uint64_t acl_seen;  /* access.c's: is something that it subscribes to hidden from it? */
-    uint64_t mark;      /* of the delivery being put together (route/deliver.c) */
-    uint32_t mark_index;
+    struct kept *kept;      /* it outlives the process; NULL: it does not (session/kept.h) */
+    struct timer timer;     /* the earlier of the will's and the session's time */
     uint16_t client_id_len;
     uint8_t client_id[];
 };
@@ -77,8 +82,34 @@ static inline struct bytes session_client_id(const struct session *session)
 /* How many QoS 2 messages of the client are not released yet. */
 static inline uint16_t session_received(const struct session *session)
 {
-    return (uint16_t)(packet_ids_count(&session->received) + packet_ids_count(&session->open));
+    const struct pending *const p = session->pending;
+    return p == NULL ? 0 : (uint16_t)(packet_ids_count(&p->received) + packet_ids_count(&p->open));
 }
+
+static inline bool session_has_received(const struct session *session, uint16_t packet_id)
+{
+    return session->pending != NULL && packet_ids_has(&session->pending->received, packet_id);
+}
+
+static inline bool session_has_open(const struct session *session, uint16_t packet_id)
+{
+    return session->pending != NULL && packet_ids_has(&session->pending->open, packet_id);
+}
+
+static inline struct replay *session_replays(const struct session *session)
+{
+    return session->pending == NULL ? NULL : session->pending->replays;
+}
+
+/* To put something there. NULL: no memory. */
+struct pending *session_pending(struct session *session);
+
+/* Of those that are not released, and not open. */
+NODISCARD enum packet_ids_err session_receive(struct session *session, uint16_t packet_id);
+bool session_release(struct session *session, uint16_t packet_id); /* false: it was not there */
+
+/* If nobody is connected, what it has nothing in takes no memory any more. */
+void session_rest(struct session *session);
 
 struct session *session_find(struct shard *s, struct bytes client_id); /* or NULL */
 

@@ -66,7 +66,6 @@ struct due {
 struct deliver_scratch {
     struct recipient *recipients;
     size_t count, capacity;
-    uint64_t mark; /* of the delivery being put together */
 };
 
 struct shard {

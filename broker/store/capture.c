@@ -102,9 +102,12 @@ static void put_filters(struct capture *c, struct session *session)
 
 static struct bytes received_of(struct capture *c, const struct session *session)
 {
+    static const struct packet_ids none;
+    const struct packet_ids *const received =
+        session->pending == NULL ? &none : &session->pending->received;
     field_writer_begin(&c->part);
-    for (uint32_t i = 0; i < session->received.capacity; i++) {
-        const uint16_t packet_id = session->received.slots[i];
+    for (uint32_t i = 0; i < received->capacity; i++) {
+        const uint16_t packet_id = received->slots[i];
         if (packet_id != 0) {
             put_number(&c->part, packet_id);
         }

@@ -300,15 +300,15 @@ static bool on_session(void *context, struct bytes key, struct bytes value)
     session->expiry_s = record.expiry_s;
     session->out.next_number = record.next_number;
     session->kept->stored_end = record.next_number;
-    session->kept->exchange = session->kept->exchanges = record.exchange;
+    session->kept->exchange = record.exchange;
+    count_serial(r, record.exchange);
     v->connected = record.connected;
     v->ends_ms = record.ends_ms;
     v->will_due_ms = record.will_due_ms;
     v->sent_end = v->reach = record.sent_end;
     struct field_reader received = {.rest = record.received};
     while (received.rest.len > 0) {
-        if (packet_ids_add(&session->received, (uint16_t)get_number(&received)) ==
-            PACKET_IDS_NO_MEMORY) {
+        if (session_receive(session, (uint16_t)get_number(&received)) == PACKET_IDS_NO_MEMORY) {
             return out_of_memory(r);
         }
     }
@@ -507,7 +507,7 @@ static bool queued(struct revival *r, const struct entry *e, bool is_applied)
     bool is_well = true;
     if (e->queued.origin != 0) {
         unfinished_queued(&r->unfinished, e, m);
-        count_serial(r, e->queued.packet_id == 0 ? e->queued.exchange : 0); /* a will's number */
+        count_serial(r, e->queued.exchange);
     }
     struct bytes rest = e->queued.recipients;
     uint64_t serial;
@@ -566,9 +566,10 @@ static bool received(struct revival *r, struct revived_session *v, const struct 
 {
     struct kept *const kept = v->session->kept;
     if (e->received.exchange > kept->exchange) {
-        kept->exchange = kept->exchanges = e->received.exchange;
+        kept->exchange = e->received.exchange;
+        count_serial(r, e->received.exchange);
     }
-    return packet_ids_add(&v->session->received, e->received.packet_id) != PACKET_IDS_NO_MEMORY ||
+    return session_receive(v->session, e->received.packet_id) != PACKET_IDS_NO_MEMORY ||
            out_of_memory(r);
 }
 
@@ -634,7 +635,7 @@ static bool of_session(struct revival *r, struct revived_session *v, const struc
         is_well = received(r, v, e);
         break;
     case ENTRY_FREED:
-        (void)packet_ids_remove(&session->received, e->received.packet_id);
+        (void)session_release(session, e->received.packet_id);
         break;
     case ENTRY_WILL_OVER:
     case ENTRY_WILL_DUE:
@@ -783,7 +784,6 @@ static void begin_to_wait(struct revival *r, struct revived_session *v)
     struct session *const session = v->session;
     struct shard *const s = enter(r, session->shard->id);
     struct kept *const kept = session->kept;
-    kept->sendable = kept->gate_number = session->out.next_number;
     uint64_t ends_ms = kept_clock_ms(s, v->ends_ms);
     uint64_t will_due_ms = kept_clock_ms(s, v->will_due_ms);
     if (v->connected) { /* until the process ended, which was its connection's end */
@@ -831,10 +831,7 @@ static void close_exchange(struct revival *r, struct unfinished *x)
         return;
     }
     route_again(r, v->session->shard, x, v->session->client_hash);
-    if (packet_ids_add(&v->session->received, x->packet_id) != PACKET_IDS_NO_MEMORY) {
-        if (x->exchange > kept->exchanges) {
-            kept->exchanges = x->exchange;
-        }
+    if (session_receive(v->session, x->packet_id) != PACKET_IDS_NO_MEMORY) {
         kept_received(v->session, x->packet_id, x->exchange);
     }
 }

@@ -20,25 +20,17 @@ static struct fake_node *n;
 
 static void open_disk(void)
 {
-    n = fake_node_create_again(1, SETTINGS(disk.setting, "limits.session_expiry_max_s=4294967295",
-                                           "limits.packet_bytes_max=65536",
-                                           "limits.inflight_max=50", "data.checkpoint_interval_s=5",
-                                           "data.journal_segment_bytes=1MiB"));
-    fake_disk_open(&disk, n);
+    n = fake_disk_again(&disk, 1,
+                        SETTINGS("limits.session_expiry_max_s=4294967295",
+                                 "limits.packet_bytes_max=65536", "limits.inflight_max=50",
+                                 "data.checkpoint_interval_s=5",
+                                 "data.journal_segment_bytes=1MiB"));
 }
 
 static void begin(void)
 {
-    fake_node_set_clock();
-    fake_disk_create(&disk);
+    fake_disk_begin(&disk);
     open_disk();
-}
-
-static void end(void)
-{
-    fake_disk_close(&disk);
-    fake_disk_check(&disk);
-    fake_disk_destroy(&disk);
 }
 
 /* A session that has this subscription, and nobody is connected to it. */
@@ -100,10 +92,10 @@ Test(backlog, who_does_not_take_what_is_large_has_little_of_it_in_memory)
     struct fake_client *c = client_connect(
         n, 0, "me", TERMS(.session_expiry_s = UINT32_MAX, .receive_maximum = 2, .silent = true));
     fake_node_settle(n);
-    cr_expect_lt(session_of("me")->out.waiting_bytes, 5 * BACKLOG_PART_BYTES + 60000);
+    cr_expect_lt(outqueue_waiting_bytes(&session_of("me")->out), 5 * BACKLOG_PART_BYTES + 60000);
     take_numbers(c, 0, 200);
     cr_expect_eq(n->node->deliveries_on_disk, 0);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* It ran after a queue that grew by more than was taken in a turn, until there was no memory left.
@@ -127,7 +119,7 @@ Test(backlog, a_checkpoint_has_an_end_however_much_comes)
     make_checkpoint();
     make_checkpoint();
     cr_expect_eq(n->node->deliveries_on_disk, TURNS * AT_ONCE);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* It had 2,048 messages in memory, however large, when there was none left for others. */
@@ -147,7 +139,7 @@ Test(backlog, who_is_there_and_takes_nothing_has_what_is_large_on_disk)
     cr_expect_gt(outqueue_waiting(&session_of("me")->out), 10);
     publish_numbers("t", 101, 110, 50000);
     take_numbers(c, 0, 110);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* While memory is full there is no reading ahead, and yet all of it comes. */
@@ -162,10 +154,10 @@ Test(backlog, what_is_on_disk_is_read_though_memory_is_full)
     struct fake_client *c = client_connect(
         n, 0, "me", TERMS(.session_expiry_s = UINT32_MAX, .receive_maximum = 2, .silent = true));
     fake_node_settle(n);
-    cr_expect_lt(session_of("me")->out.waiting_bytes, 3 * BACKLOG_PART_BYTES);
+    cr_expect_lt(outqueue_waiting_bytes(&session_of("me")->out), 3 * BACKLOG_PART_BYTES);
     take_numbers(c, 0, 100);
     n->config->limits.message_memory_max = usual;
-    end();
+    fake_disk_end(&disk);
 }
 
 /* Who has taken all that was on disk, and stops: what comes then goes there again. */
@@ -190,7 +182,7 @@ Test(backlog, who_stops_with_nothing_on_disk_has_it_there_later)
     make_checkpoint();
     cr_expect_gt(n->node->deliveries_on_disk, 4000);
     take_numbers(c, 2900, 9000);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* What is done has a place in the queue as long as an older one is not; so places were few. */
@@ -221,7 +213,7 @@ Test(backlog, what_was_sent_is_known_though_much_of_it_is_done_and_the_oldest_is
         cr_assert(g->dup || last >= heard, "%u was sent before", last);
     }
     cr_expect_eq(last, 5999);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* What came later was given to others first. */
@@ -247,7 +239,7 @@ Test(backlog, what_a_member_leaves_behind_of_a_long_queue_goes_to_others_in_orde
         cr_assert_eq(strtoul(g->payload, NULL, 10), next);
     }
     cr_expect_eq(next, 600);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* It was for a group that is not known any more when it is read again. */
@@ -277,5 +269,5 @@ Test(backlog, what_came_by_a_group_that_was_left_is_as_any_other)
         cr_expect_not(d->of_group);
     }
     take_numbers(c, 0, 10);
-    end();
+    fake_disk_end(&disk);
 }

@@ -562,12 +562,13 @@ static void check_session(struct crowd *w, const struct member *m)
     const uint32_t window = session->conn->receive_maximum < w->inflight_max
                                 ? session->conn->receive_maximum
                                 : w->inflight_max;
-    if (session->out.in_flight > window) {
-        crowd_broken(m, "the broker has %u in flight, over %u", session->out.in_flight, window);
+    if (outqueue_in_flight(&session->out) > window) {
+        crowd_broken(m, "the broker has %u in flight, over %u", outqueue_in_flight(&session->out),
+                     window);
     }
-    if (packet_ids_count(&session->received) > OPEN_MAX) {
+    if (session_received(session) > OPEN_MAX) {
         crowd_broken(m, "%u packets are not released, of %u that were open at most",
-                     packet_ids_count(&session->received), OPEN_MAX);
+                     session_received(session), OPEN_MAX);
     }
 }
 
@@ -581,13 +582,13 @@ static void check_finished(struct crowd *w, const struct member *m)
     if (session == NULL) {
         crowd_broken(m, "it is connected, and has no session");
     }
-    if (!outqueue_is_empty(&session->out) || session->out.in_flight > 0) {
+    if (!outqueue_is_empty(&session->out) || outqueue_in_flight(&session->out) > 0) {
         crowd_broken(m, "%llu deliveries are left in the session",
-                     (unsigned long long)(session->out.tail - session->out.head));
+                     (unsigned long long)outqueue_waiting(&session->out) +
+                         outqueue_in_flight(&session->out));
     }
-    if (m->out_count == 0 && packet_ids_count(&session->received) > 0) {
-        crowd_broken(m, "%u packet identifiers are left in the session",
-                     packet_ids_count(&session->received));
+    if (m->out_count == 0 && session_received(session) > 0) {
+        crowd_broken(m, "%u packet identifiers are left in the session", session_received(session));
     }
 }
 

@@ -214,6 +214,32 @@ void fake_disk_hold(struct fake_disk *disk, bool hold)
     }
 }
 
+void fake_disk_begin(struct fake_disk *disk)
+{
+    fake_node_set_clock();
+    fake_disk_create(disk);
+}
+
+struct fake_node *fake_disk_again(struct fake_disk *disk, unsigned shards,
+                                  const char *const settings[])
+{
+    const char *all[16] = {disk->setting};
+    for (size_t i = 0; settings[i] != NULL; i++) {
+        assert(i + 2 < sizeof all / sizeof all[0]);
+        all[i + 1] = settings[i];
+    }
+    struct fake_node *const n = fake_node_create_again(shards, all);
+    fake_disk_open(disk, n);
+    return n;
+}
+
+void fake_disk_end(struct fake_disk *disk)
+{
+    fake_disk_close(disk);
+    fake_disk_check(disk);
+    fake_disk_destroy(disk);
+}
+
 bool fake_disk_is_quiet(const struct fake_disk *disk)
 {
     const struct node *const node = disk->n->node;
@@ -409,12 +435,15 @@ static int compare_ids(const void *left, const void *right)
 
 static void put_received(struct field_writer *w, const struct session *session)
 {
+    static const struct packet_ids none;
+    const struct packet_ids *const received =
+        session->pending == NULL ? &none : &session->pending->received;
     uint16_t ids[256];
     size_t count = 0;
-    for (uint32_t i = 0; i < session->received.capacity; i++) {
-        if (session->received.slots[i] != 0) {
+    for (uint32_t i = 0; i < received->capacity; i++) {
+        if (received->slots[i] != 0) {
             assert(count < sizeof ids / sizeof ids[0]);
-            ids[count++] = session->received.slots[i];
+            ids[count++] = received->slots[i];
         }
     }
     qsort(ids, count, sizeof ids[0], compare_ids);

@@ -5,6 +5,8 @@
  *
  *   fake_disk_create() ─▶ fake_disk_open(node) ─▶ … ─▶ fake_disk_crash() or _close() ─▶ open …
  *
+ * and, where there is one of it: fake_disk_begin() ─▶ fake_disk_again() ─▶ … ─▶ fake_disk_end().
+ *
  * The threads of checkpoint and keeper are real ones; fake_disk_wait(), after each turn, waits for
  * what they were asked for, so that everything still happens in an order that follows from the
  * calls. What the checkpoint's thread has answered can be withheld, as by a slow disk.
@@ -36,6 +38,15 @@ void fake_disk_destroy(struct fake_disk *disk);
 
 /* Before the node has had a client; it was given the disk's setting. */
 void fake_disk_open(struct fake_disk *disk, struct fake_node *n);
+
+/* An empty one, and a clock; for a test that goes on with fake_disk_again(). */
+void fake_disk_begin(struct fake_disk *disk);
+
+/* A node with those settings, and the disk's, has it open from now on. */
+struct fake_node *fake_disk_again(struct fake_disk *disk, unsigned shards,
+                                  const char *const settings[]);
+
+void fake_disk_end(struct fake_disk *disk); /* a clean one; it is checked, and goes */
 
 void fake_disk_wait(struct fake_disk *disk);            /* for the threads */
 bool fake_disk_has_news(const struct shard *s);         /* which the shard has not looked at */

@@ -28,26 +28,18 @@ static const char *durability = "data.durability=sync"; /* a test is a process o
 
 static void open_disk(unsigned shards)
 {
-    n = fake_node_create_again(
-        shards, SETTINGS(disk.setting, durability, "limits.session_expiry_max_s=4294967295",
-                         "limits.packet_bytes_max=65536", "limits.session_queue_messages_max=10000",
-                         "limits.inflight_max=50", "data.checkpoint_interval_s=5",
-                         "data.journal_segment_bytes=1MiB"));
-    fake_disk_open(&disk, n);
+    n = fake_disk_again(&disk, shards,
+                        SETTINGS(durability, "limits.session_expiry_max_s=4294967295",
+                                 "limits.packet_bytes_max=65536",
+                                 "limits.session_queue_messages_max=10000",
+                                 "limits.inflight_max=50", "data.checkpoint_interval_s=5",
+                                 "data.journal_segment_bytes=1MiB"));
 }
 
 static void begin(unsigned shards)
 {
-    fake_node_set_clock();
-    fake_disk_create(&disk);
+    fake_disk_begin(&disk);
     open_disk(shards);
-}
-
-static void end(void)
-{
-    fake_disk_close(&disk);
-    fake_disk_check(&disk);
-    fake_disk_destroy(&disk);
 }
 
 static bool no_time(void *context, struct bytes client_id)
@@ -91,7 +83,7 @@ Test(kept, a_subscription_stays_though_its_client_did_not_wait)
         (void)client_heard(c);
     }
     restart(2);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* What is acknowledged is written now and then only: a client may have been sent more than the
@@ -128,7 +120,7 @@ Test(kept, what_was_sent_is_known_though_acknowledgements_were_not_written)
     }
     cr_expect_eq(all, 3000);
     cr_expect_lt(again, heard + n->config->limits.inflight_max + 1);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* The disk being slow, it goes on when that is not any more. */
@@ -148,7 +140,7 @@ Test(kept, acknowledgements_that_are_not_written_hold_up_a_session_until_they_ar
     fake_disk_hold(&disk, false);
     heard += client_heard_count(c);
     cr_expect_eq(heard, 6000);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* The answer to a message of it may be owed only after that. It wrote into the session, which was
@@ -172,7 +164,7 @@ Test(kept, a_session_may_be_kept_no_more_while_its_message_waits_for_the_disk)
     c = client_connect(n, 0, "me", TERMS(.clean_start = true));
     fake_disk_hold(&disk, false);
     cr_expect_str_eq(client_heard(sub), "t=x/2");
-    end();
+    fake_disk_end(&disk);
 }
 
 /* Who does not wait for answers is not read from, when many are owed. */
@@ -196,7 +188,7 @@ Test(kept, answers_that_wait_for_the_disk_are_bounded)
         acknowledged++;
     }
     cr_expect_eq(acknowledged, 3 * OWED_MAX);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* What finds no room in the journal comes after what did, and what comes then after that. */
@@ -219,7 +211,7 @@ Test(kept, entries_are_written_in_order_though_there_was_no_room)
     fake_node_settle(n);
     cr_expect_eq(fake_node_count(n, METRIC_deliveries_queued), 120);
     restart(1);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* What was taken before is neither acknowledged nor refused until it works again. */
@@ -257,7 +249,7 @@ Test(kept, a_disk_that_fails_is_tried_again_and_nothing_is_taken_meanwhile)
     restart(1);
     sub = client_connect(n, 0, "sub", LASTING);
     cr_expect_str_eq(client_heard(sub), "t=x/1 t=z/1 t=x/1 t=z/1");
-    end();
+    fake_disk_end(&disk);
 }
 
 /* ---- checkpoints */
@@ -301,7 +293,7 @@ Test(kept, the_process_may_end_while_a_checkpoint_is_put_together)
     fake_disk_crash(&disk, NULL, NULL);
     open_disk(2);
     cr_expect_eq(state(), before);
-    end();
+    fake_disk_end(&disk);
 }
 
 static void let_files_grow(bool may)
@@ -357,7 +349,7 @@ Test(kept, a_checkpoint_that_is_refused_is_tried_again)
     cr_expect_eq(fake_node_count(n, METRIC_checkpoints), made + 2, "and what came meanwhile");
     cr_expect_gt(oldest_needed(), needed);
     restart(1);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* The process may end before: the journal has it all. */
@@ -370,7 +362,7 @@ Test(kept, a_checkpoint_that_was_refused_may_have_been_the_last)
     begin_checkpoint();
     fail_to_write_checkpoint();
     restart(2);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* The journal may be all that knows who has the message: its segments stay until it is settled. */
@@ -406,7 +398,7 @@ Test(kept, a_checkpoint_is_not_done_while_an_exchange_is_open)
     cr_expect_not_null(client_take(publisher, MQTT_PUBREC));
     cr_expect_str_eq(client_heard(on[1]), "t=x/2");
     restart(1);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* Exchanges and wills are finished at a start by turns of the shards, which may take long: what is
@@ -425,7 +417,7 @@ Test(kept, no_checkpoint_begins_before_the_first)
     cr_expect_eq(capture_sleep_ms(s), UINT64_MAX);
     s->capture = usual;
     capture_destroy(early);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* It was received when it is retained: a checkpoint that said so before had its repetition be
@@ -465,7 +457,7 @@ Test(kept, a_retained_message_is_received_when_it_is_on_disk_and_not_before)
     struct fake_client *sub = client_connect(n, 0, "sub", TERMS(.clean_start = true));
     client_subscribe(sub, topic, 0);
     cr_expect_not_null(client_take(sub, MQTT_PUBLISH));
-    end();
+    fake_disk_end(&disk);
 }
 
 /* ---- durability by topic */
@@ -524,7 +516,7 @@ Test(kept, topics_that_need_not_wait_are_acknowledged_at_once)
         restart(shards);
         sub = client_connect(n, 0, "sub", LASTING);
         cr_expect_eq(client_heard_count(sub), 2 * ROWS);
-        end();
+        fake_disk_end(&disk);
     }
 }
 
@@ -543,7 +535,7 @@ Test(kept, a_retained_message_of_such_a_topic_holds_up_nothing)
     cr_expect_null(client_take(c, MQTT_PUBACK));
     fake_disk_hold(&disk, false);
     cr_expect_not_null(client_take(c, MQTT_PUBACK));
-    end();
+    fake_disk_end(&disk);
 }
 
 /* Answers of one connection are in the order of its messages. */
@@ -562,7 +554,7 @@ Test(kept, what_need_not_wait_is_acknowledged_after_what_came_before)
     cr_assert(g != NULL && g->packet_id != hasty);
     g = client_take(c, MQTT_PUBACK);
     cr_assert(g != NULL && g->packet_id == hasty);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* A crash loses what was acknowledged in the last STORE_LAZY_MS, and the metric says so. */
@@ -585,7 +577,7 @@ Test(kept, what_need_not_wait_is_on_disk_soon)
     }
     sub = client_connect(n, 0, "sub", LASTING);
     cr_expect_str_eq(client_heard(sub), "hasty/1=x/1");
-    end();
+    fake_disk_end(&disk);
 }
 
 /* A message that some shard may have to keep, and does not, hangs on nothing that is not told. */
@@ -607,7 +599,7 @@ Test(kept, what_need_not_wait_delays_no_other)
     cr_expect_eq(fake_node_count(n, METRIC_journal_syncs), syncs);
     client_send_publish(c, SAY(.topic = "x", .qos = 1, .retain = true)); /* deletes nothing */
     cr_expect_not_null(client_take(c, MQTT_PUBACK));
-    end();
+    fake_disk_end(&disk);
 }
 
 /* Publishers of another shard hear of a disk that is too slow for them: what waits is bounded. */
@@ -639,7 +631,7 @@ Test(kept, what_need_not_wait_does_where_the_disk_is_behind)
     }
     cr_expect_eq(at_once, MESSAGES);
     restart(2);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* Nothing waits for the disk then; but what the journal has no room for was never bounded. */
@@ -669,5 +661,5 @@ Test(kept, an_interval_does_not_acknowledge_what_finds_no_room)
         at_once += client_take(c[i], MQTT_PUBACK) != NULL;
     }
     cr_expect_eq(at_once, MESSAGES);
-    end();
+    fake_disk_end(&disk);
 }

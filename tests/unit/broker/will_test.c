@@ -30,16 +30,14 @@ static struct fake_node *n;
 
 static void open_disk(void)
 {
-    n = fake_node_create_again(SHARDS, SETTINGS(disk.setting, "limits.packet_bytes_max=65536",
-                                                "data.checkpoint_interval_s=1",
-                                                "data.journal_segment_bytes=1MiB"));
-    fake_disk_open(&disk, n);
+    n = fake_disk_again(&disk, SHARDS,
+                        SETTINGS("limits.packet_bytes_max=65536", "data.checkpoint_interval_s=1",
+                                 "data.journal_segment_bytes=1MiB"));
 }
 
 static void begin(void)
 {
-    fake_node_set_clock();
-    fake_disk_create(&disk);
+    fake_disk_begin(&disk);
     open_disk();
 }
 
@@ -49,13 +47,6 @@ static void crash(void)
     fake_disk_crash(&disk, NULL, NULL);
     open_disk();
     fake_node_settle(n);
-}
-
-static void end(void)
-{
-    fake_disk_close(&disk);
-    fake_disk_check(&disk);
-    fake_disk_destroy(&disk);
 }
 
 static void hold(unsigned shard, bool hold)
@@ -236,7 +227,7 @@ Test(will, exactly_once_whenever_the_process_ends)
         }
         check_heir(&l, "member");
         check_retained(&l);
-        end();
+        fake_disk_end(&disk);
     }
 }
 
@@ -265,7 +256,7 @@ Test(will, nobody_gets_it_before_it_is_out_of_the_session)
         char want[16];
         snprintf(want, sizeof want, "w=1/%u", qos);
         cr_expect_str_eq(client_heard(c), want);
-        end();
+        fake_disk_end(&disk);
     }
 }
 
@@ -284,7 +275,7 @@ Test(will, a_disk_that_fails_does_not_hold_it_up)
     fake_node_advance(n, 2000); /* it is tried again */
     cr_expect_str_eq(client_heard(c), "");
     cr_expect(will_is_none(s));
-    end();
+    fake_disk_end(&disk);
 }
 
 /* What a client was told is retained is not undone by a will of before. */
@@ -308,7 +299,7 @@ Test(will, what_was_retained_after_it_stays)
         struct fake_client *const look = client_connect(n, 0, "look", TERMS());
         client_subscribe(look, "w", 0);
         cr_expect_str_eq(client_heard(look), i == 0 ? "w=new/0r" : "");
-        end();
+        fake_disk_end(&disk);
     }
 }
 
@@ -338,7 +329,7 @@ Test(will, an_empty_one_deletes)
         struct fake_client *const look = client_connect(n, 0, "look", TERMS());
         client_subscribe(look, "w", 0);
         cr_expect_str_eq(client_heard(look), "");
-        end();
+        fake_disk_end(&disk);
     }
 }
 
@@ -366,7 +357,7 @@ Test(will, it_is_open_until_its_end_is_on_disk)
     fake_node_settle(n);
     cr_expect(will_none_since(node, fake_node_now_ms()));
     cr_expect_eq(atomic_load(&node->wills_open), 0);
-    end();
+    fake_disk_end(&disk);
 }
 
 /* The same of QoS 2 from a kept session: RECEIVED is said when all have the message, and is on disk
@@ -392,5 +383,5 @@ Test(will, so_is_an_exchange)
     cr_expect_not(owed_none_since(node, fake_node_now_ms())); /* RECEIVED is under way */
     fake_node_settle(n);
     cr_expect(owed_none_since(node, fake_node_now_ms()));
-    end();
+    fake_disk_end(&disk);
 }
