@@ -115,8 +115,8 @@ static int make(struct keeper *k, struct kept_files *f, uint64_t number, uint64_
     const uint64_t there = atomic_load_explicit(&f->slot.segments, memory_order_relaxed);
     if (k->is_held && there < k->conf.segments_max) {
         const int error = files_prepare(&f->files, number, 0);
-        if (error == 0 || error == EEXIST) {
-            return error;
+        if (error == 0) {
+            return 0;
         }
     }
     if (k->is_held) {
@@ -134,7 +134,7 @@ static int prepare(struct keeper *k, unsigned shard, uint64_t number)
         return ENOSPC;
     }
     int error = make(k, f, number, needed);
-    if (error != 0 && error != EEXIST) { /* there is one: made, and not opened, the last time */
+    if (error != 0) {
         return error;
     }
     error = files_segment_open(&f->files, number, &descriptor);

@@ -245,10 +245,11 @@ int files_prepare(const struct files *f, uint64_t number, uint64_t needed)
         return err;
     }
     const struct recover_file *const there = find(list, count, number);
-    if (there == NULL) {
-        err = recycle_or_create(f, number, needed, list, count);
+    if (there != NULL && there->bytes == f->segment_bytes) {
+        err = sync_dir(f);
     } else {
-        err = there->bytes == f->segment_bytes ? sync_dir(f) : EEXIST;
+        err = there == NULL ? 0 : files_remove(f, number);
+        err = err != 0 ? err : recycle_or_create(f, number, needed, list, count);
     }
     free(list);
     return err;

@@ -45,7 +45,8 @@ NODISCARD int files_recycle(const struct files *f, uint64_t from, uint64_t to);
 
 /* Makes segment `number` of the lowest segment below `needed` that has the right size, and removes
  * those below that one; if there is none, a new one. It may be there already, made by a call that
- * failed later, or spare since a recovery. EEXIST: it is there, with another size. */
+ * failed later, or spare since a recovery; one of another size, which has never begun either, is
+ * made anew. */
 NODISCARD int files_prepare(const struct files *f, uint64_t number, uint64_t needed);
 
 /* ENOENT: there is none. */

@@ -139,8 +139,14 @@ Test(files, prepares_of_what_is_not_needed_or_anew)
     cr_assert_eq(files_prepare(&f, 3, 3), 0, "there already");
     numbers_are("2 3 ");
     f.segment_bytes *= 2;
-    cr_expect_eq(files_prepare(&f, 3, 3), EEXIST, "of another size");
-    cr_assert_eq(files_prepare(&f, 4, 3), 0, "2 is too small to become 4");
+    cr_assert_eq(files_prepare(&f, 3, 3), 0, "of another size; and 2 is too small to become 3");
+    numbers_are("3 ");
+    struct recover_file *list;
+    size_t count;
+    cr_assert_eq(files_list(&f, &list, &count), 0);
+    cr_expect_eq(list[0].bytes, f.segment_bytes);
+    free(list);
+    cr_assert_eq(files_prepare(&f, 4, 3), 0);
     numbers_are("3 4 ");
 }
 
