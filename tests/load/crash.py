@@ -52,7 +52,6 @@ EXPIRY_S = 100000
 LAG_MAX = 20000                # messages that a subscriber who is there may be behind
 CROWD = 40                     # sessions that get few messages, the same ones
 SILENCE_S = 30                 # so long nothing comes at the end: then it is lost
-WILL_GRACE_S = 0.2             # a goodbye that is younger than this may be unknown after a crash
 SETTINGS = {
     'limits.connections_per_second_per_address': 0,
     'limits.session_queue_messages_max': 4294967295,
@@ -727,7 +726,8 @@ class Testator(Session):
     def __init__(self, world, number, delay_s):
         super().__init__(world, f'testator-{number}', V5)
         self.topic, self.delay_s = f'w/{number}', delay_s
-        self.wills = []  # [confirmed, how it ended, when, round]
+        self.wills = []  # [confirmed, how it ended, round]
+        self.said = None  # the goodbye that may not be on disk yet, and how many crashes there were
         self.due = 0.0
         self.leaving = False  # DISCONNECT is sent: its end says that the broker has read it
 
@@ -735,20 +735,25 @@ class Testator(Session):
         self.ended('takeover')
         will = wire.Will(self.topic, str(len(self.wills)).encode(), 2,
                          props=[('will_delay_interval', self.delay_s)] if self.delay_s else None)
-        self.wills.append([False, None, 0.0, self.world.round])
+        self.wills.append([False, None, self.world.round])
         self.leaving = False
         self.connect(will)
 
     def on_connected(self, present):
+        """CONNACK says that all which came before it of this session is on disk, a goodbye too."""
+        if self.said is not None and self.said[1] == self.world.crashes:
+            self.said[0][1] = 'goodbye'
+        self.said = None
         self.wills[-1][0] = True
 
     def ended(self, how):
         if self.wills and self.wills[-1][1] is None:
-            self.wills[-1][1:3] = how, time.monotonic()
+            self.wills[-1][1] = how
 
     def on_lost(self):
-        left = self.leaving and self.world.is_up
-        self.ended('goodbye' if left else 'perhaps' if self.leaving else 'crash')
+        if self.leaving and self.world.is_up:
+            self.said = self.wills[-1], self.world.crashes
+        self.ended('perhaps' if self.leaving else 'crash')
 
     def turn(self, now):
         if self.sock is None:
@@ -787,20 +792,19 @@ class Executor(Subscriber):
         if self.got[will] > 1:
             self.complain('will_twice', f'{will}')
 
-    def check(self, crashed_at):
+    def check(self):
         """Of all connections that ended before this round; each is judged once, but for those whose
         will should have come: that is seen at the end."""
         for t in self.world.testators:
             for number, will in enumerate(t.wills):
-                confirmed, how, when, begun = will
+                confirmed, how, begun = will
                 if how in (None, 'perhaps', 'judged') or begun >= self.world.round - 1:
                     continue
                 count = self.got[t.topic, number]
-                recent = any(0 <= at - when < WILL_GRACE_S for at in crashed_at)
                 if t.delay_s and how != 'goodbye' and count:
                     self.complain('will_early', f'{t.topic} {number}, which ended by {how}: it is '
                                   'not due, the client was there again')
-                if how == 'goodbye' and count and not recent:
+                if how == 'goodbye' and count:
                     self.complain('will_unwanted', f'{t.topic} {number}: it said goodbye')
                 if how != 'goodbye' and confirmed and not t.delay_s and not count:
                     continue  # it may wait in the queue still
@@ -809,7 +813,7 @@ class Executor(Subscriber):
     def lost(self):
         """Wills that should have come by now: topic, number, how and in which round."""
         return [(t.topic, number, how, begun) for t in self.world.testators if not t.delay_s
-                for number, (confirmed, how, _when, begun) in enumerate(t.wills)
+                for number, (confirmed, how, begun) in enumerate(t.wills)
                 if confirmed and how in ('takeover', 'drop', 'crash') and
                 begun < self.world.round - 1 and not self.got[t.topic, number]]
 
@@ -838,7 +842,7 @@ class World:
         self.streams, self.ticks, self.round = [], 0, 0
         self.published = self.acknowledged = 0
         self.publishing = False
-        self.is_up, self.crashed_at = False, []
+        self.is_up, self.crashes = False, 0
         self.publishers = [Publisher(self, n, (V5, V311)[n % 2], (40, 200, 15, 100)[n % 4])
                            for n in range(args.publishers)]
         overlapping = [('p/#', 1), ('p/+/a', 2), ('p/0/#', 2), ('p/1/b', 1)]
@@ -974,7 +978,7 @@ class World:
 
     def crash(self, how):
         self.is_up = False
-        self.crashed_at.append(time.monotonic())  # not later: copying the device takes a while
+        self.crashes += 1
         if self.args.power_loss and how != 'term':
             self.node.stand_still()
             self.disk.snapshot()
@@ -1036,7 +1040,7 @@ class World:
             return False
         how = 'term' if self.random.random() < 0.1 else 'kill'
         self.crash(how)
-        self.executor.check(self.crashed_at)
+        self.executor.check()
         n = [now - then for now, then in
              zip((self.published, self.acknowledged, self.taken()), before)]
         said = self.node.said(100000)
@@ -1092,7 +1096,7 @@ class World:
                 s.complain('unreleased', f'packet ids {[i.hex() for i in list(s.received)[:5]]}')
         for t in self.togglers:
             t.check_unwanted()
-        self.executor.check(self.crashed_at)
+        self.executor.check()
         for topic, number, how, begun in self.executor.lost():
             self.executor.complain('will_lost', f'{topic} {number}, which ended by {how} in round '
                                    f'{begun}')
