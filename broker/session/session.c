@@ -20,6 +20,10 @@
 
 #define NEVER UINT64_MAX
 
+/* Of a queue that is longer than it may be, since the limits were lowered, so many go for each that
+ * comes, so that it grows shorter and no turn has to drop all of it. */
+#define DROPS_AT_ONCE 4u
+
 /* A queue this full lets no replay of retained messages in: live messages go first. */
 #define REPLAY_ROOM_DIVISOR 2u
 
@@ -320,22 +324,38 @@ static bool make_room(struct session *session)
     return false;
 }
 
+/* Into the queue, for which room is made; if that was longer than it may be, it has grown shorter.
+ */
+static enum outqueue_err queue(struct session *session, const struct delivery *delivery)
+{
+    static const struct outqueue_limits none = {.messages_max = UINT32_MAX,
+                                                .bytes_max = UINT64_MAX};
+    const struct config_limits *const conf = &session->shard->config->limits;
+    const struct outqueue_limits limits = {.messages_max = conf->session_queue_messages_max,
+                                           .bytes_max = conf->session_queue_bytes_max};
+    const uint64_t bytes_max = backlog_waiting_bytes(session);
+    enum outqueue_err err;
+    unsigned dropped = 0;
+    while ((err = backlog_push(session, delivery, &limits)) == OUTQUEUE_FULL) {
+        if (dropped >= DROPS_AT_ONCE &&
+            backlog_waiting_bytes(session) + outqueue_delivery_bytes(delivery) <= bytes_max) {
+            return backlog_push(session, delivery, &none);
+        }
+        if (!make_room(session)) {
+            break;
+        }
+        dropped++;
+    }
+    return err;
+}
+
 void session_deliver(struct session *session, const struct delivery *delivery)
 {
     struct shard *s = session->shard;
     ASSERT_OWNED(s);
 
-    const struct outqueue_limits limits = {
-        .messages_max = s->config->limits.session_queue_messages_max,
-        .bytes_max = s->config->limits.session_queue_bytes_max,
-    };
     session_pump(session); /* what waits goes first, and may make room */
-    enum outqueue_err err;
-    while ((err = backlog_push(session, delivery, &limits)) == OUTQUEUE_FULL) {
-        if (!make_room(session)) {
-            break;
-        }
-    }
+    const enum outqueue_err err = queue(session, delivery);
     switch (err) {
     case OUTQUEUE_OK:
         shard_count(s, METRIC_deliveries_queued);

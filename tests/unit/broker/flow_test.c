@@ -331,6 +331,41 @@ Test(flow, who_is_too_slow_may_be_disconnected)
     }
 }
 
+/* All of it went in the turn of the next message. */
+Test(flow, a_queue_that_has_become_too_long_grows_shorter_by_and_by)
+{
+    static const char *const limits[] = {"limits.session_queue_messages_max=10",
+                                         "limits.session_queue_bytes_max=1024"};
+    enum { LONG = 200 };
+    for (size_t i = 0; i < sizeof limits / sizeof limits[0]; i++) {
+        struct fake_node *n =
+            fake_node_create(1, SETTINGS("limits.session_queue_messages_max=1000"));
+        const struct terms *terms = TERMS(.session_expiry_s = 60);
+        struct fake_client *pub = client_connect(n, 0, "pub", TERMS());
+        struct fake_client *c = client_connect(n, 0, "me", terms);
+        client_subscribe(c, "t", 2);
+        client_finish(c);
+        fake_node_settle(n);
+        say_numbers(pub, 0, LONG, 1);
+        fake_node_settle(n);
+        fake_node_reload(n, SETTINGS(limits[i]));
+        uint64_t dropped = 0;
+        unsigned said = LONG;
+        for (; said < LONG + 100; said++) {
+            say_numbers(pub, said, said + 1, 1);
+            fake_node_settle(n);
+            const uint64_t now = fake_node_count(n, METRIC_drop_queue_full_oldest);
+            cr_expect_gt(now, dropped, "it grows no longer");
+            cr_expect_leq(now, dropped + 5);
+            dropped = now;
+        }
+        c = client_connect(n, 0, "me", terms);
+        cr_expect_leq(said - dropped, 20);
+        expect_numbers(c, (unsigned)dropped, said);
+        fake_node_destroy(n);
+    }
+}
+
 /* ---- a client that does not read */
 
 Test(flow, qos_0_is_dropped_for_a_client_that_does_not_read)
