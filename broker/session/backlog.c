@@ -364,8 +364,9 @@ static enum checkpoint_err take(struct session *session, const struct delivery_r
     if (record->body != 0 ? !stored_message_read(body, &unused) : session->conn != NULL) {
         return CHECKPOINT_CORRUPT; /* what was released does not wait */
     }
-    if (record->body != 0) {
-        message = kept_message_make(s, body);
+    if (record->body != 0) { /* another session may have read it just before */
+        struct message *const there = difference_message(s, record->body);
+        message = there != NULL ? message_take(there, 1) : kept_message_make(s, body);
         if (message == NULL) {
             return CHECKPOINT_NO_MEMORY;
         }
@@ -650,6 +651,17 @@ bool backlog_restore(struct session *session, const struct delivery *delivery)
         session->out.next_number = delivery->number + 1;
     }
     return is_well;
+}
+
+bool backlog_done(struct session *session, uint64_t number)
+{
+    struct backlog *const b = backlog_of(session);
+    if (b == NULL || b->count == 0 || number != b->first || b->count != b->end - b->first) {
+        return false; /* where numbers are missing nobody knows which is the first that is there */
+    }
+    leave_disk(session, number, b->bytes / b->count); /* on average */
+    end_if_over(session);
+    return true;
 }
 
 static enum checkpoint_err read_part(struct session *session)

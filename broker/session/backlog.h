@@ -97,6 +97,9 @@ NODISCARD bool backlog_stored(struct session *session, uint64_t number, uint64_t
 /* It is the newest; takes over its reference and `more`, when true. false: no memory. */
 NODISCARD bool backlog_restore(struct session *session, const struct delivery *delivery);
 
+/* The delivery with this number is done. true: it was the first on disk, and need not be read. */
+NODISCARD bool backlog_done(struct session *session, uint64_t number);
+
 /* The delivery with this number is in session->out, and those before it, if there are such. Reads.
  * UINT64_MAX: all are. */
 NODISCARD enum checkpoint_err backlog_reach(struct session *session, uint64_t number);

@@ -66,9 +66,12 @@ void changes_are_taken(struct changes *c, struct difference *d)
         free(c->deliveries.at);
         c->deliveries = (struct changed_deliveries){.at = NULL};
     }
-    if (d->bodies.count == 0 && d->bodies.mask > LIST_KEPT && table_init(&fresh) == 0) {
-        table_fini(&d->bodies);
-        d->bodies = fresh;
+    for (unsigned i = 0; i < 2; i++) {
+        struct table *const t = i == 0 ? &d->bodies : &d->bodies_ids;
+        if (t->count == 0 && t->mask > LIST_KEPT && table_init(&fresh) == 0) {
+            table_fini(t);
+            *t = fresh;
+        }
     }
 }
 
@@ -102,7 +105,7 @@ void changes_move(struct changes *to, struct changes *from)
 
 bool difference_init(struct difference *d)
 {
-    return changes_init(&d->now) && table_init(&d->bodies) == 0;
+    return changes_init(&d->now) && table_init(&d->bodies) == 0 && table_init(&d->bodies_ids) == 0;
 }
 
 void difference_fini(struct difference *d)
@@ -113,6 +116,7 @@ void difference_fini(struct difference *d)
         free(table_object(l, struct stored_body, by_message));
     }
     table_fini(&d->bodies);
+    table_fini(&d->bodies_ids);
     changes_fini(&d->now);
 }
 
@@ -142,6 +146,11 @@ static uint64_t hash_of(const struct message *m)
     return (uint64_t)(uintptr_t)m / 16 * 0x9e3779b97f4a7c15u >> 16;
 }
 
+static uint64_t hash_of_id(uint64_t id)
+{
+    return id * 0x9e3779b97f4a7c15u >> 16;
+}
+
 static struct stored_body *find_body(struct shard *s, const struct message *m)
 {
     struct table_link *l = table_find(&s->difference.bodies, hash_of(m));
@@ -162,7 +171,20 @@ static struct stored_body *new_body(struct shard *s, struct message *m, uint64_t
     }
     *body = (struct stored_body){.message = m, .id = id};
     table_insert(&s->difference.bodies, &body->by_message, hash_of(m));
+    table_insert(&s->difference.bodies_ids, &body->by_id, hash_of_id(id));
     return body;
+}
+
+struct message *difference_message(struct shard *s, uint64_t id)
+{
+    struct table_link *l = table_find(&s->difference.bodies_ids, hash_of_id(id));
+    for (; l != NULL; l = table_find_next(l)) {
+        const struct stored_body *const body = table_object(l, struct stored_body, by_id);
+        if (body->id == id) {
+            return body->message;
+        }
+    }
+    return NULL;
 }
 
 uint64_t difference_body(struct shard *s, struct message *message, bool *is_new)
@@ -188,6 +210,7 @@ void difference_forget(struct shard *s, struct message *message)
     assert(body != NULL && body->references > 0);
     if (--body->references == 0) {
         table_remove(&s->difference.bodies, &body->by_message);
+        table_remove(&s->difference.bodies_ids, &body->by_id);
         free(body);
     }
 }

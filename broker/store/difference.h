@@ -5,9 +5,10 @@
  * So what was queued and acknowledged in between leaves no trace.
  *
  * A message body is in the checkpoint once, however many sessions of the shard have it queued:
- * `bodies` knows under which id, of those in memory. How many refer to it the checkpoint counts.
+ * `bodies` knows under which id, of those in memory, so that sessions that read the same one back
+ * have it once. How many refer to it the checkpoint counts.
  *
- * Owner: the shard. Memory: 16 to 40 bytes for each thing that has changed, and 48 for each body in
+ * Owner: the shard. Memory: 16 to 40 bytes for each thing that has changed, and 64 for each body in
  * the checkpoint and in memory. The bound is the journal's: when it has grown by a segment, all of
  * this is written.
  */
@@ -33,7 +34,8 @@ struct changed_delivery {
 
 struct stored_body {
     struct table_link by_message; /* its address */
-    struct message *message;      /* borrowed: whoever refers to the body has it */
+    struct table_link by_id;
+    struct message *message; /* borrowed: whoever refers to the body has it */
     uint64_t id;
     uint32_t references; /* of this shard's deliveries in the checkpoint that have not gone since */
 };
@@ -59,8 +61,9 @@ struct changes {
 };
 
 struct difference {
-    struct changes now;  /* since the last checkpoint was begun */
-    struct table bodies; /* in the checkpoint */
+    struct changes now;      /* since the last checkpoint was begun */
+    struct table bodies;     /* in the checkpoint; by_message */
+    struct table bodies_ids; /* the same, by_id */
 };
 
 NODISCARD bool difference_init(struct difference *d); /* false: no memory */
@@ -102,6 +105,9 @@ void difference_delivery_on_disk(struct shard *s, struct kept *kept, uint64_t nu
 
 /* One reference more to the message's body; *is_new: the checkpoint does not have it. Its id. */
 uint64_t difference_body(struct shard *s, struct message *message, bool *is_new);
+
+/* That body, if it is in memory: borrowed; or NULL. */
+struct message *difference_message(struct shard *s, uint64_t id);
 
 /* One reference more to the body, which the checkpoint has, under that id. */
 void difference_has_body(struct shard *s, struct message *message, uint64_t id);

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "broker/config/config.h"
+#include "broker/message.h"
 #include "broker/session/backlog.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
@@ -269,5 +270,75 @@ Test(backlog, what_came_by_a_group_that_was_left_is_as_any_other)
         cr_expect_not(d->of_group);
     }
     take_numbers(c, 0, 10);
+    fake_disk_end(&disk);
+}
+
+/* Each had a copy of its own. */
+Test(backlog, who_read_the_same_have_it_once)
+{
+    enum { MANY = 20, LEN = 50000 };
+    begin();
+    char id[16];
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "s%u", i);
+        subscribe_and_leave(id, "t");
+    }
+    publish_numbers("t", 0, 1, LEN);
+    make_checkpoint();
+    cr_expect_eq(n->node->deliveries_on_disk, MANY);
+    const uint64_t before = message_memory();
+    struct fake_client *all[MANY];
+    for (unsigned i = 0; i < MANY; i++) {
+        snprintf(id, sizeof id, "s%u", i);
+        all[i] = client_connect(n, 0, id, TERMS(.session_expiry_s = UINT32_MAX, .silent = true));
+    }
+    fake_node_settle(n);
+    cr_expect_eq(n->node->deliveries_on_disk, 0);
+    cr_expect_lt(message_memory() - before, 2 * LEN);
+    for (unsigned i = 0; i < MANY; i++) {
+        const struct got *const g = client_take(all[i], MQTT_PUBLISH);
+        cr_assert_not_null(g);
+        client_send_ack(all[i], MQTT_PUBACK, g->packet_id, 0);
+    }
+    fake_node_settle(n);
+    make_checkpoint();
+    fake_disk_end(&disk);
+}
+
+static unsigned reads; /* of the start */
+
+void __real_checkpoint_read_now(struct checkpoint *cp, struct checkpoint_read *r);
+void __wrap_checkpoint_read_now(struct checkpoint *cp, struct checkpoint_read *r);
+
+void __wrap_checkpoint_read_now(struct checkpoint *cp, struct checkpoint_read *r)
+{
+    reads++;
+    __real_checkpoint_read_now(cp, r);
+}
+
+/* Their bodies were read to find out that nobody wants them. */
+Test(backlog, a_start_reads_nothing_of_what_was_dropped_on_disk)
+{
+    begin();
+    subscribe_and_leave("me", "t");
+    publish_numbers("t", 0, 300, 1000);
+    make_checkpoint();
+    cr_expect_eq(n->node->deliveries_on_disk, 300);
+    fake_node_reload(n,
+                     SETTINGS(disk.setting, "limits.session_expiry_max_s=4294967295",
+                              "limits.packet_bytes_max=65536", "limits.inflight_max=50",
+                              "limits.session_queue_messages_max=300",
+                              "data.checkpoint_interval_s=5", "data.journal_segment_bytes=1MiB"));
+    publish_numbers("t", 300, 400, 1000);
+    fake_node_advance(n, 200);
+    cr_expect_eq(n->node->deliveries_on_disk, 200);
+    fake_disk_crash(&disk, NULL, NULL);
+    reads = 0;
+    open_disk();
+    cr_expect_eq(reads, 0);
+    cr_expect_eq(n->node->deliveries_on_disk, 200);
+    struct fake_client *const c = client_connect(
+        n, 0, "me", TERMS(.session_expiry_s = UINT32_MAX, .receive_maximum = 10, .silent = true));
+    take_numbers(c, 100, 400);
     fake_disk_end(&disk);
 }

@@ -102,6 +102,26 @@ Test(difference, bodies_that_are_there_already)
     message_put(m);
 }
 
+/* By its id, as long as some delivery refers to it. */
+Test(difference, a_body_is_found_by_its_id)
+{
+    struct message *const m = message("t"), *const other = message("t");
+    bool is_new = false;
+    const uint64_t id = difference_body(&s, m, &is_new);
+    difference_has_body(&s, other, 77);
+    cr_expect_eq(difference_message(&s, id), m);
+    cr_expect_eq(difference_message(&s, 77), other);
+    cr_expect_null(difference_message(&s, 78));
+    difference_forget(&s, other);
+    cr_expect_null(difference_message(&s, 77));
+    cr_expect_eq(difference_message(&s, id), m);
+    const struct delivery d = {.message = m, .number = 5, .qos = 1};
+    difference_delivery(&s, &kept[0], &d, true);
+    cr_expect_null(difference_message(&s, id));
+    message_put(m);
+    message_put(other);
+}
+
 /* Released, a delivery refers to no body any more; and goes later. */
 Test(difference, a_delivery_is_released_and_goes)
 {
