@@ -223,12 +223,6 @@ static bool open_checkpoint(struct persistence *p, const struct config *config)
                   LOG_TEXT("reason", checkpoint_err_text(err)), LOG_ERRNO("error", sys_errno));
         return false;
     }
-    const uint32_t former = checkpoint_former_format(p->checkpoint);
-    if (former != STORE_FORMAT) {
-        log_event(LOG_INFO, "store_upgraded", LOG_NUMBER("from", former),
-                  LOG_NUMBER("to", STORE_FORMAT),
-                  LOG_TEXT("meaning", "the version before does not read it any more"));
-    }
     for (unsigned i = 0; i < p->node->shard_count; i++) {
         p->node->shards[i]->backlogs.checkpoint = p->checkpoint;
     }
@@ -251,7 +245,16 @@ static bool read_checkpoint(struct persistence *p, struct revival *revival)
  * other journals than before. */
 static bool save_all(struct persistence *p)
 {
-    return capture_first(p->node->shards, p->node->shard_count);
+    const uint32_t former = checkpoint_former_format(p->checkpoint);
+    if (!capture_first(p->node->shards, p->node->shard_count)) {
+        return false;
+    }
+    if (former != STORE_FORMAT) {
+        log_event(LOG_INFO, "store_upgraded", LOG_NUMBER("from", former),
+                  LOG_NUMBER("to", STORE_FORMAT),
+                  LOG_TEXT("meaning", "the version before does not read it any more"));
+    }
+    return true;
 }
 
 static void log_revived(const struct revived *r, uint64_t took_ms)

@@ -8,6 +8,7 @@
 #include "broker/conn/owed.h"
 #include "broker/io/io.h"
 #include "broker/log/log.h"
+#include "broker/message.h"
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/backlog.h"
@@ -30,6 +31,41 @@
 #define PER_TURN 300u
 
 /* ---- what is put into the batch */
+
+#define KEY_BYTES   32u  /* of one, at most */
+#define VALUE_BYTES 128u /* of one, besides texts, bodies and sets */
+
+/* Before a thing is taken: without memory it stays where it is. */
+static bool has_room(struct capture *c, uint32_t changes, size_t bytes)
+{
+    const bool is_there =
+        checkpoint_reserve(c->batch, changes, changes * (size_t)(KEY_BYTES + VALUE_BYTES) + bytes);
+    c->is_starved = c->is_starved || !is_there;
+    return is_there;
+}
+
+/* A delivery and its body. Identifiers take a quarter more than in memory, at most. */
+static size_t bytes_of_delivery(const struct delivery *d)
+{
+    const size_t bytes = d->message == NULL ? 0 : outqueue_delivery_bytes(d);
+    return bytes + bytes / 4;
+}
+
+static size_t bytes_of_filters(const struct session *session)
+{
+    size_t bytes = 0;
+    for (uint32_t i = 0; i < session->filters.count; i++) {
+        bytes += local_filter_name(pointer_at(pointer_set_places(&session->filters)[i])).len;
+    }
+    return bytes;
+}
+
+static size_t bytes_of_session(const struct session *session)
+{
+    const size_t received = session_received(session) * (size_t)3;
+    const size_t will = session->will == NULL ? 0 : message_bytes(session->will->message);
+    return session->client_id_len + received + will;
+}
 
 static void put(struct capture *c, struct record_key key)
 {
@@ -158,6 +194,9 @@ static unsigned take_deliveries(struct capture *c, struct kept *kept, struct out
         if (d == NULL || d->number >= c->end) {
             return steps;
         }
+        if (!has_room(c, 2, bytes_of_delivery(d))) {
+            return 0;
+        }
         put_delivery(c, kept->session, d);
         kept->stored_end = d->number + 1;
     }
@@ -250,9 +289,13 @@ static unsigned take_sessions(struct capture *c, unsigned steps)
         if (steps == 0) {
             break;
         }
+        const unsigned count = kept->filters_changed ? kept->session->filters.count : 0;
+        const size_t bytes = kept->filters_changed ? bytes_of_filters(kept->session) : 0;
+        if (!has_room(c, count + 2, bytes + bytes_of_session(kept->session))) {
+            return 0;
+        }
         steps--;
         if (kept->filters_changed) {
-            const unsigned count = kept->session->filters.count;
             put_filters(c, kept->session);
             kept->filters_changed = false;
             steps -= count < steps ? count : steps;
@@ -273,6 +316,9 @@ static unsigned take_topics(struct capture *c, unsigned steps)
     for (; steps > 0 && (t = changed_topics_first(&c->taking.topics)) != NULL; steps--) {
         const struct bytes topic = changed_topic_name(t);
         const struct message *const m = retained_get(c->shard->retained, topic);
+        if (!has_room(c, 1, m == NULL ? 0 : message_bytes(m))) {
+            return 0;
+        }
         if (m == NULL) {
             drop(c, record_key_retained(topic));
         } else {
@@ -302,9 +348,15 @@ static unsigned take_lists(struct capture *c, unsigned steps)
 {
     const struct changes *const t = &c->taking;
     for (; steps > 0 && c->delivery_at < t->deliveries.count; steps--) {
+        if (!has_room(c, 1, 0)) {
+            return 0;
+        }
         change_delivery(c, &t->deliveries.at[c->delivery_at++]);
     }
     for (; steps > 0 && c->ended_at < t->ended.count; steps--) {
+        if (!has_room(c, 3, 0)) {
+            return 0;
+        }
         const uint64_t serial = t->ended.at[c->ended_at++];
         drop(c, record_key_of('s', serial));
         drop_all(c, 'f', serial);
@@ -316,6 +368,7 @@ static unsigned take_lists(struct capture *c, unsigned steps)
 /* true: that was all. */
 static bool take(struct capture *c, unsigned steps)
 {
+    c->is_starved = false;
     steps = take_lists(c, steps);
     steps = take_topics(c, steps);
     steps = take_sessions(c, steps);
@@ -355,7 +408,7 @@ static bool begin(struct capture *c, struct checkpoint_batch *batch)
 {
     struct shard *const s = c->shard;
     c->batch = batch;
-    if (batch == NULL) {
+    if (batch == NULL || !has_room(c, RECORD_PARTITIONS, 0)) {
         return false;
     }
     kept_flush(s); /* what gathers is in no entry yet */
@@ -386,16 +439,21 @@ static void submit(struct capture *c)
     checkpoint_submit(c->checkpoint, c->batch, on_done, c);
 }
 
+static void say_failed(struct capture *c, enum checkpoint_err err)
+{
+    log_event(LOG_ERROR, "checkpoint_failed", LOG_NUMBER("shard", c->shard->id),
+              LOG_TEXT("reason", checkpoint_err_text(err)),
+              LOG_TEXT("meaning", "nothing is lost; the journal grows until it succeeds"));
+    shard_count(c->shard, METRIC_checkpoint_failures);
+    c->due_ms = c->shard->now_ms + AGAIN_MS;
+}
+
 static void finish(struct capture *c, enum checkpoint_err err)
 {
     struct shard *const s = c->shard;
     if (err != CHECKPOINT_OK) {
-        log_event(LOG_ERROR, "checkpoint_failed", LOG_NUMBER("shard", s->id),
-                  LOG_TEXT("reason", checkpoint_err_text(err)),
-                  LOG_TEXT("meaning", "nothing is lost; the journal grows until it succeeds"));
-        shard_count(s, METRIC_checkpoint_failures);
+        say_failed(c, err);
         c->state = CAPTURE_AGAIN;
-        c->due_ms = s->now_ms + AGAIN_MS;
         return;
     }
     checkpoint_batch_destroy(c->batch);
@@ -419,7 +477,7 @@ static bool memory_presses(const struct capture *c)
 static bool is_due(const struct capture *c)
 {
     const struct shard *const s = c->shard;
-    if (changes_are_none(&s->difference.now)) {
+    if (changes_are_none(&s->difference.now) || (c->is_starved && s->now_ms < c->due_ms)) {
         return false;
     }
     return s->now_ms >= c->due_ms || memory_presses(c) ||
@@ -442,7 +500,10 @@ static void go_on(struct capture *c, unsigned steps)
         break;
     case CAPTURE_IDLE:
         if (is_due(c) && !begin(c, checkpoint_batch_create())) {
-            c->due_ms = s->now_ms + AGAIN_MS; /* no memory */
+            checkpoint_batch_destroy(c->batch);
+            c->batch = NULL;
+            c->is_starved = true;
+            say_failed(c, CHECKPOINT_NO_MEMORY);
         }
         break;
     case CAPTURE_COLLECTING:
@@ -450,6 +511,14 @@ static void go_on(struct capture *c, unsigned steps)
             kept_flush(s);
             c->position = store_last(s->store);
             c->state = CAPTURE_SETTLING;
+        } else if (c->is_starved) {
+            c->state = CAPTURE_STARVED;
+            say_failed(c, CHECKPOINT_NO_MEMORY);
+        }
+        break;
+    case CAPTURE_STARVED:
+        if (s->now_ms >= c->due_ms) {
+            c->state = CAPTURE_COLLECTING;
         }
         break;
     case CAPTURE_SETTLING:
@@ -515,7 +584,8 @@ bool capture_all(struct shard *s)
     while (c->state != CAPTURE_IDLE || !changes_are_none(&s->difference.now)) {
         c->due_ms = 0;
         go_on(c, UINT32_MAX);
-        if (c->state == CAPTURE_AGAIN) {
+        if (c->state == CAPTURE_AGAIN || c->state == CAPTURE_STARVED ||
+            (c->state == CAPTURE_IDLE && c->is_starved)) {
             return false;
         }
         if (c->state == CAPTURE_SETTLING && !store_is_written(s->store, c->position)) {
@@ -559,19 +629,24 @@ bool capture_first(struct shard *const *shards, unsigned count)
 {
     struct checkpoint_batch *const batch = checkpoint_batch_create();
     agree_on_indexes(shards, count);
-    for (unsigned i = 0; i < count && batch != NULL; i++) {
+    bool is_all = batch != NULL;
+    for (unsigned i = 0; i < count && is_all; i++) {
         struct capture *const c = shards[i]->capture;
         shard_self = shards[i];
         shard_enter(shard_self);
-        bool is_all = begin(c, batch);
-        is_all = is_all && take(c, UINT32_MAX);
-        assert(is_all);
+        is_all = begin(c, batch) && take(c, UINT32_MAX);
     }
     shard_self = NULL;
-    if (batch == NULL) {
+    if (!is_all) { /* no memory */
+        for (unsigned i = 0; i < count; i++) {
+            shards[i]->capture->batch = NULL;
+            shards[i]->capture->state = CAPTURE_NOT_YET;
+        }
+        checkpoint_batch_destroy(batch);
         return false;
     }
     put_least(shards[0]->capture, shards, count);
+    checkpoint_put_format(batch);
     submit(shards[0]->capture);
     const int answer = wait_for_answer(shards[0]->capture);
     for (unsigned i = 1; i < count; i++) {

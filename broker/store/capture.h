@@ -6,6 +6,7 @@
  *
  *   NOT_YET ─ capture_first() ─▶ SPILLING
  *   IDLE ─ time, the journal or the memory has grown ─▶ COLLECTING ─▶ SETTLING ─▶ WRITING
+ *   COLLECTING ─ there is no memory for the next thing ─▶ STARVED ─ a while ─▶ COLLECTING
  *   WRITING ─ done ─▶ SPILLING ─▶ IDLE
  *          └─ error ─▶ AGAIN ─▶ WRITING
  *
@@ -37,6 +38,7 @@ enum capture_state {
     CAPTURE_NOT_YET, /* capture_first() has not been there; shards may have turns before that */
     CAPTURE_IDLE,
     CAPTURE_COLLECTING,
+    CAPTURE_STARVED,
     CAPTURE_SETTLING,
     CAPTURE_WRITING,
     CAPTURE_AGAIN,
@@ -51,6 +53,7 @@ struct capture {
     size_t ended_at, delivery_at; /* those before are taken */
     struct kept *at;              /* whose queue is being taken, up to `end`; NULL: nobody's */
     uint64_t end;
+    bool is_starved;     /* there was no memory for the next thing: it is still to be taken */
     uint64_t queued;     /* keeping.queued_count when this was looked at last */
     struct kept **spill; /* that were taken, and have something to spill; NULL: it ended */
     size_t spill_count, spill_capacity, spill_at;

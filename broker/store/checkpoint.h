@@ -82,7 +82,7 @@ void checkpoint_close(struct checkpoint *cp);
  * say. */
 const uint8_t *checkpoint_id(const struct checkpoint *cp); /* CHECKPOINT_ID_BYTES */
 
-/* What it was when it was opened: STORE_FORMAT, or it has been brought to that. */
+/* What it was when it was opened; checkpoint_put_format() makes it STORE_FORMAT. */
 uint32_t checkpoint_former_format(const struct checkpoint *cp);
 
 /* ---- a batch: changes, in their order. Owner: one thread, until it is submitted. */
@@ -93,6 +93,10 @@ struct checkpoint_batch *checkpoint_batch_create(void); /* NULL: no memory */
 void checkpoint_batch_destroy(struct checkpoint_batch *batch);
 size_t checkpoint_batch_bytes(const struct checkpoint_batch *batch);   /* of memory, about */
 uint32_t checkpoint_batch_count(const struct checkpoint_batch *batch); /* of changes */
+
+/* Memory for so many changes, with so many bytes of keys and values; false: there is none, and the
+ * batch is as it was. What is within it does not spoil the batch. */
+NODISCARD bool checkpoint_reserve(struct checkpoint_batch *batch, uint32_t changes, size_t bytes);
 
 /* All copy what they are given. Where there is no memory for that the batch is spoilt as a whole,
  * and done() will say so. Keys: 1 to CHECKPOINT_KEY_BYTES_MAX bytes. */
@@ -115,6 +119,9 @@ void checkpoint_add(struct checkpoint_batch *batch, struct bytes key, int64_t de
 /* What is known of the store as a whole, beside the keys; `name` is not one of ours ("format",
  * "id"). */
 void checkpoint_put_meta(struct checkpoint_batch *batch, const char *name, struct bytes value);
+
+/* With this batch the store is of our format: the version before reads it no more. */
+void checkpoint_put_format(struct checkpoint_batch *batch);
 
 /* ---- writing */
 

@@ -2,8 +2,11 @@
 #include "broker/store/checkpoint_batch.h"
 
 #include <assert.h>
+#include <endian.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "broker/store/format.h"
 
 #define CHUNK_BYTES ((size_t)65536 - 64) /* with the allocator's own, and ours, 64 KiB */
 
@@ -71,6 +74,13 @@ static size_t change_bytes(const struct change *c)
     return rounded(sizeof *c + c->key_len + c->value_len);
 }
 
+bool checkpoint_reserve(struct checkpoint_batch *batch, uint32_t changes, size_t bytes)
+{
+    const size_t all = changes * (rounded(sizeof(struct change)) + 8) + bytes;
+    return (batch->last != NULL && batch->last->capacity - batch->last->used >= all) ||
+           add_chunk(batch, all);
+}
+
 static struct change *append(struct checkpoint_batch *batch, enum change_kind kind,
                              struct bytes key, struct bytes value)
 {
@@ -134,6 +144,12 @@ void checkpoint_put_meta(struct checkpoint_batch *batch, const char *name, struc
     assert(strcmp(name, "id") != 0);
 
     (void)append(batch, CHANGE_META, bytes_text(name), value);
+}
+
+void checkpoint_put_format(struct checkpoint_batch *batch)
+{
+    const uint32_t format = htole32(STORE_FORMAT);
+    (void)append(batch, CHANGE_META, bytes_text("format"), bytes_of(&format, sizeof format));
 }
 
 struct change_place checkpoint_batch_begin(const struct checkpoint_batch *batch)

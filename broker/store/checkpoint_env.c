@@ -226,10 +226,6 @@ static enum checkpoint_err identify(MDB_txn *txn, struct checkpoint_env *e, int 
     if (*rc == 0) {
         memcpy(e->id, value.at, sizeof e->id);
     }
-    /* No number so far has changed what former ones have, so that there is nothing else to do. */
-    if (*rc == 0 && format != STORE_FORMAT) {
-        *rc = put_format(txn, e);
-    }
     return checkpoint_err_of(*rc, e->path);
 }
 

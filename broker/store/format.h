@@ -9,10 +9,11 @@
  *       has is as it was, so that nothing has to be done
  *
  * A new number is for what the version before would misread, or not understand. The checkpoint gets
- * it when it is opened, in the transaction that makes of its records what the new version reads
- * (checkpoint_env.c, identify()); from then on the version before refuses the directory. Segments
- * keep theirs, and are read by it (record.entries_format), since the process may end at any moment
- * between the one and the other; new segments have the new one.
+ * it with the first batch of a start (capture_first()), which has what is new in it; from then on
+ * the version before refuses the directory. Not sooner: a start that fails, since a journal is
+ * damaged or memory too small, has changed nothing, and the version before may be tried again.
+ * Segments keep theirs, and are read by it (record.entries_format), since the process may end at
+ * any moment between the one and the other; new segments have the new one.
  *
  * tests/e2e/fixtures has a backup of each format that there was, which a test starts on.
  */

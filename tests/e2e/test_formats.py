@@ -49,6 +49,8 @@ def a_former_version_s_directory_is_started_on(b, number, shards):
     for former in (number, CURRENT):  # also once more, when it has been started on
         n = b.another(settings)
         wait_until(lambda n=n: n.events('revived'), what='a line revived')
+        if former < CURRENT:
+            wait_until(lambda n=n: n.events('store_upgraded'), what='a line store_upgraded')
         equal([(line['from'], line['to']) for line in n.events('store_upgraded')],
               [(str(former), str(CURRENT))] if former < CURRENT else [])
         equal(n.events('journal_refused') + n.events('checkpoint_refused'), [])
@@ -119,3 +121,9 @@ def an_entry_that_is_not_known_is_refused(b):
             f.write(with_another_type(data, at, 99))
         status, said = dunlin('--listen', 'tcp://127.0.0.1:0', '--data', folder)
         equal((status, 'does not understand' in said, 'Sanitizer' in said), (1, True, False), said)
+        equal('store_upgraded' in said, False, 'the version before may be tried again')
+    with open(path, 'wb') as f:
+        f.write(data)
+    n = b.another({'data.dir': folder, 'node.shards': 1})
+    wait_until(lambda: n.events('store_upgraded'), what='a line store_upgraded')
+    equal(n.events('store_upgraded')[0]['from'], '1')

@@ -2,10 +2,12 @@
 #include "fault.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* volatile: to the compiler, malloc() neither reads nor writes what is ours. */
 static volatile unsigned left = FAULT_NEVER;
 static volatile bool happened;
+static volatile size_t too_large = SIZE_MAX;
 
 void fault_at(unsigned allocation)
 {
@@ -18,8 +20,16 @@ bool fault_happened(void)
     return happened;
 }
 
-static bool fails(void)
+void fault_above(size_t bytes)
 {
+    too_large = bytes;
+}
+
+static bool fails(size_t size)
+{
+    if (size > too_large) {
+        return true;
+    }
     if (left == FAULT_NEVER) {
         return false;
     }
@@ -40,22 +50,22 @@ void *__wrap_aligned_alloc(size_t alignment, size_t size);
 
 void *__wrap_malloc(size_t size)
 {
-    return fails() ? NULL : __real_malloc(size);
+    return fails(size) ? NULL : __real_malloc(size);
 }
 
 void *__wrap_calloc(size_t n, size_t size)
 {
-    return fails() ? NULL : __real_calloc(n, size);
+    return fails(n * size) ? NULL : __real_calloc(n, size);
 }
 
 void *__wrap_realloc(void *p, size_t size)
 {
-    return fails() ? NULL : __real_realloc(p, size);
+    return fails(size) ? NULL : __real_realloc(p, size);
 }
 
 void *__wrap_aligned_alloc(size_t alignment, size_t size)
 {
-    return fails() ? NULL : __real_aligned_alloc(alignment, size);
+    return fails(size) ? NULL : __real_aligned_alloc(alignment, size);
 }
 
 void *fault_exempt_malloc(size_t size)

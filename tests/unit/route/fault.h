@@ -14,6 +14,7 @@
 
 void fault_at(unsigned allocation); /* 0: the next one; FAULT_NEVER: none. */
 bool fault_happened(void);          /* since the last fault_at() */
+void fault_above(size_t bytes);     /* Each of more than that; SIZE_MAX: none. Any thread's. */
 
 void *fault_exempt_malloc(size_t size);
 void *fault_exempt_calloc(size_t n, size_t size);

@@ -491,7 +491,13 @@ Test(checkpoint, of_another_version)
     for (uint8_t former = STORE_FORMAT_OLDEST; former <= STORE_FORMAT; former++) {
         write_format(former);
         cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
-        cr_expect_eq(checkpoint_former_format(cp), former);
+        checkpoint_close(cp);
+        cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
+        cr_expect_eq(checkpoint_former_format(cp), former, "to be opened has changed nothing");
+        struct checkpoint_batch *const b = checkpoint_batch_create();
+        cr_assert_not_null(b);
+        checkpoint_put_format(b);
+        fixture_write(cp, b);
         checkpoint_close(cp);
         cr_assert_eq(fixture_try_open(&cp), CHECKPOINT_OK);
         cr_expect_eq(checkpoint_former_format(cp), STORE_FORMAT, "it stays so");
