@@ -32,7 +32,7 @@ static const struct flag flags[] = {
     {"--data", "DIR", take_key, "data.dir", OPTIONS_RUN,
      "Keep here what must survive a restart (data.dir)."},
     {"--admin", "HOST:PORT", take_key, "admin.listen", OPTIONS_RUN,
-     "Answer /metrics, /livez, /readyz and /api/v1 here by HTTP (admin.listen)."},
+     "Answer /metrics, /livez, /readyz, /api/v1 here by HTTP (admin.listen)."},
     {"--log-level", "LEVEL", take_key, "log.level", OPTIONS_RUN,
      "error, warning, info, or debug (log.level)."},
     {"--set", "PATH=VALUE", take_set, NULL, OPTIONS_RUN,
