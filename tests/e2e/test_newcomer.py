@@ -20,6 +20,7 @@ from harness import Launch, Unexpected, equal, needs_root, skip, test, wait_unti
 
 ROOT = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..')
 SUBCOMMANDS = ('passwd', 'ban', 'backup', 'restore')
+SECONDS = 10
 LONG = {'./dev test': 'it is what runs this'}
 
 DEV = '''#!/bin/sh
@@ -146,7 +147,7 @@ class Terminals:
         shutil.rmtree(self.home)
 
 
-@test(only='dunlin', timeout=120, each=[('README.md',), ('docs/getting-started.md',)])
+@test(only='dunlin', timeout=120, full=True, each=[('README.md',), ('docs/getting-started.md',)])
 def the_commands_do_what_the_page_says(b, name):
     needs_root()
     for program in ('mosquitto_sub', 'openssl', 'curl', 'ip'):

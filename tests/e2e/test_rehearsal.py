@@ -87,13 +87,15 @@ class Pod:
         root = os.path.join(self.files, 'root')
         os.makedirs(root, exist_ok=True)
         security = self.spec['securityContext']
-        tree = os.path.dirname(os.path.dirname(os.path.abspath(Launch.program)))
+        program = os.path.abspath(Launch.program)
+        tree = os.path.abspath(ROOT)  # also for files that a sanitizer's options name
+        tree = tree if program.startswith(f'{tree}/') else os.path.dirname(program)
         with open(self.log_path, 'ab') as log:
             self.process = subprocess.Popen(
                 self.hosts.command('pod', 'unshare', '--mount', '--', 'sh', '-c', MOUNTS, 'sh', root, tree, self.files,
                                    'setpriv', '--reuid', str(security['runAsUser']), '--regid', str(security['runAsGroup']),
                                    '--groups', str(security['fsGroup']), '--bounding-set=-all', '--inh-caps=-all',
-                                   '--no-new-privs', '--', os.path.abspath(Launch.program), *self.container['args']),
+                                   '--no-new-privs', '--', program, *self.container['args']),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                 env={'PATH': os.environ['PATH'], 'PODROOT': root, 'DUNLIN_DRAIN__WAIT_S': str(WAIT_S), 'DUNLIN_LOG__LEVEL': 'debug',
                      **{k: v for k, v in os.environ.items() if k.endswith('SAN_OPTIONS')}})
