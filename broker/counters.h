@@ -39,6 +39,11 @@ uint64_t counters_io(const struct node *node, enum io_counter counter);
 /* 1 while the node drains, or ends by SIGTERM; 0 otherwise. */
 int counters_are_draining(const struct node *node);
 
+static inline uint64_t counters_total(const _Atomic uint64_t *total)
+{
+    return atomic_load_explicit(total, memory_order_relaxed);
+}
+
 /* Never below 0: what two threads count up and down may look so for a moment. */
 static inline uint64_t counters_now(const _Atomic int64_t *gauge)
 {

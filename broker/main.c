@@ -251,7 +251,7 @@ static bool start(struct broker *b)
     }
     b->node->wall_offset_ms = wall_offset_ms();
     if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
-        !admin_start(&b->admin, b->node, &b->config->admin) || !open_data_dir(b) ||
+        !admin_start(&b->admin, b->node, b->config) || !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
@@ -414,6 +414,9 @@ static bool serve_signal(struct broker *b, int signal_number)
         tokens_refresh(&b->tokens, b->node, b->config, false);
         if (b->drain.phase == DRAIN_NONE && atomic_load(&b->node->drain_wanted)) {
             begin_drain(b);
+        }
+        if (admin_has_banned(&b->admin)) {
+            bans_refresh(&b->bans, b->node, true);
         }
         return true;
     case SIGUSR1:

@@ -92,6 +92,8 @@ struct node {
     _Alignas(64) _Atomic int64_t answers_owed;
     _Alignas(64) _Atomic int64_t wills_open; /* session/will.h */
     _Alignas(64) _Atomic int64_t journal_segments;
+    _Alignas(64) _Atomic uint64_t api_requests; /* counted by admin's threads, relaxed */
+    _Atomic uint64_t api_denied, api_busy;
     _Alignas(64) _Atomic int disk_troubles; /* shards whose disk takes nothing now; why: */
     _Atomic int disk_error;                 /* errno of the last that has come to that */
 };

@@ -25,7 +25,7 @@
 #define LIVES_WITHIN_MS 1000u
 #define PEM_BYTES_MAX   (1u << 20)
 #define STACK_BYTES     (512u << 10) /* of a connection's thread */
-#define REQUEST_BYTES   16384u       /* of headers, for each connection */
+#define REQUEST_BYTES   (256u << 10) /* of headers, for each connection: topics are long */
 #define BACKLOG         16
 #define TLS_PRIORITIES  "SECURE128:-VERS-TLS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
@@ -377,23 +377,23 @@ static bool start_daemon(struct admin *a, const char *address, const struct list
     return true;
 }
 
-bool admin_start(struct admin *a, struct node *node, const struct config_admin *config)
+bool admin_start(struct admin *a, struct node *node, const struct config *config)
 {
     struct listen_url where;
-    if (config->listen[0] == '\0') {
+    if (config->admin.listen[0] == '\0') {
         return true;
     }
-    const char *const wrong = listen_address_parse(&where, config->listen);
+    const char *const wrong = listen_address_parse(&where, config->admin.listen);
     assert(wrong == NULL); /* config_load() has tried */
     (void)wrong;
-    if (!name_files(a, config) || !keyring_open(&a->keys, config->keys_file)) {
+    if (!name_files(a, &config->admin) || !keyring_open(&a->keys, config->admin.keys_file)) {
         return false;
     }
-    if (!api_open(&a->api, node, &a->keys)) {
-        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "admin"), LOG_ERRNO("error", errno));
+    if (!api_open(&a->api, node, config, &a->keys)) {
+        log_event(LOG_ERROR, "out_of_memory");
         return false;
     }
-    return start_daemon(a, config->listen, &where);
+    return start_daemon(a, config->admin.listen, &where);
 }
 
 void admin_stop(struct admin *a)
@@ -407,6 +407,7 @@ void admin_stop(struct admin *a)
     free(a->key_file);
     a->certificate_file = a->key_file = NULL;
     keyring_close(&a->keys);
+    api_close(&a->api);
 }
 
 /* ---- other files */
@@ -461,4 +462,9 @@ void admin_refresh(struct admin *a, bool all)
         a->watch.loaded = stamp;
         renew(a);
     }
+}
+
+bool admin_has_banned(struct admin *a)
+{
+    return atomic_exchange_explicit(&a->api.bans_changed, false, memory_order_acquire);
 }

@@ -37,7 +37,7 @@ struct admin {
 
 /* false: it could not be bound, or a file is not good;
  * the log has said why. */
-NODISCARD bool admin_start(struct admin *a, struct node *node, const struct config_admin *config);
+NODISCARD bool admin_start(struct admin *a, struct node *node, const struct config *config);
 void admin_stop(struct admin *a); /* fine with zeros */
 
 /* Are there files to look after? */
@@ -46,3 +46,6 @@ bool admin_is_needed(const struct admin *a);
 /* Reads them again if they have changed; `all`: whether they have or not. Requests that are under
  * way when the certificate is another one are cut off. */
 void admin_refresh(struct admin *a, bool all);
+
+/* Has the API changed the ban file since it was asked last? Then it is to be read. */
+bool admin_has_banned(struct admin *a);

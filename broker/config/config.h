@@ -109,6 +109,7 @@ struct config_admin {
     char *certificate; /* PEM file; "": HTTP without TLS */
     char *key;         /* PEM file of it */
     char *keys_file;   /* who may use the API; "": nobody */
+    char *backup_dir;  /* where the API may have backups made; "": nowhere */
 };
 
 struct config_drain {

@@ -96,11 +96,11 @@ class Keys:
 class Api:
     """A broker with the API, and one who asks it."""
 
-    def __init__(self, b, settings=None, listeners=None, keys=None, host='127.0.0.1', tls=None):
+    def __init__(self, b, settings=None, listeners=None, keys=None, host='127.0.0.1', tls=None, environment=None):
         self.port, self.host, self.tls = PORTS.take(), host, tls
         self.keys = keys or Keys()
         self.broker = b.another({'admin.listen': f'{host}:{self.port}', 'admin.keys_file': self.keys.path,
-                                 **(settings or {})}, listeners=listeners)
+                                 **(settings or {})}, environment=environment, listeners=listeners)
 
     def connection(self, source='127.0.0.1'):
         if self.tls is None:

@@ -138,8 +138,11 @@ def what_is_no_request_hinders_nobody(b):
     equal(noise.recv(1024)[:8] in (b'', b'HTTP/1.1', b'HTTP/1.0'), True)
     noise.close()
     long = socket.create_connection(there, timeout=10)
-    long.sendall(b'GET /metrics HTTP/1.1\r\nHost: a\r\n' + b'X: ' + b'y' * 100000 + b'\r\n\r\n')
-    equal(b' 200 ' in long.recv(1024), False)
+    try:
+        long.sendall(b'GET /metrics HTTP/1.1\r\nHost: a\r\n' + b'X: ' + b'y' * 400000 + b'\r\n\r\n')
+        equal(b' 200 ' in long.recv(1024), False)
+    except ConnectionError:  # it did not even read all of it
+        pass
     long.close()
     silent = [socket.create_connection(there, timeout=10) for _ in range(40)]
     begin = time.monotonic()

@@ -13,10 +13,12 @@
 
 #include <microhttpd.h>
 
+#include "broker/admin/api/backups.h"
 #include "broker/admin/api/percent.h"
 #include "broker/admin/api/request.h"
 #include "broker/admin/api/resources.h"
 #include "broker/admin/keyring.h"
+#include "broker/config/config.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 
@@ -36,10 +38,21 @@ static const struct route routes[] = {
 
 #define ROUTES (sizeof routes / sizeof routes[0])
 
-bool api_open(struct api *api, struct node *node, struct keyring *keys)
+bool api_open(struct api *api, struct node *node, const struct config *config, struct keyring *keys)
 {
     *api = (struct api){.node = node, .keys = keys, .start_s = time(NULL)};
-    return getrandom(&api->run, sizeof api->run, 0) == (ssize_t)sizeof api->run;
+    api->ban_file = strdup(config->auth.ban_file);
+    api->backups = backups_create(config);
+    return api->ban_file != NULL && api->backups != NULL &&
+           getrandom(&api->run, sizeof api->run, 0) == (ssize_t)sizeof api->run;
+}
+
+void api_close(struct api *api)
+{
+    backups_destroy(api->backups);
+    api->backups = NULL;
+    free(api->ban_file);
+    api->ban_file = NULL;
 }
 
 /* ---- who asks */
@@ -101,16 +114,18 @@ static bool is_let_in(struct api *api, struct MHD_Connection *c, struct key *key
 
 /* ---- what is asked for */
 
-/* The part of `path` that stands for {} in `pattern`; false: it is not that path. */
-static bool matches(const char *pattern, const char *path, struct bytes *in_path)
+/* The parts of `path` that stand for each {} in `pattern`; false: it is not that path. */
+static bool matches(const char *pattern, const char *path, struct bytes in_path[PATH_PARTS_MAX])
 {
+    unsigned parts = 0;
     for (; *pattern != '\0'; pattern++) {
         if (*pattern == '{') {
             const size_t len = strcspn(path, "/");
             if (len == 0) {
                 return false;
             }
-            *in_path = bytes_of(path, len);
+            assert(parts < PATH_PARTS_MAX);
+            in_path[parts++] = bytes_of(path, len);
             path += len;
             pattern++; /* } */
         } else if (*path++ != *pattern) {
@@ -121,8 +136,8 @@ static bool matches(const char *pattern, const char *path, struct bytes *in_path
 }
 
 /* NULL: *refusal says why. */
-static const struct route *find(const char *method, const char *path, struct bytes *in_path,
-                                struct api_answer *refusal)
+static const struct route *find(const char *method, const char *path,
+                                struct bytes in_path[PATH_PARTS_MAX], struct api_answer *refusal)
 {
     static const char *const all[] = {"DELETE", "GET", "POST", "PUT"};
     static _Thread_local char allow[32];
@@ -222,33 +237,38 @@ static bool is_allowed(struct api *api, struct MHD_Connection *c, const struct r
     return true;
 }
 
-/* Decodes what stands for {}; with the copy of the path that it then points into. */
-static bool take_path(struct api_request *r, struct bytes in_path, struct api_answer *refusal)
+/* Decodes what stands for each {}, in a copy of the path from the first of them on. */
+static bool take_path(struct api_request *r, const struct bytes in_path[PATH_PARTS_MAX],
+                      struct api_answer *refusal)
 {
-    if (in_path.at == NULL) {
+    if (in_path[0].at == NULL) {
         return true;
     }
-    r->path = strndup((const char *)in_path.at, in_path.len);
+    r->path = strdup((const char *)in_path[0].at);
     if (r->path == NULL) {
         *refusal = answer_json(500, NULL);
         return false;
     }
-    if (!percent_decode(r->path, &r->in_path)) {
-        *refusal = answer_problem(400, "the path has a %% that is not followed by two digits");
-        return false;
+    for (unsigned i = 0; i < PATH_PARTS_MAX && in_path[i].at != NULL; i++) {
+        char *const part = r->path + (in_path[i].at - in_path[0].at);
+        part[in_path[i].len] = '\0'; /* where the slash was */
+        if (!percent_decode(part, &r->in_path[i])) {
+            *refusal = answer_problem(400, "the path has a %% that is not followed by two digits");
+            return false;
+        }
     }
     return true;
 }
 
-struct api_request *api_begin(struct api *api, struct MHD_Connection *c, const char *method,
-                              const char *path, struct api_answer *refusal)
+static struct api_request *let_in(struct api *api, struct MHD_Connection *c, const char *method,
+                                  const char *path, struct api_answer *refusal)
 {
     struct key key;
-    struct bytes in_path = bytes_of(NULL, 0);
+    struct bytes in_path[PATH_PARTS_MAX] = {{.at = NULL}};
     if (!is_let_in(api, c, &key, refusal)) {
         return NULL;
     }
-    const struct route *const route = find(method, path, &in_path, refusal);
+    const struct route *const route = find(method, path, in_path, refusal);
     if (route == NULL || !is_allowed(api, c, route, &key, refusal)) {
         return NULL;
     }
@@ -271,6 +291,32 @@ struct api_request *api_begin(struct api *api, struct MHD_Connection *c, const c
     if (!take_path(r, in_path, refusal)) {
         api_forget(r);
         return NULL;
+    }
+    return r;
+}
+
+static void count(_Atomic uint64_t *total)
+{
+    atomic_fetch_add_explicit(total, 1, memory_order_relaxed);
+}
+
+static void count_refused(struct api *api, unsigned status)
+{
+    if (status == 401 || status == 403 || status == 429) {
+        count(&api->node->api_denied);
+    } else if (status == 503) {
+        count(&api->node->api_busy);
+    }
+}
+
+struct api_request *api_begin(struct api *api, struct MHD_Connection *c, const char *method,
+                              const char *path, struct api_answer *refusal)
+{
+    struct api_request *const r = let_in(api, c, method, path, refusal);
+    if (r == NULL) {
+        count_refused(api, refusal->status);
+    } else {
+        count(&api->node->api_requests);
     }
     return r;
 }
@@ -300,7 +346,8 @@ static void log_changed(const struct api_request *r, unsigned status)
 {
     log_event(LOG_INFO, "api_changed", LOG_TEXT("key", r->key.name),
               LOG_TEXT("method", r->route->method), LOG_TEXT("path", r->route->path),
-              LOG_BYTES("what", r->in_path), LOG_NUMBER("status", status));
+              LOG_BYTES("what", r->in_path[0]), LOG_BYTES("which", r->in_path[1]),
+              LOG_NUMBER("status", status));
 }
 
 struct api_answer api_end(struct api_request *r)
@@ -313,6 +360,7 @@ struct api_answer api_end(struct api_request *r)
     } else {
         answer = r->route->handler(r);
     }
+    count_refused(r->api, answer.status);
     if (r->route->role == KEY_ADMIN) {
         log_changed(r, answer.status);
     }

@@ -27,6 +27,8 @@
 
 struct MHD_Connection;
 struct api_request;
+struct backups;
+struct config;
 struct keyring;
 struct node;
 
@@ -38,12 +40,17 @@ struct node;
 struct api {
     struct node *node;
     struct keyring *keys;
-    uint32_t run;    /* random: cursors of another run of the process are told from ours */
-    int64_t start_s; /* Unix time */
+    uint32_t run;            /* random: cursors of another run of the process are told from ours */
+    int64_t start_s;         /* Unix time */
+    char *ban_file;          /* owned; "": there is none */
+    struct backups *backups; /* owned */
     _Atomic unsigned under_way;
+    _Atomic bool bans_changed; /* by us (release); main reads the file and clears it (acquire) */
 };
 
-NODISCARD bool api_open(struct api *api, struct node *node, struct keyring *keys);
+NODISCARD bool api_open(struct api *api, struct node *node, const struct config *config,
+                        struct keyring *keys); /* false: no memory */
+void api_close(struct api *api);               /* nobody asks any more; fine with zeros */
 
 /* The headers have come; `path` as it was sent, with its percent signs. NULL: *refusal says why;
  * otherwise api_end() is to follow, or api_forget(). */

@@ -24,15 +24,17 @@ struct node;
 struct route;
 struct shard;
 
+#define PATH_PARTS_MAX 2u
+
 struct api_request {
     struct api *api;
     struct node *node;
     struct MHD_Connection *http;
     const struct route *route;
-    struct key key;       /* whose it is */
-    char *path;           /* owned; `in_path` points into it */
-    struct bytes in_path; /* what stands in the place of {…}; decoded; at NULL: nothing does */
-    char *body;           /* owned, with a NUL behind it; NULL: there is none */
+    struct key key;                       /* whose it is */
+    char *path;                           /* owned; `in_path` points into it */
+    struct bytes in_path[PATH_PARTS_MAX]; /* what stands for each {}; decoded; at NULL: none */
+    char *body;                           /* owned, with a NUL behind it; NULL: there is none */
     size_t body_len;
     bool body_too_large, out_of_memory;
     bool counted; /* in api->under_way */

@@ -170,13 +170,13 @@ unsigned sessions_home(const struct node *node, struct bytes client_id)
 
 static struct shard *shard_of(const struct api_request *r)
 {
-    return r->node->shards[sessions_home(r->node, r->in_path)];
+    return r->node->shards[sessions_home(r->node, r->in_path[0])];
 }
 
 struct api_answer sessions_one(struct api_request *r, bool connected, row_fn *row)
 {
     struct api_answer answer;
-    struct listing *const l = listing_create_one(r->in_path);
+    struct listing *const l = listing_create_one(r->in_path[0]);
     if (l == NULL) {
         return answer_json(500, NULL);
     }
@@ -194,7 +194,7 @@ struct api_answer sessions_one(struct api_request *r, bool connected, row_fn *ro
 struct api_answer sessions_remove(struct api_request *r, enum removal_of of, const char *words)
 {
     struct api_answer answer;
-    struct removal *const removal = removal_create(of, r->in_path, words);
+    struct removal *const removal = removal_create(of, r->in_path[0], words);
     if (removal == NULL) {
         return answer_json(500, NULL);
     }

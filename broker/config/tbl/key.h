@@ -227,6 +227,9 @@ KEY(admin, key, TEXT(4095), "", "", AT_START,
 KEY(admin, keys_file, TEXT(4095), "", "", AT_START,
     "File of who may use /api/v1, and with which role, made by dunlin admin-key. Read again when it changes, and at a reload. A file with a "
     "mistake leaves the former in force. Empty: nobody may, not even from a loopback address.")
+KEY(admin, backup_dir, TEXT(3072), "", "", AT_START,
+    "Directory into which backups of data.dir go that are asked for by /api/v1/backup, each into one of its own. Empty: none are taken that "
+    "way; dunlin backup needs no setting.")
 END(admin)
 
 GROUP(drain)

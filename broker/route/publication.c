@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/route/publication.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "broker/message.h"
+#include "broker/route/index.h"
+#include "broker/shard/shard.h"
+#include "broker/store/store.h"
+#include "broker/table.h"
+
+static struct publication *of_errand(struct errand *e)
+{
+    return table_object(e, struct publication, errand);
+}
+
+struct shard *publication_shard(const struct node *node, const struct message *message)
+{
+    return node->shards[index_owner(node->index, message_topic(message))];
+}
+
+/* By whoever stored it, later; nobody may wait for it any more. */
+static void on_stored(struct shard *s, struct retain_job *job, enum retain_result result)
+{
+    struct publication *const p = table_object(job, struct publication, job);
+    (void)s;
+    p->phase = PUBLICATION_STORED;
+    p->result = result == RETAIN_DONE ? PUBLICATION_DONE : PUBLICATION_NOT_STORED;
+    errand_put(&p->errand);
+}
+
+static enum errand_step store(struct shard *s, struct publication *p)
+{
+    p->job = (struct retain_job){.done = on_stored, .message = p->message};
+    p->phase = PUBLICATION_STORING;
+    errand_take(&p->errand);
+    const enum retain_result result = publish_retain(s, &p->job);
+    if (result == RETAIN_WAIT) {
+        return ERRAND_LATER;
+    }
+    on_stored(s, &p->job, result);
+    return ERRAND_MORE;
+}
+
+static enum errand_step route(struct shard *s, struct publication *p)
+{
+    p->matched = publish_route(s, p->message, 0);
+    p->waits = s->route_waits;
+    p->ticket = s->ticket;
+    p->phase = PUBLICATION_ROUTED;
+    shard_count(s, METRIC_publish_received);
+    if (p->matched == 0) {
+        shard_count(s, METRIC_publish_unmatched);
+    }
+    return p->waits == 0 ? ERRAND_DONE : ERRAND_LATER;
+}
+
+static bool is_ready(const struct shard *s, const struct errand *e)
+{
+    const struct publication *const p = table_object(e, const struct publication, errand);
+    if (p->phase != PUBLICATION_ROUTED) {
+        return p->phase == PUBLICATION_STORED;
+    }
+    for (uint64_t left = p->waits; left != 0; left &= left - 1) {
+        if (s->kept_by[__builtin_ctzll(left)] < p->ticket) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool is_congested(struct shard *s, const struct publication *p)
+{
+    uint8_t reason;
+    return shard_congested(s) || s->memory_full || publish_is_refused(s, p->message, &reason);
+}
+
+static enum errand_step run(struct shard *s, struct errand *e)
+{
+    struct publication *const p = of_errand(e);
+    ASSERT_OWNED(s);
+    switch (p->phase) {
+    case PUBLICATION_BEGINS:
+        if (is_congested(s, p)) {
+            p->result = PUBLICATION_CONGESTED;
+            return ERRAND_DONE;
+        }
+        return p->message->retain ? store(s, p) : route(s, p);
+    case PUBLICATION_STORING:
+        break; /* it is not ready */
+    case PUBLICATION_STORED:
+        return p->result == PUBLICATION_DONE && p->route ? route(s, p) : ERRAND_DONE;
+    case PUBLICATION_ROUTED:
+        break;
+    }
+    return ERRAND_DONE;
+}
+
+static void destroy(struct errand *e)
+{
+    struct publication *const p = of_errand(e);
+    message_put(p->message);
+    free(p);
+}
+
+struct publication *publication_create(struct message *message, bool route)
+{
+    struct publication *const p = calloc(1, sizeof *p);
+    if (p == NULL) {
+        message_put(message);
+        return NULL;
+    }
+    p->errand = (struct errand){.run = run, .is_ready = is_ready, .destroy = destroy};
+    p->message = message;
+    p->route = route;
+    return p;
+}
