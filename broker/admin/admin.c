@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -317,8 +318,14 @@ static bool name_files(struct admin *a, const struct config_admin *config)
 
 /* ---- the daemon */
 
-static struct MHD_Daemon *run_on(struct admin *a, int fd)
+/* Each has a descriptor of its own of the socket, as it closes what it was given when it cannot be
+ * started, too. */
+static struct MHD_Daemon *run(struct admin *a)
 {
+    const int fd = fcntl(a->fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0) {
+        return NULL;
+    }
     struct MHD_OptionItem tls[] = {
         {MHD_OPTION_HTTPS_MEM_CERT, 0, a->certificate},
         {MHD_OPTION_HTTPS_MEM_KEY, 0, a->key},
@@ -361,7 +368,7 @@ static bool start_daemon(struct admin *a, const char *address, const struct list
         return false;
     }
     const unsigned port = port_of(a->fd);
-    a->daemon = run_on(a, a->fd);
+    a->daemon = run(a);
     if (a->daemon == NULL) {
         log_not_run(a);
         close(a->fd);
@@ -399,8 +406,9 @@ bool admin_start(struct admin *a, struct node *node, const struct config *config
 void admin_stop(struct admin *a)
 {
     if (a->daemon != NULL) {
-        MHD_stop_daemon(a->daemon); /* the socket, too */
+        MHD_stop_daemon(a->daemon);
         a->daemon = NULL;
+        close(a->fd);
     }
     forget_files(a);
     free(a->certificate_file);
@@ -429,7 +437,7 @@ static void renew(struct admin *a)
     char *const certificate = a->certificate, *const key = a->key;
     a->certificate = fresh.certificate;
     a->key = fresh.key;
-    a->daemon = run_on(a, a->fd);
+    a->daemon = run(a);
     if (a->daemon == NULL) {
         log_not_run(a);
         a->daemon = former;
@@ -440,8 +448,9 @@ static void renew(struct admin *a)
         forget_files(&fresh);
         return;
     }
-    (void)MHD_quiesce_daemon(former); /* it leaves the socket alone */
+    const int fd = MHD_quiesce_daemon(former); /* it would shut the socket down, for both */
     MHD_stop_daemon(former);
+    close(fd);
     wipe(certificate);
     wipe(key);
     log_event(LOG_INFO, "admin_certificate_read", LOG_TEXT("file", a->certificate_file));

@@ -26,8 +26,8 @@ struct node;
 #define ADMIN_TIMEOUT_S       10u
 
 struct admin {
-    struct MHD_Daemon *daemon; /* NULL: it does not listen */
-    int fd;
+    struct MHD_Daemon *daemon;         /* NULL: it does not listen */
+    int fd;                            /* listens; while the daemon is there */
     char *certificate_file, *key_file; /* as of the start; NULL: no TLS */
     char *certificate, *key;           /* PEM; NULL: no TLS */
     struct file_watch watch;           /* of their files */

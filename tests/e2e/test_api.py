@@ -3,8 +3,10 @@
 import http.client
 import os
 import re
+import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import time
@@ -196,6 +198,42 @@ def by_https(b):
         pass
     finally:
         plain.close()
+
+
+def serial_at(port):
+    """Of the certificate that is shown there."""
+    context = ssl.create_default_context(cafile=pki().certificate('root'))
+    context.check_hostname = False
+    with socket.create_connection(('127.0.0.1', port), timeout=10) as s, context.wrap_socket(s) as tls:
+        return tls.getpeercert()['serialNumber']
+
+
+def replace(path, source):
+    shutil.copy(source, f'{path}.new')
+    os.replace(f'{path}.new', path)
+
+
+@test(only='dunlin')
+def another_certificate_while_it_runs(b):
+    """It is shown to who connects next; one that is not good leaves the former in force."""
+    chain, key = (os.path.abspath(os.path.join(Launch.folder, f'api-{os.getpid()}.{kind}')) for kind in ('pem', 'key'))
+    replace(chain, pki().chain('server'))
+    replace(key, pki().key('server'))
+    api = Api(b, {'admin.certificate': chain, 'admin.key': key}, tls=pki().certificate('root'))
+    equal(serial_at(api.port), pki().serial('server'))
+    replace(chain, pki().chain('other'))  # and not its key
+    api.broker.signal(signal.SIGHUP)
+    wait_until(lambda: api.broker.events('admin_certificate_refused'))
+    equal(serial_at(api.port), pki().serial('server'))
+    equal(api.ask('/node')[0], 200)
+    replace(key, pki().key('other'))
+    api.broker.signal(signal.SIGHUP)
+    wait_until(lambda: serial_at(api.port) == pki().serial('other'))
+    replace(chain, pki().chain('server'))
+    replace(key, pki().key('server'))
+    wait_until(lambda: serial_at(api.port) == pki().serial('server'), timeout=40)  # noticed by itself
+    equal(api.ask('/node')[0], 200)
+    api.broker.connected('served').ping()
 
 
 # ---- Requests that mean nothing
