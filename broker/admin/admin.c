@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@
 #define PEM_BYTES_MAX   (1u << 20)
 #define STACK_BYTES     (512u << 10) /* of a connection's thread */
 #define REQUEST_BYTES   (256u << 10) /* of headers, for each connection: topics are long */
+#define BEHIND_SHARDS   10           /* nice */
 #define BACKLOG         16
 #define TLS_PRIORITIES  "SECURE128:-VERS-TLS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
@@ -92,6 +94,13 @@ static enum MHD_Result get_index(struct MHD_Connection *c, const struct node *no
     return respond_text(c, MHD_HTTP_OK, "/metrics\n/livez\n/readyz\n/api/v1/openapi.yaml\n");
 }
 
+/* What may take a while does so behind the shards, where there are too few processors for all. It
+ * is of this thread alone, which ends with the connection. */
+static void step_back(void)
+{
+    (void)setpriority(PRIO_PROCESS, (id_t)gettid(), BEHIND_SHARDS);
+}
+
 /* ---- the API */
 
 static enum MHD_Result respond_json(struct MHD_Connection *c, const struct api_answer *answer)
@@ -142,6 +151,7 @@ static enum MHD_Result on_api(struct admin *a, struct MHD_Connection *c, const c
 {
     if (*request == NULL) {
         struct api_answer refusal;
+        step_back();
         *request = api_begin(&a->api, c, method, path, &refusal);
         return *request == NULL ? respond_api(c, refusal) : MHD_YES;
     }

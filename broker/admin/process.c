@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -59,6 +60,12 @@ static void read_descriptors(struct process_figures *out)
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
         out->descriptors_max = limit.rlim_cur;
+    }
+    struct stat
+        st; /* kernels from 6.2 on tell at once; to count a hundred thousand takes a while */
+    if (stat("/proc/self/fd", &st) == 0 && st.st_size > 0) {
+        out->open_descriptors = (uint64_t)st.st_size;
+        return;
     }
     DIR *const dir = opendir("/proc/self/fd");
     if (dir == NULL) {

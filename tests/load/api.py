@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The admin port at many connections: what it takes, and what others notice of it.
 
-    api.py --bin build/release/bin [--count 15000] [--seconds 10] [--shards 0]
+    api.py --bin build/release/bin [--count 15000] [--seconds 10] [--shards 0] [--every 0.5]
 
 Connects --count clients, each with a subscription of its own. A publisher sends a message each
 millisecond to one subscriber, and the time until it arrives is measured: --seconds long while
-nobody asks anything, then while /metrics is scraped over and over, then while all clients are
-listed over and over, in pages of 1,000, and while all subscriptions to one topic are. Each is
-measured once more at the end of the run as at its beginning, to tell the noise.
+nobody asks anything, then while /metrics is scraped every half a second, then while all clients are
+listed, in pages of 1,000, and while all subscriptions to one topic are (--every 0: over and over).
+Counted are the messages that were sent while an answer was awaited. Nobody asks at the end of the
+run either, to tell the noise.
 """
 import argparse
 import http.client
@@ -45,18 +46,20 @@ class Pulse:
     def send(self):
         due = time.monotonic()
         while not self.ending:
-            self.publisher.send(wire.publish(V5, 'pulse', b'%.9f' % time.monotonic()))
+            self.publisher.send(wire.publish(V5, 'pulse', b'%.9f' % time.monotonic()))  # one clock for all processes
             due += 1 / SENT_PER_S
             time.sleep(max(0.0, due - time.monotonic()))
 
     def receive(self):
         while not self.ending:
             p = self.subscriber.recv(5)
-            self.times.append(1000 * (time.monotonic() - float(p.payload)))
+            if p is not None:
+                self.times.append((float(p.payload), 1000 * (time.monotonic() - float(p.payload))))
 
-    def taken(self):
+    def taken(self, spans=None):
+        """Of those that were sent in one of the spans (begin, end); None: all."""
         times, self.times = self.times, []
-        return times
+        return [took for sent, took in times if spans is None or any(b <= sent < e for b, e in spans)]
 
 
 class Asker:
@@ -93,31 +96,33 @@ class Asker:
         return self.listing('/api/v1/subscriptions?limit=1000&topic=all/of/them')
 
 
-def ask_over_and_over(what, port, key, seconds):
-    """Prints a line of JSON: how long each took in milliseconds, and what came."""
-    asker, times, found = Asker(port, key), [], 0
+def ask_over_and_over(what, port, key, seconds, every):
+    """Prints a line of JSON: when each began and ended, and what came."""
+    asker, spans, found = Asker(port, key), [], 0
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         begin = time.monotonic()
         found = getattr(asker, what)()
-        times.append(1000 * (time.monotonic() - begin))
-    print(json.dumps({'times': times, 'found': found}))
+        spans.append((begin, time.monotonic()))
+        time.sleep(max(0.0, begin + every - time.monotonic()))
+    print(json.dumps({'spans': spans, 'found': found}))
 
 
-def measure(pulse, broker, what, port, key, seconds):
+def measure(pulse, broker, what, port, key, seconds, every):
     pulse.taken()
     before = sum(broker.processor_s())
     if what == 'nobody':
         time.sleep(seconds)
-        asked = ''
+        asked, spans = '', None
     else:
-        done = subprocess.run([sys.executable, __file__, '--ask', what, str(port), key, str(seconds)],
+        done = subprocess.run([sys.executable, __file__, '--ask', what, str(port), key, str(seconds), str(every)],
                               stdout=subprocess.PIPE, text=True, check=True)
         answer = json.loads(done.stdout)
-        asked = (f'{len(answer["times"])} times, {answer["found"]} found, median '
-                 f'{percentile(answer["times"], 50):.1f} ms, most {max(answer["times"]):.1f} ms')
+        spans = answer['spans']
+        took = [1000 * (e - b) for b, e in spans]
+        asked = (f'{len(took)} times, {answer["found"]} found, median {percentile(took, 50):.1f} ms, most {max(took):.1f} ms')
     processor = sum(broker.processor_s()) - before
-    times = pulse.taken()
+    times = pulse.taken(spans)
     print(f'{what:<8}  pulse p50 {percentile(times, 50):.2f}, p99 {percentile(times, 99):.2f}, most {max(times):.2f} ms'
           f' of {len(times)}; processor {processor:.1f} s; {asked}', flush=True)
 
@@ -129,6 +134,7 @@ def main():
     parser.add_argument('--count', type=int, default=15000)
     parser.add_argument('--seconds', type=float, default=10)
     parser.add_argument('--shards', type=int, default=0)
+    parser.add_argument('--every', type=float, default=0.5, help='seconds from one request to the next')
     args = parser.parse_args()
     if raise_descriptor_limit() < args.count + 100:
         sys.exit('the limit of open files is too low (ulimit -n)')
@@ -147,7 +153,7 @@ def main():
             pulse = Pulse(broker.address)
             time.sleep(1)
             for what in ('nobody', 'metrics', 'clients', 'topic', 'nobody'):
-                measure(pulse, broker, what, port, key, args.seconds)
+                measure(pulse, broker, what, port, key, args.seconds, args.every)
             pulse.ending = True
             clients.close()
     finally:
@@ -156,6 +162,6 @@ def main():
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['--ask']:
-        ask_over_and_over(sys.argv[2], int(sys.argv[3]), sys.argv[4], float(sys.argv[5]))
+        ask_over_and_over(sys.argv[2], int(sys.argv[3]), sys.argv[4], float(sys.argv[5]), float(sys.argv[6]))
     else:
         main()
