@@ -66,6 +66,33 @@ int counters_are_draining(const struct node *node)
     return atomic_load_explicit(&node->drain, memory_order_relaxed) == DRAIN_NONE ? 0 : 1;
 }
 
+uint64_t counters_dropped(const struct node *node)
+{
+    uint64_t total = 0;
+#define COUNTER(name, what)
+#define DROP(name, what) total += counters_sum(node, METRIC_drop_##name);
+#include "broker/tbl/metric.h"
+    return total;
+}
+
+uint64_t counters_subscriptions(const struct node *node)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        total += atomic_load_explicit(&node->shards[i]->subscribed, memory_order_relaxed);
+    }
+    return total;
+}
+
+uint64_t counters_shared_subscriptions(const struct node *node)
+{
+    uint64_t total = 0;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        total += atomic_load_explicit(&node->shards[i]->subscribed_shared, memory_order_relaxed);
+    }
+    return total;
+}
+
 uint64_t counters_io(const struct node *node, enum io_counter counter)
 {
     uint64_t total = 0;

@@ -48,6 +48,7 @@
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
+#include "broker/sys_topics.h"
 #include "broker/supervisor.h"
 #include "broker/tokens.h"
 #include "broker/transport/tls.h"
@@ -80,6 +81,7 @@ struct broker {
     struct bans bans;
     struct supervisor supervisor;
     struct drain drain;
+    uint64_t heap_ms;  /* when $SYS/… is to hear of the heap, if it is published */
     uint64_t look_ms;  /* when files are looked after again; UINT64_MAX: there are none */
     uint64_t alive_ms; /* when the supervisor wants to hear that we live; UINT64_MAX: it does not */
     uint64_t status_ms; /* when it is told again how far a drain has come */
@@ -142,6 +144,14 @@ static void on_changed(void *context, const char *path, bool reloadable, const c
     }
 }
 
+static void show_limits(struct node *node, const struct config *config)
+{
+    atomic_store_explicit(&node->message_memory_max, config->limits.message_memory_max,
+                          memory_order_relaxed);
+    atomic_store_explicit(&node->connections_max, config->limits.connections_max,
+                          memory_order_relaxed);
+}
+
 static void free_config(void *config)
 {
     config_destroy(config);
@@ -164,6 +174,7 @@ static void reload(struct broker *b)
     struct config *former = b->config;
     b->config = fresh;
     atomic_store_explicit(&b->node->config, fresh, memory_order_release);
+    show_limits(b->node, fresh);
     after_quiescent(b->node->quiescence, b->node->shard_count, free_config, former);
     node_wake_shards(b->node);
     persistence_tell_topics(&b->persistence, fresh);
@@ -237,6 +248,20 @@ static bool start_shards(struct broker *b)
     return true;
 }
 
+/* $SYS/… has no use for it more often than it is published. */
+static uint64_t next_heap(const struct broker *b)
+{
+    return b->config->mqtt.sys_interval_s == 0 ? UINT64_MAX : b->heap_ms;
+}
+
+static void tell_heap(struct broker *b, uint64_t now_ms)
+{
+    if (now_ms >= next_heap(b)) {
+        sys_topics_tell_heap(b->node);
+        b->heap_ms = now_ms + (uint64_t)b->config->mqtt.sys_interval_s * 1000;
+    }
+}
+
 static bool start(struct broker *b)
 {
     raise_descriptor_limit(b->config);
@@ -250,6 +275,8 @@ static bool start(struct broker *b)
         return false;
     }
     b->node->wall_offset_ms = wall_offset_ms();
+    show_limits(b->node, b->config);
+    tell_heap(b, clock_ms());
     if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
         !admin_start(&b->admin, b->node, b->config) || !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
@@ -378,7 +405,9 @@ static bool drain(struct broker *b, uint64_t now_ms)
 static uint64_t next_time(const struct broker *b, uint64_t now_ms)
 {
     const uint64_t look_ms = next_look(b, now_ms);
+    const uint64_t heap_ms = next_heap(b);
     uint64_t next_ms = look_ms < b->alive_ms ? look_ms : b->alive_ms;
+    next_ms = heap_ms < next_ms ? heap_ms : next_ms;
     if (b->drain.phase != DRAIN_NONE && now_ms + DRAIN_TURN_MS < next_ms) {
         next_ms = now_ms + DRAIN_TURN_MS;
     }
@@ -442,6 +471,7 @@ static void serve(struct broker *b, const sigset_t *signals)
     while (serve_signal(b, wait_for_signal(b, signals))) {
         const uint64_t now_ms = clock_ms();
         look_after_files(b, now_ms);
+        tell_heap(b, now_ms);
         say_alive(b, now_ms);
         if (b->drain.phase != DRAIN_NONE && drain(b, now_ms)) {
             log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(SIGTERM)));

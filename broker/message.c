@@ -16,6 +16,7 @@
 
 static struct {
     _Alignas(CACHE_LINE) _Atomic uint64_t bytes; /* modulo 2^64; relaxed, no order promised */
+    _Atomic uint64_t count;                      /* likewise: messages */
 } stripes[STRIPES];
 
 static _Atomic uint32_t threads_counted; /* gives each thread its stripe */
@@ -27,6 +28,22 @@ static void count_bytes(uint64_t delta)
         stripe = 1 + atomic_fetch_add_explicit(&threads_counted, 1, memory_order_relaxed) % STRIPES;
     }
     atomic_fetch_add_explicit(&stripes[stripe - 1].bytes, delta, memory_order_relaxed);
+}
+
+/* One more, or less. */
+static void count_message(uint64_t bytes, uint64_t one)
+{
+    count_bytes(bytes);
+    atomic_fetch_add_explicit(&stripes[stripe - 1].count, one, memory_order_relaxed);
+}
+
+uint64_t message_count(void)
+{
+    uint64_t sum = 0;
+    for (size_t i = 0; i < STRIPES; i++) {
+        sum += atomic_load_explicit(&stripes[i].count, memory_order_relaxed);
+    }
+    return (int64_t)sum < 0 ? 0 : sum;
 }
 
 uint64_t message_memory(void)
@@ -69,7 +86,7 @@ struct message *message_create(struct bytes topic, struct bytes properties, stru
     };
     atomic_init(&m->references, 1);
     append(append(append(m->body, topic), properties), payload);
-    count_bytes(message_bytes(m));
+    count_message(message_bytes(m), 1);
     return m;
 }
 
@@ -87,7 +104,7 @@ void message_put(struct message *m)
         }
         (void)atomic_load_explicit(&m->references, memory_order_acquire);
     }
-    count_bytes(-(uint64_t)message_bytes(m));
+    count_message(-(uint64_t)message_bytes(m), -(uint64_t)1);
     free(m);
 }
 

@@ -80,6 +80,8 @@ size_t message_bytes(const struct message *m); /* what it costs */
 /* So many bytes more (below 0: less) for keeping track of messages; any thread. */
 void message_memory_add(int64_t bytes);
 
+uint64_t message_count(void); /* of the process; any thread; eventually exact */
+
 /* Bytes in all messages of the process, and what keeps track of them, now; any thread; eventually
  * exact. */
 uint64_t message_memory(void);

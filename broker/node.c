@@ -18,6 +18,7 @@
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
 #include "broker/shard/wheel.h"
+#include "broker/sys_topics.h"
 #include "broker/transport/listener.h"
 #include "broker/transport/transport.h"
 
@@ -110,6 +111,10 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
     }
     node->index = index_create(conf->shard_count, node->seed, node->quiescence);
     if (node->index == NULL) {
+        goto out;
+    }
+    node->sys_topics = sys_topics_create(node);
+    if (node->sys_topics == NULL) {
         goto out;
     }
     for (unsigned i = 0; i < conf->shard_count; i++) {
@@ -229,6 +234,7 @@ void node_destroy(struct node *node)
         listener_fini(&node->listeners[i]);
     }
     free(node->listeners);
+    sys_topics_destroy(node->sys_topics);
     address_rate_destroy(node->arrivals_by_address);
     index_destroy(node->index);
     quiescence_destroy(node->quiescence);

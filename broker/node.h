@@ -32,6 +32,7 @@ struct password_file;
 struct quiescence;
 struct scram_server;
 struct shard;
+struct sys_topics;
 struct token_keys;
 
 struct node {
@@ -62,6 +63,7 @@ struct node {
     _Atomic int drain;         /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
     _Atomic bool drain_wanted; /* set by anybody, who then wakes main: it begins one */
     _Atomic bool ending;       /* shards say goodbye to their clients and stop */
+    _Atomic uint64_t message_memory_max, connections_max; /* limits in force, as figures */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
 
     /* Of a drain. Main adds those who may be told to go, shards take one away for each whom they
@@ -77,6 +79,7 @@ struct node {
     struct gate *gate; /* judges passwords and tokens; NULL: there is nothing to judge by */
     struct callbacks *callbacks;   /* asks a server; NULL: there is none */
     struct key_server *key_server; /* has tokens' keys; NULL: there is none */
+    struct sys_topics *sys_topics; /* one shard's */
     struct scram_server *scram;    /* of the exchanges of all shards; NULL as `users` */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
@@ -87,6 +90,7 @@ struct node {
     _Alignas(64) _Atomic uint64_t arrivals; /* of connections; as in guard/rate.h */
     _Alignas(64) _Atomic int64_t retained;
     _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
+    _Atomic uint64_t heap_bytes;            /* sys_topics_tell_heap()'s; 0: not known */
     _Alignas(64) _Atomic int64_t kept_sessions;
     _Atomic int64_t deliveries_on_disk; /* that are nowhere else */
     _Alignas(64) _Atomic int64_t answers_owed;

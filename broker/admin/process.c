@@ -84,14 +84,25 @@ static uint64_t allocator(const char *name)
     return mallctl(name, &value, &len, NULL, 0) == 0 ? value : 0;
 }
 
-static void read_allocator(struct process_figures *out)
+/* It is jemalloc, whose figures are of now from here on. */
+static bool refresh_allocator(void)
 {
-    if (mallctl == NULL) {
-        return;
-    }
     uint64_t epoch = 1; /* what it says is as of the last one */
     size_t len = sizeof epoch;
-    out->has_allocator = mallctl("epoch", &epoch, &len, &epoch, sizeof epoch) == 0;
+    return mallctl != NULL && mallctl("epoch", &epoch, &len, &epoch, sizeof epoch) == 0;
+}
+
+uint64_t process_allocated(void)
+{
+    return refresh_allocator() ? allocator("stats.allocated") : 0;
+}
+
+static void read_allocator(struct process_figures *out)
+{
+    out->has_allocator = refresh_allocator();
+    if (!out->has_allocator) {
+        return;
+    }
     out->allocator.allocated_bytes = allocator("stats.allocated");
     out->allocator.active_bytes = allocator("stats.active");
     out->allocator.metadata_bytes = allocator("stats.metadata");

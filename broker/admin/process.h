@@ -25,3 +25,5 @@ struct process_figures {
 };
 
 void process_read(struct process_figures *out);
+
+uint64_t process_allocated(void); /* of the allocator; 0: it is not jemalloc */

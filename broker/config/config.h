@@ -241,6 +241,7 @@ struct config_http {
 
 struct config_mqtt {
     char *response_information; /* "": none is given */
+    uint32_t sys_interval_s;    /* 0: $SYS/… is empty */
 };
 
 struct settings;

@@ -111,6 +111,7 @@ static void committed(struct conn *c, size_t len)
 {
     outbuf_commit(&c->out, len);
     c->shard->unsent_bytes += len;
+    shard_count(c->shard, METRIC_packets_sent);
     conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
 }
 
@@ -158,6 +159,12 @@ static size_t properties_bound(const struct delivery *delivery)
            delivery->message->properties_len;
 }
 
+static void count_publish(struct shard *s, const struct message *m)
+{
+    shard_count(s, METRIC_publish_sent);
+    metrics_add(&s->metrics, METRIC_publish_bytes_sent, m->payload_len);
+}
+
 static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *publish,
                                   struct message *m)
 {
@@ -197,7 +204,7 @@ static bool has_image(const struct conn *c, const struct delivery *delivery, boo
                        delivery->qos, delivery->retain);
 }
 
-static enum conn_send put_image(struct conn *c, uint16_t packet_id)
+static enum conn_send put_image(struct conn *c, const struct message *m, uint16_t packet_id)
 {
     const struct image *image = &c->shard->image;
     if (image->len > c->packet_bytes_max) {
@@ -209,7 +216,7 @@ static enum conn_send put_image(struct conn *c, uint16_t packet_id)
     }
     image_write(image, packet_id, out);
     committed(c, image->len);
-    shard_count(c->shard, METRIC_publish_sent);
+    count_publish(c->shard, m);
     return CONN_SENT;
 }
 
@@ -219,7 +226,7 @@ enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery
     ASSERT_OWNED(c->shard);
 
     if (has_image(c, delivery, dup)) {
-        return put_image(c, packet_id);
+        return put_image(c, delivery->message, packet_id);
     }
     struct message *m = delivery->message;
     struct mqtt_publish publish = {
@@ -255,7 +262,7 @@ enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery
         free(properties);
     }
     if (sent == CONN_SENT) {
-        shard_count(c->shard, METRIC_publish_sent);
+        count_publish(c->shard, m);
     }
     return sent;
 }

@@ -246,6 +246,7 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         return MQTT_REASON_SUCCESS;
     }
     shard_count(s, METRIC_publish_received);
+    metrics_add(&s->metrics, METRIC_publish_bytes_received, publish->payload.len);
     if (publish->qos > 0 &&
         session_received(session) >= (uint32_t)c->server_receive_maximum + c->received_before) {
         return MQTT_REASON_RECEIVE_MAXIMUM_EXCEEDED;

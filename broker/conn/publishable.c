@@ -9,10 +9,15 @@
 #include "broker/shard/shard.h"
 #include "proto/topic.h"
 
-enum mqtt_reason publishable_topic(const struct shard *s, struct bytes topic)
+bool publishable_is_own(struct bytes topic)
 {
     static const char own[] = "$SYS/";
-    if (topic.len >= sizeof own - 1 && memcmp(topic.at, own, sizeof own - 1) == 0) {
+    return topic.len >= sizeof own - 1 && memcmp(topic.at, own, sizeof own - 1) == 0;
+}
+
+enum mqtt_reason publishable_topic(const struct shard *s, struct bytes topic)
+{
+    if (publishable_is_own(topic)) {
         return MQTT_REASON_NOT_AUTHORIZED;
     }
     const uint32_t levels_max = s->config->limits.topic_levels_max;

@@ -4,11 +4,16 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "proto/bytes.h"
 #include "proto/mqtt.h"
 
 struct message;
 struct shard;
+
+/* Is the topic one of the broker's own, $SYS/…? */
+bool publishable_is_own(struct bytes topic);
 
 /* SUCCESS, or why clients may not publish there: too many levels (limits.topic_levels_max), or one
  * of the broker's own topics, $SYS/… (4.7.2). */

@@ -393,6 +393,14 @@ struct share_member *local_member(struct shard *s, uint64_t subscription_id)
 
 /* ---- both sides of a subscription */
 
+static void count_subscription(struct shard *s, const struct local_filter *f, uint64_t one)
+{
+    tally_add(&s->subscribed, one);
+    if (f->shared) {
+        tally_add(&s->subscribed_shared, one);
+    }
+}
+
 static uint16_t bits_of(const struct subscribe_options *o, bool has_record)
 {
     return (uint16_t)(o->qos | (o->no_local ? LOCAL_NO_LOCAL : 0) |
@@ -445,6 +453,7 @@ static struct share_member *subscription_end(struct session *session, struct loc
     if (session->kept != NULL) {
         count_kept(s, f, -1);
     }
+    count_subscription(s, f, -(uint64_t)1);
     pointer_set_remove(&f->sessions, session);
     pointer_set_remove(&session->filters, f);
     session->subscription_bytes -= local_subscription_bytes(local_filter_name(f));
@@ -467,6 +476,7 @@ static bool subscription_begin(struct session *session, struct local_filter *f,
     if (session->kept != NULL) {
         count_kept(session->shard, f, 1);
     }
+    count_subscription(session->shard, f, 1);
     session->subscription_bytes += local_subscription_bytes(local_filter_name(f));
     session->shard->subscription_bytes += SUBSCRIPTION_BYTES;
     if (!set_options(session, f, options, record) || (f->shared && !member_create(*record))) {

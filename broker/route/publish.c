@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/config/config.h"
+#include "broker/conn/publishable.h"
 #include "broker/message.h"
 #include "broker/route/deliver.h"
 #include "broker/route/index.h"
@@ -344,9 +345,23 @@ static enum retain_result store(struct shard *s, struct message *m)
     return RETAIN_DONE;
 }
 
+/* Of the broker's own: it has them in memory only, and always has room for them. */
+static enum retain_result store_own(struct shard *s, struct message *m)
+{
+    bool was_new;
+    if (m->payload_len == 0) {
+        (void)retained_delete(s->retained, message_topic(m));
+        return RETAIN_DONE;
+    }
+    return retained_set(s->retained, m, &was_new) == RETAINED_OK ? RETAIN_DONE : RETAIN_FULL;
+}
+
 /* The next start is not to do it once more: others may have stored another one since. */
 static enum retain_result store_once(struct shard *s, struct message *m)
 {
+    if (publishable_is_own(message_topic(m))) {
+        return store_own(s, m);
+    }
     const enum retain_result result = store(s, m);
     kept_will_retained(s, m);
     return result;
@@ -355,6 +370,9 @@ static enum retain_result store_once(struct shard *s, struct message *m)
 /* For the disk, where the shard has one? */
 static bool waits(const struct shard *s, const struct retain_job *job)
 {
+    if (publishable_is_own(message_topic(job->message))) {
+        return false;
+    }
     return s->store != NULL && !kept_hurries(s, job->message);
 }
 

@@ -29,6 +29,7 @@
 #include "broker/shard/wheel.h"
 #include "broker/store/capture.h"
 #include "broker/store/store.h"
+#include "broker/sys_topics.h"
 
 #define MAIL_PER_TURN   1024u  /* from each sender; */
 #define MAIL_WORK       16384u /* or less, if it is much work: some milliseconds */
@@ -166,7 +167,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
 {
     if (more_mail || s->ready.first != NULL || s->due_first != NULL || errands_are_waiting(s) ||
         s->costly.first != NULL || s->returning.first != NULL || trust_is_busy(s) ||
-        backlogs_read(&s->backlogs) > 0) {
+        sys_topics_are_waiting(s) || backlogs_read(&s->backlogs) > 0) {
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;
@@ -233,6 +234,7 @@ uint64_t loop_work(struct shard *s)
     login_turn(s);
     trust_turn(s);
     errands_turn(s);
+    sys_topics_turn(s);
     store_begin_turn(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     settle(s);

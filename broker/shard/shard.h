@@ -111,10 +111,12 @@ struct shard {
     struct table filters;        /* struct local_filter by name, and id */
     struct table subscriptions;  /* those with a record, by session and filter */
     uint64_t subscription_bytes; /* of filters and subscriptions, about; <= memory_share */
-    struct table members;        /* struct share_member by subscription_id */
-    struct table replays;        /* those under way, by session and filter */
-    struct retained *retained;   /* of the index parts that this shard writes */
-    uint64_t next_serial;        /* sessions and shared subscriptions; unique over all shards */
+    _Atomic uint64_t subscribed; /* subscriptions, and of them shared ones; read by all, relaxed */
+    _Atomic uint64_t subscribed_shared;
+    struct table members;      /* struct share_member by subscription_id */
+    struct table replays;      /* those under way, by session and filter */
+    struct retained *retained; /* of the index parts that this shard writes */
+    uint64_t next_serial;      /* sessions and shared subscriptions; unique over all shards */
 
     struct conn_list all;       /* every connection */
     struct conn_list dirty;     /* with output to be sent at the end of the turn */

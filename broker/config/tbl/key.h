@@ -183,7 +183,7 @@ KEY(acl, file, TEXT(4095), "", "", AT_START,
     "File of rules: who may publish, and subscribe to what (docs/authorization.md). What no rule is about is denied, unless "
     "the file says otherwise. Read again when it changes, and at a reload; the rules are in force at once, also for clients "
     "that are connected, and for messages that wait for them. A file with a mistake leaves the former in force. Empty: "
-    "clients may publish and subscribe to everything but $SYS/…, unless they have rules of their own.")
+    "clients may subscribe to everything, and publish everything but $SYS/…, unless they have rules of their own.")
 END(acl)
 GROUP(http)
 KEY(http, url, TEXT(2048), "", "", AT_START,
@@ -378,6 +378,8 @@ GROUP(mqtt)
 KEY(mqtt, response_information, TEXT(1024), "", "", LIVE,
     "Prefix for response topics, given to MQTT 5 clients that ask for it (Request Response "
     "Information). Empty: none is given.")
+KEY(mqtt, sys_interval_s, UINT(0, 86400), "10", "seconds", LIVE,
+    "How often figures of the broker are published below $SYS/broker/, those that have changed (docs/sys-topics.md). 0: there are none.")
 END(mqtt)
 /* clang-format on */
 

@@ -20,6 +20,7 @@
 #include "broker/shard/wheel.h"
 #include "broker/store/capture.h"
 #include "broker/store/store.h"
+#include "broker/sys_topics.h"
 #include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
 #include "tests/unit/broker/fake_disk.h"
@@ -50,10 +51,12 @@ uint64_t fake_node_now_ms(void)
 
 static struct config *load(const char *const settings[])
 {
-    struct options_setting set[64];
-    struct options options = {.settings = set};
-    for (; settings[options.settings_count] != NULL; options.settings_count++) {
-        const char *text = settings[options.settings_count];
+    /* The broker's own messages only where they are asked for. */
+    struct options_setting set[64] = {
+        {.flag = "--set", .path = "mqtt.sys_interval_s", .path_len = 19, .value = "0"}};
+    struct options options = {.settings = set, .settings_count = 1};
+    for (; settings[options.settings_count - 1] != NULL; options.settings_count++) {
+        const char *text = settings[options.settings_count - 1];
         const char *equals = strchr(text, '=');
         assert(equals != NULL && options.settings_count < sizeof set / sizeof set[0]);
         set[options.settings_count] = (struct options_setting){.flag = "--set",
@@ -254,7 +257,7 @@ bool fake_node_is_busy(const struct fake_node *n)
         const struct shard *s = n->node->shards[i];
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
             s->ready.first != NULL || s->dirty.first != NULL || is_congested(n, s) ||
-            is_at_disk(s)) {
+            is_at_disk(s) || sys_topics_are_waiting(s)) {
             return true;
         }
     }
