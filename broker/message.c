@@ -7,34 +7,52 @@
 #include <xxhash.h>
 
 /*
- * The memory in use is counted in stripes, a cache line each, which threads share in turn; so a
- * thread mostly adds to a line that nobody else writes. A stripe may go below zero (created on one
- * thread, freed on another): only the sum means something.
+ * What is in use is counted in stripes, a cache line each. A thread has one of its own, which it
+ * adds to with plain stores; those that come when all are given away share the last one. A stripe
+ * may go below zero (created on one thread, freed on another): only the sum means something.
  */
 #define CACHE_LINE 64u
-#define STRIPES    64u
+#define STRIPES    128u /* more than shards and the threads beside them */
 
-static struct {
+static struct stripe {
     _Alignas(CACHE_LINE) _Atomic uint64_t bytes; /* modulo 2^64; relaxed, no order promised */
     _Atomic uint64_t count;                      /* likewise: messages */
 } stripes[STRIPES];
 
-static _Atomic uint32_t threads_counted; /* gives each thread its stripe */
-static _Thread_local uint32_t stripe;    /* 1 + its number; 0: none yet */
+static _Atomic uint32_t threads_counted;    /* gives each thread its stripe */
+static _Thread_local struct stripe *stripe; /* NULL: none yet */
+
+static struct stripe *own_stripe(void)
+{
+    if (stripe == NULL) {
+        const uint32_t n = atomic_fetch_add_explicit(&threads_counted, 1, memory_order_relaxed);
+        stripe = &stripes[n < STRIPES - 1 ? n : STRIPES - 1];
+    }
+    return stripe;
+}
+
+static void add(const struct stripe *to, _Atomic uint64_t *sum, uint64_t delta)
+{
+    if (to == &stripes[STRIPES - 1]) {
+        atomic_fetch_add_explicit(sum, delta, memory_order_relaxed);
+        return;
+    }
+    const uint64_t now = atomic_load_explicit(sum, memory_order_relaxed);
+    atomic_store_explicit(sum, now + delta, memory_order_relaxed);
+}
 
 static void count_bytes(uint64_t delta)
 {
-    if (stripe == 0) {
-        stripe = 1 + atomic_fetch_add_explicit(&threads_counted, 1, memory_order_relaxed) % STRIPES;
-    }
-    atomic_fetch_add_explicit(&stripes[stripe - 1].bytes, delta, memory_order_relaxed);
+    struct stripe *const to = own_stripe();
+    add(to, &to->bytes, delta);
 }
 
 /* One more, or less. */
 static void count_message(uint64_t bytes, uint64_t one)
 {
-    count_bytes(bytes);
-    atomic_fetch_add_explicit(&stripes[stripe - 1].count, one, memory_order_relaxed);
+    struct stripe *const to = own_stripe();
+    add(to, &to->bytes, bytes);
+    add(to, &to->count, one);
 }
 
 uint64_t message_count(void)
