@@ -8,6 +8,7 @@
  *                     the end: clients are told (DISCONNECT 0x8B); another one ends at once
  *   SIGHUP            the configuration and certificates are read again; what cannot change is said
  *   SIGUSR1           every counter goes to the log
+ *   SIGQUIT           what the shards did last goes to a file (broker/recorder)
  *   SIGUSR2           of our own threads: there is something to take up (node_wake_main())
  */
 #include <assert.h>
@@ -41,10 +42,14 @@
 #include "broker/judges.h"
 #include "broker/listen.h"
 #include "broker/log/log.h"
+#include "broker/message.h"
 #include "broker/node.h"
 #include "broker/persistence.h"
 #include "broker/permissions.h"
 #include "broker/privileges.h"
+#include "broker/recorder/crash.h"
+#include "broker/recorder/dump.h"
+#include "broker/recorder/occasion.h"
 #include "broker/shard/loop.h"
 #include "broker/shard/quiescence.h"
 #include "broker/shard/shard.h"
@@ -64,6 +69,8 @@ const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_deca
 #define DRAIN_STATUS_MS   1000u  /* the supervisor hears so often how far a drain has come, */
 #define DRAIN_PATIENCE_MS 60000u /* and so long after the last time it loses its patience */
 
+#define WATCH_MS 1000u /* between two looks for something that is worth recording */
+
 #define MEMORY_SHARE 4u /* message_memory_max, unless it is set: that part of the usable memory */
 
 struct broker {
@@ -81,7 +88,9 @@ struct broker {
     struct bans bans;
     struct supervisor supervisor;
     struct drain drain;
-    uint64_t heap_ms;  /* when $SYS/… is to hear of the heap, if it is published */
+    uint64_t heap_ms; /* when $SYS/… is to hear of the heap, if it is published */
+    struct occasions occasions;
+    uint64_t watch_ms; /* when it is looked for an occasion again; UINT64_MAX: never */
     uint64_t look_ms;  /* when files are looked after again; UINT64_MAX: there are none */
     uint64_t alive_ms; /* when the supervisor wants to hear that we live; UINT64_MAX: it does not */
     uint64_t status_ms; /* when it is told again how far a drain has come */
@@ -262,6 +271,13 @@ static void tell_heap(struct broker *b, uint64_t now_ms)
     }
 }
 
+/* "": nowhere. */
+static const char *recorder_dir(const struct broker *b)
+{
+    const struct config *const c = b->config;
+    return c->recorder.dir[0] != '\0' ? c->recorder.dir : c->data.dir;
+}
+
 static bool start(struct broker *b)
 {
     raise_descriptor_limit(b->config);
@@ -277,6 +293,9 @@ static bool start(struct broker *b)
     b->node->wall_offset_ms = wall_offset_ms();
     show_limits(b->node, b->config);
     tell_heap(b, clock_ms());
+    if (b->config->recorder.bytes_per_shard > 0 && recorder_dir(b)[0] != '\0') {
+        crash_prepare(b->node, recorder_dir(b));
+    }
     if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
         !admin_start(&b->admin, b->node, b->config) || !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
@@ -359,6 +378,35 @@ static void say_alive(struct broker *b, uint64_t now_ms)
     b->alive_ms = now_ms + b->supervisor.watchdog_ms / 3;
 }
 
+static void write_record(struct broker *b, const char *why)
+{
+    const char *const dir = recorder_dir(b);
+    if (b->config->recorder.bytes_per_shard == 0 || dir[0] == '\0') {
+        log_event(LOG_WARNING, "recorder_off",
+                  LOG_TEXT("remedy", "set recorder.bytes_per_shard, and recorder.dir or data.dir"));
+        return;
+    }
+    dump_to_file(b->node, dir, why);
+}
+
+static void watch(struct broker *b, uint64_t now_ms)
+{
+    char why[HEALTH_TEXT_BYTES];
+    if (now_ms < b->watch_ms) {
+        return;
+    }
+    const bool is[OCCASIONS] = {
+        [OCCASION_STANDS_STILL] = !health_lives(b->node, ALIVE_WITHIN_MS, why),
+        [OCCASION_DISK] = atomic_load_explicit(&b->node->disk_troubles, memory_order_relaxed) > 0,
+        [OCCASION_MEMORY] = message_memory() >= b->config->limits.message_memory_max,
+    };
+    const char *const word = occasion_of(&b->occasions, is, now_ms);
+    if (word != NULL) {
+        write_record(b, word);
+    }
+    b->watch_ms = now_ms + WATCH_MS;
+}
+
 static void begin_drain(struct broker *b)
 {
     const struct config_drain *const config = &b->config->drain;
@@ -408,6 +456,7 @@ static uint64_t next_time(const struct broker *b, uint64_t now_ms)
     const uint64_t heap_ms = next_heap(b);
     uint64_t next_ms = look_ms < b->alive_ms ? look_ms : b->alive_ms;
     next_ms = heap_ms < next_ms ? heap_ms : next_ms;
+    next_ms = b->watch_ms < next_ms ? b->watch_ms : next_ms;
     if (b->drain.phase != DRAIN_NONE && now_ms + DRAIN_TURN_MS < next_ms) {
         next_ms = now_ms + DRAIN_TURN_MS;
     }
@@ -451,6 +500,9 @@ static bool serve_signal(struct broker *b, int signal_number)
     case SIGUSR1:
         counters_log(b->node);
         return true;
+    case SIGQUIT:
+        write_record(b, "asked");
+        return true;
     case SIGTERM:
         if (b->drain.phase == DRAIN_NONE) {
             begin_drain(b);
@@ -468,11 +520,14 @@ static void serve(struct broker *b, const sigset_t *signals)
 {
     b->look_ms = has_files(b) ? clock_ms() + CERTIFICATES_POLL_MS : UINT64_MAX;
     b->alive_ms = b->supervisor.watchdog_ms > 0 ? 0 : UINT64_MAX;
+    const bool records = b->config->recorder.bytes_per_shard > 0 && recorder_dir(b)[0] != '\0';
+    b->watch_ms = records ? clock_ms() + WATCH_MS : UINT64_MAX;
     while (serve_signal(b, wait_for_signal(b, signals))) {
         const uint64_t now_ms = clock_ms();
         look_after_files(b, now_ms);
         tell_heap(b, now_ms);
         say_alive(b, now_ms);
+        watch(b, now_ms);
         if (b->drain.phase != DRAIN_NONE && drain(b, now_ms)) {
             log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(SIGTERM)));
             return;
@@ -488,6 +543,7 @@ static void block_signals(sigset_t *signals)
     sigaddset(signals, SIGINT);
     sigaddset(signals, SIGHUP);
     sigaddset(signals, SIGUSR1);
+    sigaddset(signals, SIGQUIT);
     sigaddset(signals, NODE_WAKE_SIGNAL);
     pthread_sigmask(SIG_BLOCK, signals, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -517,6 +573,7 @@ static void end(struct broker *b)
     for (unsigned i = 0; i < b->started; i++) {
         pthread_join(b->threads[i], NULL);
     }
+    crash_forget();
     persistence_save(&b->persistence);
     admin_stop(&b->admin); /* until here it says that we are ending */
     judges_close(b->node);

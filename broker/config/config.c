@@ -18,6 +18,7 @@
 #include "broker/config/schema.h"
 #include "broker/config/settings.h"
 #include "broker/config/topics.h"
+#include "broker/recorder/recorder.h"
 
 #define FIRST_LISTENER "listeners.0.url"
 
@@ -254,6 +255,16 @@ static void check_auth(const struct config *c, struct config_error *error)
     check_asked(c, &methods, CONFIG_AUTH_HTTP, "http.url", c->http.url, error);
 }
 
+static void check_recorder(const struct config *c, struct config_error *error)
+{
+    const uint32_t bytes = c->recorder.bytes_per_shard;
+    if (bytes > 0 && bytes < RECORDER_BYTES_MIN) {
+        config_error_add(
+            error, "%s: recorder.bytes_per_shard: %" PRIu32 " is too little; 0, or %u and more",
+            settings_origin(c->settings, "recorder.bytes_per_shard"), bytes, RECORDER_BYTES_MIN);
+    }
+}
+
 static void check_token(const struct config *c, struct config_error *error)
 {
     if (c->token.user_claim[0] == '\0') {
@@ -308,6 +319,7 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     check_limits(c, &found);
     check_mqtt(c, &found);
     check_auth(c, &found);
+    check_recorder(c, &found);
     check_token(c, &found);
     check_http(c, "token.keys_url", c->token.keys_url, &found);
     check_http(c, "http.url", c->http.url, &found);

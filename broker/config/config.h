@@ -139,6 +139,11 @@ struct config_topic {
     enum config_durability durability; /* not memory */
 };
 
+struct config_recorder {
+    uint32_t bytes_per_shard; /* 0: nothing is recorded; else RECORDER_BYTES_MIN or more */
+    char *dir;                /* "": data.dir, if there is one */
+};
+
 struct config_log {
     enum log_level level;
     enum log_format format;
@@ -262,6 +267,7 @@ struct config {
     struct config_data data;
     struct config_topic *topics; /* [0..topics_count); NULL: none */
     uint32_t topics_count;       /* at most CONFIG_TOPICS_MAX */
+    struct config_recorder recorder;
     struct config_log log;
     struct config_limits limits;
     struct config_shared_subscriptions shared_subscriptions;

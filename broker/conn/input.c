@@ -9,6 +9,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
+#include "broker/conn/recorded.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/publish_rate.h"
@@ -168,10 +169,16 @@ static enum step set_aside(struct conn *c, struct bytes packet)
     return STEP_ON;
 }
 
-/* Between CONNECT and CONNACK. */
-static enum step hear(struct conn *c, const struct mqtt_packet *packet)
+static void received(struct conn *c, struct bytes packet)
 {
     shard_count(c->shard, METRIC_packets_received);
+    record_received(c, packet);
+}
+
+/* Between CONNECT and CONNACK. */
+static enum step hear(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes)
+{
+    received(c, bytes);
     const enum mqtt_reason reason = exchange_hear(c, packet);
     if (reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
         shard_count(c->shard, METRIC_protocol_errors);
@@ -188,7 +195,7 @@ static bool is_settled(struct conn *c, const struct mqtt_connect *m, struct byte
         if (exchange_begin(c, m)) {
             return true;
         }
-        shard_count(c->shard, METRIC_packets_received);
+        received(c, bytes);
         *step = set_aside(c, bytes);
         return false;
     }
@@ -200,7 +207,7 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet, struct
 {
     enum step step;
     if (c->aside != NULL) {
-        return hear(c, packet);
+        return hear(c, packet, bytes);
     }
     if (c->phase == CONN_AWAIT_CONNECT && connect_home(c, &packet->connect) != c->shard->id) {
         if (!wire_is_busy(c)) {
@@ -218,7 +225,7 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet, struct
             return step;
         }
     }
-    shard_count(c->shard, METRIC_packets_received);
+    received(c, bytes);
     packet_fn *const handler = handlers[c->phase][packet->type];
     const enum mqtt_reason reason =
         handler == NULL ? MQTT_REASON_PROTOCOL_ERROR : handler(c, packet);
@@ -264,6 +271,7 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
             break;
         }
         if (err != MQTT_OK) {
+            record_malformed(c, bytes_of(at, len - done.len), (uint8_t)mqtt_err_reason(err));
             bad_input(c, err, &packet, at, len - done.len);
             break;
         }

@@ -14,6 +14,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/trust.h"
+#include "broker/conn/recorded.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
@@ -143,6 +144,7 @@ static void accepted(void *context, unsigned listener, int fd)
         finish(c);
         return;
     }
+    record_accepted(c);
     conn_await_connect(c);
     io_receive_once(s->io, &c->socket);
 }
@@ -274,7 +276,8 @@ static bool may_publish_will(struct conn *c)
                                            will->message->qos, will->message->retain)) {
         return true;
     }
-    shard_count(c->shard, METRIC_drop_not_allowed);
+    shard_drop(c->shard, METRIC_drop_not_allowed, session_client_id(c->session),
+               message_topic(will->message));
     return false;
 }
 
@@ -322,6 +325,7 @@ void conn_close_saying(struct conn *c, uint8_t reason, const char *words, enum s
         !c->peer_ended) {
         send_disconnect(c, reason, words);
     }
+    record_closed(c, reason);
     c->phase = CONN_LINGERING;
     leave_session(c, reason, will);
     input_forget(c);

@@ -4,6 +4,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/handlers.h"
 #include "broker/conn/owed.h"
+#include "broker/message.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
@@ -19,7 +20,9 @@ static void go_on(struct session *session)
 static void done(struct session *session, struct delivery *d, uint8_t reason)
 {
     if (reason >= MQTT_REASON_UNSPECIFIED_ERROR && d->of_group) {
-        shard_count(session->shard, METRIC_drop_shared_refused); /* [MQTT-4.8.2-6] */
+        shard_drop(session->shard, METRIC_drop_shared_refused, session_client_id(session),
+                   d->message == NULL ? bytes_of(NULL, 0)
+                                      : message_topic(d->message)); /* [MQTT-4.8.2-6] */
     }
     shard_count(session->shard, METRIC_deliveries_acknowledged);
     kept_done(session, d);

@@ -11,6 +11,7 @@
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
 #include "broker/conn/owed.h"
+#include "broker/conn/recorded.h"
 #include "broker/conn/publishable.h"
 #include "broker/guard/guard.h"
 #include "broker/conn/trust.h"
@@ -439,6 +440,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         return MQTT_REASON_SUCCESS;
     }
     shard_count(s, METRIC_connect_accepted);
+    record_named(c, client_id);
     session_pump(session);
     replay_pump(session);
     return MQTT_REASON_SUCCESS;

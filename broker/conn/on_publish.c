@@ -41,11 +41,11 @@ static enum mqtt_reason refuse(struct conn *c, const struct mqtt_publish *publis
     struct shard *s = c->shard;
     shard_count(s, METRIC_publish_refused);
     if (reason == MQTT_REASON_NOT_AUTHORIZED && (publish->qos == 0 || c->version != MQTT_V5)) {
-        shard_count(s, METRIC_drop_not_allowed);
+        shard_drop(s, METRIC_drop_not_allowed, session_client_id(c->session), publish->topic);
         acknowledge(c, publish->qos, publish->packet_id, MQTT_REASON_SUCCESS);
         return MQTT_REASON_SUCCESS;
     }
-    shard_count(s, METRIC_drop_refused);
+    shard_drop(s, METRIC_drop_refused, session_client_id(c->session), publish->topic);
     if (publish->qos == 0) {
         return MQTT_REASON_SUCCESS;
     }
@@ -97,7 +97,8 @@ static void finish_retained(struct shard *s, struct publish_job *p, enum retain_
     const bool there = c->phase == CONN_CONNECTED;
     if (result == RETAIN_FULL && there && c->version == MQTT_V5 && p->qos > 0) {
         shard_count(s, METRIC_publish_refused);
-        shard_count(s, METRIC_drop_refused);
+        shard_drop(s, METRIC_drop_refused, session_client_id(c->session),
+                   message_topic(p->job.message));
         acknowledge(c, p->qos, p->packet_id, MQTT_REASON_QUOTA_EXCEEDED);
         return;
     }
@@ -256,7 +257,7 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         return refuse(c, publish, reason);
     }
     if (s->memory_full && publish->qos == 0) {
-        shard_count(s, METRIC_drop_message_memory);
+        shard_drop(s, METRIC_drop_message_memory, session_client_id(session), topic);
         return MQTT_REASON_SUCCESS;
     }
     struct message *m = s->memory_full ? NULL : make_message(c, publish, topic);

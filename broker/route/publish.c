@@ -138,13 +138,18 @@ _Static_assert((int)SHARE_STICKY == (int)CONFIG_STICKY, "strategies");
 _Static_assert((int)SHARE_HASH_CLIENT == (int)CONFIG_HASH_CLIENT, "strategies");
 _Static_assert((int)SHARE_HASH_TOPIC == (int)CONFIG_HASH_TOPIC, "strategies");
 
+static void drop(struct shard *s, enum metric reason, const struct message *m)
+{
+    shard_drop(s, reason, bytes_of(NULL, 0), message_topic(m));
+}
+
 /* Another member may see what is hidden from this one. So many are tried, as each costs a turn. */
 #define HIDDEN_MAX 4u
 
 static void look_for_another(struct shard *s, const struct due *due)
 {
     if (due->hidden > HIDDEN_MAX) {
-        shard_count(s, METRIC_drop_hidden);
+        drop(s, METRIC_drop_hidden, due->message);
         return;
     }
     shard_count(s, METRIC_shared_redispatched);
@@ -179,7 +184,7 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
     };
     const struct share_member *member = share_pick(group, &how);
     if (member == NULL) {
-        shard_count(s, due->hidden > 0 ? METRIC_drop_hidden : METRIC_drop_shared_no_member);
+        drop(s, due->hidden > 0 ? METRIC_drop_hidden : METRIC_drop_shared_no_member, m);
         return;
     }
     due->group_id = share_group_id(group);
@@ -272,7 +277,7 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
     s->route_waits = 0;
     if (match_cached(s->match_cache, s->node->index, message_topic(m), m->topic_hash, &s->match) !=
         INDEX_OK) {
-        shard_count(s, METRIC_drop_no_memory);
+        drop(s, METRIC_drop_no_memory, m);
         return 0;
     }
     s->work += s->match.steps;
@@ -296,7 +301,7 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
 static void route_to_group(struct shard *s, struct due *due)
 {
     if (index_match(s->node->index, message_topic(due->message), &s->match) != INDEX_OK) {
-        shard_count(s, METRIC_drop_no_memory);
+        drop(s, METRIC_drop_no_memory, due->message);
         return;
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
@@ -305,7 +310,7 @@ static void route_to_group(struct shard *s, struct due *due)
             return;
         }
     }
-    shard_count(s, METRIC_drop_shared_no_member);
+    drop(s, METRIC_drop_shared_no_member, due->message);
 }
 
 /* ---- retained messages */

@@ -177,12 +177,17 @@ static void remember_last(struct replay *r, struct message *m)
     r->last = m == NULL ? NULL : message_take(m, 1);
 }
 
+static void drop(const struct session *session, enum metric reason, const struct message *m)
+{
+    shard_drop(session->shard, reason, session_client_id(session), message_topic(m));
+}
+
 /* false: the message stays for later. */
 static bool deliver_one(struct session *session, struct replay *r)
 {
     struct message *m = r->batch->messages[r->batch->delivered];
     if (!access_sees(session, m)) {
-        shard_count(session->shard, METRIC_drop_hidden);
+        drop(session, METRIC_drop_hidden, m);
         remember_last(r, m);
         message_put(m);
         r->batch->delivered++;
@@ -199,7 +204,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         remember_last(r, m);
         session_deliver(session, &d);                        /* takes the reference */
     } else if (message_expired(m, session->shard->now_ms)) { /* while it waited here */
-        shard_count(session->shard, METRIC_drop_expired);
+        drop(session, METRIC_drop_expired, m);
         message_put(m);
         r->batch->delivered++;
         return true;
@@ -208,7 +213,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         case CONN_NO_MEMORY:
             return false;
         case CONN_TOO_LARGE:
-            shard_count(session->shard, METRIC_drop_too_large);
+            drop(session, METRIC_drop_too_large, m);
             break;
         case CONN_SENT:
             break;
@@ -276,7 +281,8 @@ void replay_pump(struct session *session)
     bool asked = false;
     while (r != NULL && !r->away && session_has_room(session)) {
         if (r->batch == NULL && !begin(r)) {
-            shard_count(session->shard, METRIC_drop_no_memory);
+            shard_drop(session->shard, METRIC_drop_no_memory, session_client_id(session),
+                       bytes_of(NULL, 0));
             r = drop_first(session, r);
         } else if (r->batch->delivered < r->batch->count) {
             if (!deliver_one(session, r)) {

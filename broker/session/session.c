@@ -133,6 +133,11 @@ void session_will_forget(struct session *session)
     }
 }
 
+static void note_drop(const struct session *session, enum metric reason, const struct message *m)
+{
+    shard_drop(session->shard, reason, session_client_id(session), message_topic(m));
+}
+
 void session_will_publish(struct session *session)
 {
     struct shard *s = session->shard;
@@ -142,7 +147,7 @@ void session_will_publish(struct session *session)
     }
     session->will = NULL;
     if (s->ending) {
-        shard_count(s, METRIC_drop_will_shutdown);
+        note_drop(session, METRIC_drop_will_shutdown, will->message);
         message_put(will->message);
     } else {
         /* Nobody else has seen the message yet, so that its time may still be set. */
@@ -264,7 +269,7 @@ void session_give_up(struct session *session, struct outqueue *q)
             shard_count(s, METRIC_shared_redispatched);
             shard_due(s, message_take(d->message, 1), d->group_id, 0, 0);
         } else {
-            shard_count(s, METRIC_drop_session_ended);
+            note_drop(session, METRIC_drop_session_ended, d->message);
         }
     }
     outqueue_fini(q);
@@ -295,9 +300,9 @@ void session_end(struct session *session)
 
 /* ---- messages to the client */
 
-static void drop(struct shard *s, const struct delivery *delivery, enum metric reason)
+static void drop(const struct session *session, const struct delivery *delivery, enum metric reason)
 {
-    shard_count(s, reason);
+    note_drop(session, reason, delivery->message);
     message_put(delivery->message);
     free(delivery_more(delivery));
 }
@@ -311,7 +316,7 @@ static bool make_room(struct session *session)
         if (!backlog_drop_oldest(session)) {
             return false;
         }
-        shard_count(s, METRIC_drop_queue_full_oldest);
+        shard_drop(s, METRIC_drop_queue_full_oldest, session_client_id(session), bytes_of(NULL, 0));
         return true;
     case CONFIG_DISCONNECT:
         if (session->conn != NULL) {
@@ -363,10 +368,10 @@ void session_deliver(struct session *session, const struct delivery *delivery)
         session_pump(session);
         break;
     case OUTQUEUE_FULL:
-        drop(s, delivery, METRIC_drop_queue_full_newest);
+        drop(session, delivery, METRIC_drop_queue_full_newest);
         break;
     case OUTQUEUE_NO_MEMORY:
-        drop(s, delivery, METRIC_drop_no_memory);
+        drop(session, delivery, METRIC_drop_no_memory);
         break;
     }
 }
@@ -386,7 +391,7 @@ static void hide(struct session *session, const struct delivery *d)
         shard_count(s, METRIC_shared_redispatched);
         shard_due_again(s, message_take(d->message, 1), d->group_id, 0, 0, 1);
     } else {
-        shard_count(s, METRIC_drop_hidden);
+        note_drop(session, METRIC_drop_hidden, d->message);
     }
     skip(session, d);
 }
@@ -407,7 +412,7 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
     }
     const bool again = d->state == DELIVERY_SENT;
     if (!again && message_expired(d->message, s->now_ms)) {
-        shard_count(s, METRIC_drop_expired);
+        note_drop(session, METRIC_drop_expired, d->message);
         skip(session, d);
         return true;
     }
@@ -421,7 +426,7 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
         outqueue_sent(&session->out);
         return true;
     case CONN_TOO_LARGE: /* [MQTT-3.1.2-25]: as if it had been delivered */
-        shard_count(s, METRIC_drop_too_large);
+        note_drop(session, METRIC_drop_too_large, d->message);
         skip(session, d);
         return true;
     case CONN_NO_MEMORY: /* nothing would make us try again; the session keeps the message */

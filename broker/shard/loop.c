@@ -68,6 +68,8 @@ static post_fn *const post_handlers[POST_TYPES] = {
 static void look_around(struct shard *s)
 {
     s->now_ms = s->node->clock_us() / 1000; /* what has come may have taken long */
+    s->now_ms = s->node->clock_ms();
+    metrics_add(&s->metrics, METRIC_notes_skipped, recorder_turn(&s->recorder, s->now_ms));
     shard_look(s);
     s->memory_full = message_memory() >= s->config->limits.message_memory_max;
     s->memory_share = s->config->limits.message_memory_max / MEMORY_SHARES / s->node->shard_count;

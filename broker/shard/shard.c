@@ -4,6 +4,7 @@
 #include "broker/io/io.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/message.h"
 #include "broker/shard/quiescence.h"
@@ -41,6 +42,22 @@ void shard_look(struct shard *s)
     s->bans = atomic_load_explicit(&s->node->bans, memory_order_acquire);
 }
 
+void shard_drop(struct shard *s, enum metric reason, struct bytes client_id, struct bytes topic)
+{
+    uint8_t both[NOTE_TEXT_MAX];
+    shard_count(s, reason);
+    if (!recorder_may(&s->recorder)) {
+        return;
+    }
+    const size_t len = client_id.len < sizeof both ? client_id.len : sizeof both - 1;
+    if (len > 0) {
+        memcpy(both, client_id.at, len);
+    }
+    both[len] = '\0';
+    recorder_write(&s->recorder, NOTE_DROPPED, (uint16_t)reason, NULL, 0, bytes_of(both, len + 1),
+                   topic);
+}
+
 static uint64_t rotated(uint64_t x, unsigned by)
 {
     return x << by | x >> (64 - by);
@@ -72,7 +89,7 @@ void shard_due_again(struct shard *s, struct message *message, uint64_t group_id
 {
     struct due *due = malloc(sizeof *due);
     if (due == NULL) {
-        shard_count(s, METRIC_drop_no_memory);
+        shard_drop(s, METRIC_drop_no_memory, bytes_of(NULL, 0), message_topic(message));
         message_put(message);
         return;
     }

@@ -21,6 +21,7 @@
 #include "broker/image.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
+#include "broker/recorder/recorder.h"
 #include "broker/session/kept.h"
 #include "broker/session/will.h"
 #include "broker/shard/claim.h"
@@ -77,6 +78,7 @@ struct shard {
     struct tally tally;
     struct histograms histograms;
     struct latency latency;
+    struct recorder recorder;
 
     uint64_t now_ms;             /* as of this turn */
     uint64_t began_us;           /* when this turn began, with what came first; 0: it has not */
@@ -218,6 +220,10 @@ static inline void shard_count(struct shard *s, enum metric metric)
 {
     metrics_add(&s->metrics, metric, 1);
 }
+
+/* A delivery, or a message that was published, goes no further. Whose it would have been, or was,
+ * and its topic; empty where nobody knows. */
+void shard_drop(struct shard *s, enum metric reason, struct bytes client_id, struct bytes topic);
 
 /* Leaves a message to be routed in this turn, by the layer above (broker/route). Takes the
  * reference. */

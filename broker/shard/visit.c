@@ -30,6 +30,7 @@ static post_fn *const post_handlers[POST_TYPES] = {
 static void look_around(const struct shard *s, struct shard *to)
 {
     to->now_ms = s->now_ms;
+    metrics_add(&to->metrics, METRIC_notes_skipped, recorder_turn(&to->recorder, s->now_ms));
     to->config = s->config;
     to->acl_generation = s->acl_generation;
     to->acl = s->acl;

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <wolfssl/options.h>
@@ -29,6 +30,7 @@
 #define WIRE_BYTES 65536u
 #define EDITS_MAX  8u
 #define ROUNDS_MAX 32u
+#define YOUNG_S    300
 
 static const char alpn[] = "mqtt";
 static const char said[] =
@@ -266,7 +268,7 @@ static void bring_answers(struct wire *w, struct server *s)
 /* ---- the client */
 
 struct wish {
-    bool shows_certificate, is_1_2, resumes, takes_alpn;
+    bool shows_certificate, is_1_2, takes_alpn;
     size_t piece;
 };
 
@@ -318,8 +320,9 @@ static WOLFSSL_SESSION *talk(const struct wish *wish, struct wire *w, WOLFSSL_SE
         char protocol[] = "mqtt";
         (void)wolfSSL_UseALPN(ssl, protocol, 4, WOLFSSL_ALPN_CONTINUE_ON_MISMATCH);
     }
-    /* A client forgets a session that is old. */
-    const bool returns = former != NULL && wolfSSL_set_session(ssl, former) == WOLFSSL_SUCCESS;
+    if (former != NULL) {
+        FUZZ_EXPECT(wolfSSL_set_session(ssl, former) == WOLFSSL_SUCCESS);
+    }
     bool is_in = false, goes_on = true;
     size_t heard = 0;
     for (unsigned round = 0; round < ROUNDS_MAX && goes_on && !server.is_over; round++) {
@@ -342,7 +345,7 @@ static WOLFSSL_SESSION *talk(const struct wish *wish, struct wire *w, WOLFSSL_SE
         FUZZ_EXPECT(heard == sizeof said && server.heard == sizeof said);
         const struct bytes name = tls_peer_names(server.tls)->name[CERTIFICATE_COMMON_NAME];
         FUZZ_EXPECT(name.len == (wish->shows_certificate ? strlen("client") : 0));
-        FUZZ_EXPECT(!returns || tls_resumed(server.tls));
+        FUZZ_EXPECT(former == NULL || tls_resumed(server.tls));
         session = wolfSSL_get1_session(ssl);
     }
     wolfSSL_free(ssl);
@@ -364,23 +367,36 @@ static void sender_of_anything(struct input *in)
     server_close(&server);
 }
 
+/* A session of that version to be resumed, which is young: wolfSSL's end after 500 seconds, on
+ * either side, and its client does not get on with a server that has forgotten it sooner. */
+static WOLFSSL_SESSION *former_of(bool is_1_2)
+{
+    static struct {
+        WOLFSSL_SESSION *session;
+        time_t made_s;
+    } formers[2];
+    const time_t now_s = time(NULL);
+    if (formers[is_1_2].session == NULL || now_s - formers[is_1_2].made_s > YOUNG_S) {
+        static struct wire w;
+        const struct wish wish = {.is_1_2 = is_1_2, .takes_alpn = true, .piece = WIRE_BYTES};
+        wolfSSL_SESSION_free(formers[is_1_2].session);
+        w = (struct wire){.sent = 0};
+        formers[is_1_2].session = talk(&wish, &w, NULL);
+        formers[is_1_2].made_s = now_s;
+        FUZZ_EXPECT(formers[is_1_2].session != NULL);
+    }
+    return formers[is_1_2].session;
+}
+
 static void client_on_a_bad_wire(struct input *in)
 {
-    static WOLFSSL_SESSION *former[2];
     static struct wire w;
     const uint8_t flags = next(in);
     const bool resumes = (flags & 4) != 0; /* where certificates are asked for nobody does */
     const struct wish wish = {.shows_certificate = (flags & 1) != 0 && !resumes,
                               .is_1_2 = (flags & 2) != 0,
-                              .resumes = resumes,
                               .takes_alpn = (flags & 8) == 0,
                               .piece = 1 + (size_t)next(in) * 8};
-    if (wish.resumes && former[wish.is_1_2] == NULL) {
-        const struct wish first = {.is_1_2 = wish.is_1_2, .takes_alpn = true, .piece = WIRE_BYTES};
-        w = (struct wire){.sent = 0};
-        former[wish.is_1_2] = talk(&first, &w, NULL);
-        FUZZ_EXPECT(former[wish.is_1_2] != NULL);
-    }
     w = (struct wire){.sent = 0};
     while (in->left >= 4 && w.edit_count < EDITS_MAX) {
         struct edit *const e = &w.edits[w.edit_count++];
@@ -389,13 +405,7 @@ static void client_on_a_bad_wire(struct input *in)
         e->kind = (enum edit_kind)(next(in) % EDIT_KINDS);
         e->value = next(in);
     }
-    WOLFSSL_SESSION *const fresh = talk(&wish, &w, wish.resumes ? former[wish.is_1_2] : NULL);
-    if (wish.resumes && fresh != NULL) {
-        wolfSSL_SESSION_free(former[wish.is_1_2]);
-        former[wish.is_1_2] = fresh;
-    } else {
-        wolfSSL_SESSION_free(fresh);
-    }
+    wolfSSL_SESSION_free(talk(&wish, &w, resumes ? former_of(wish.is_1_2) : NULL));
 }
 
 /* Does it hold what the authority has signed in that certificate? Its first element, that is. */

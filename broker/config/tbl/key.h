@@ -276,6 +276,15 @@ ITEM(topics, struct config_topic, durability, CHOICE(topic_durability), "interva
     "messages are in the journal with all others, and would be written as often.")
 END_LIST(topics, struct config_topic, CONFIG_TOPICS_MAX)
 
+GROUP(recorder)
+KEY(recorder, bytes_per_shard, UINT(0, 1073741824), "4194304", "bytes", AT_START,
+    "What each shard remembers of the packets that came and went last, and of what was dropped or refused and why: heads only, no payload and no "
+    "password. 65536 at least. 0: nothing.")
+KEY(recorder, dir, TEXT(4095), "", "", AT_START,
+    "Directory that it is written to: at SIGQUIT, when a shard stands still, memory is full or the disk fails, and when the process crashes. Empty: "
+    "data.dir, if there is one.")
+END(recorder)
+
 GROUP(log)
 KEY(log, level, CHOICE(log_level), "info", "", LIVE,
     "The least important lines that are still written: error, warning, info, or debug.")
