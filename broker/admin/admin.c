@@ -135,6 +135,14 @@ static enum MHD_Result respond_api(struct MHD_Connection *c, struct api_answer a
         json_decref(answer.json);
         return result;
     }
+    if (answer.bytes != NULL) {
+        struct MHD_Response *const response =
+            MHD_create_response_from_buffer(answer.bytes_len, answer.bytes, MHD_RESPMEM_MUST_FREE);
+        if (response == NULL) {
+            free(answer.bytes);
+        }
+        return respond(c, answer.status, answer.type, response);
+    }
     if (answer.text != NULL) {
         return respond(c, answer.status, answer.type,
                        MHD_create_response_from_buffer(strlen(answer.text),

@@ -109,12 +109,14 @@ class Api:
                                            context=ssl.create_default_context(cafile=self.tls))
 
     def raw(self, method, path, body=None, headers=None, source='127.0.0.1'):
-        """(status, headers, text)"""
+        """(status, headers, text; or bytes, of a capture)"""
         c = self.connection(source)
         try:
             c.request(method, path, body, headers or {})
             answer = c.getresponse()
-            return answer.status, answer.headers, answer.read().decode()
+            said = answer.read()
+            is_text = answer.headers.get('Content-Type') != 'application/x-pcapng'
+            return answer.status, answer.headers, said.decode() if is_text else said
         finally:
             c.close()
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import tempfile
 
+from api import Api
 from harness import Launch, equal, skip, test, wait_until
 from pki import pki
 from raw import V5, V311, wire
@@ -163,6 +164,19 @@ def full_memory_is_an_occasion(b):
         c.send(wire.publish(V5, 't', b'x' * 65000, 1, i + 1))
     line, = wait_until(lambda: r.broker.events('recorder_written'), timeout=20, what='a file')
     equal((line['why'], 'memory' in line['file']), ('memory', True))
+
+
+@test(only='dunlin', timeout=60)
+def by_the_api_without_a_directory(b):
+    api = Api(b, {'data.dir': ''})
+    api.broker.connected('asked-for').ping()
+    file = os.path.join(Launch.folder, f'recorder-by-api-{os.getpid()}.pcapng')
+    with open(file, 'wb') as f:
+        f.write(api.do('POST', '/recorder', want=200))
+    equal('connected client_id=asked-for' in told(file), True)
+    api.refused(403, '/recorder', 'POST', key='looker')
+    off = Api(b, {'recorder.bytes_per_shard': 0})
+    equal('bytes_per_shard' in off.refused(409, '/recorder', 'POST'), True)
 
 
 @test(only='dunlin', timeout=60, each=[('SEGV',), ('ABRT',)])

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * answer: what a request of the API comes to: a status and JSON, or a text. What went wrong is
+ * answer: what a request of the API comes to: a status and JSON, or a text, or bytes. What went wrong is
  * told as RFC 9457 has it: {"status": 404, "title": "Not Found", "detail": "…"}.
  *
- * Owner: whoever has it; the JSON is a reference that goes with it.
+ * Owner: whoever has it; the JSON is a reference that goes with it, and the bytes go with it too.
  */
 #pragma once
 
@@ -15,6 +15,8 @@ struct api_answer {
     unsigned status;         /* HTTP's */
     json_t *json;            /* a reference; NULL: `text`, or nothing */
     const char *text, *type; /* constant; NULL: none */
+    char *bytes;             /* owned, of type `type`; NULL: none */
+    size_t bytes_len;
     const char *allow;       /* of 405: the methods that there are; constant */
 };
 
