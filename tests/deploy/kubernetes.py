@@ -70,7 +70,7 @@ def main():
         print(output(helm, 'lint', '--strict', chart))
         rendered = {f'kustomize {name}': objects(output(kubectl, 'kustomize', os.path.join(DEPLOY, name)))
                     for name in ('base', 'overlays/single', 'overlays/tls', 'monitoring')}
-        for name, flags in (('chart', []), ('chart with all', ['--set', 'tls.enabled=true,podMonitor.enabled=true,persistence.storageClassName=fast'])):
+        for name, flags in (('chart', []), ('chart with all', ['--set', 'tls.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,persistence.storageClassName=fast'])):
             rendered[name] = objects(output(helm, 'template', 'dunlin', chart, *flags))
 
         files = []

@@ -223,6 +223,13 @@ def the_pod_may_do_little(_b):
 
 
 @test(only='dunlin')
+def the_operators_rules_are_those_of_prometheus(_b):
+    done = subprocess.run(['/usr/bin/python3', os.path.join(ROOT, 'deploy', 'kubernetes', 'rules.py'), '--check'],
+                          capture_output=True, text=True, check=False)
+    equal((done.returncode, done.stderr), (0, ''))
+
+
+@test(only='dunlin')
 def secrets_are_made_and_not_kept(b):
     """What the script makes lets that user in by that password, and has neither password nor key in it."""
     folder = os.path.dirname(os.path.abspath(Launch.program))
