@@ -65,7 +65,9 @@ static void pad(struct writer *w)
 
 static struct writer begin(uint8_t *out, enum block type)
 {
-    struct writer w = {.at = out};
+    struct writer w;
+    w.at = out;
+    w.len = 0;
     put_32(&w, (uint32_t)type);
     put_32(&w, 0); /* the size, which is known at the end */
     return w;
