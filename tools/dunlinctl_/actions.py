@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What each command does: requests, and what is printed. `b` is the broker that is asked, `v` the values
+of the command line. Each answers with the status to exit with; None is 0."""
+import fnmatch
+import sys
+import time
+
+from . import message
+from .asking import Refused, Unreachable, encoded
+from .shown import Table, as_json, done, listing, record, safe
+from .usage import Misuse
+
+CLIENT = ('client_id', 'user', 'address', 'listener', 'protocol', 'connected_at', 'in_flight', 'queued_messages')
+SESSION = ('client_id', 'connected', 'expires_at', 'subscriptions', 'queued_messages', 'queued_bytes', 'in_flight', 'kept')
+SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_published', 'identifier', 'filter')
+RETAINED = ('payload_bytes', 'qos', 'expires_at', 'topic')
+BAN = ('kind', 'value', 'until', 'because')
+POLL_S = 0.2
+
+
+def node(b, v):
+    item = b.ask('GET', '/node')
+    if v.json:
+        as_json(item)
+        return
+    listeners = item.pop('listeners')
+    record(v, item)
+    print()
+    table = Table(('listener', 'connections', 'url'))
+    table.add(listeners)
+
+
+# ---- clients, sessions, subscriptions
+
+def of_clients(v):
+    return {'client_id': v.client_id, 'user': v.user, 'address': v.address, 'listener': v.listener}
+
+
+def clients_list(b, v):
+    listing(v, CLIENT, b.pages('/clients', v.limit, **of_clients(v)))
+
+
+def clients_show(b, v):
+    record(v, b.ask('GET', '/clients/' + encoded(v.id)))
+
+
+def clients_kick(b, v):
+    b.ask('DELETE', '/clients/' + encoded(v.id), reason=v.reason)
+    done(v, f'{v.id} is disconnected')
+
+
+def sessions_list(b, v):
+    if v.connected and v.away:
+        raise Misuse('--connected and --away leave nobody')
+    state = 'true' if v.connected else 'false' if v.away else None
+    listing(v, SESSION, b.pages('/sessions', v.limit, connected=state, **of_clients(v)))
+
+
+def sessions_show(b, v):
+    record(v, b.ask('GET', '/sessions/' + encoded(v.id)))
+
+
+def sessions_delete(b, v):
+    b.ask('DELETE', '/sessions/' + encoded(v.id))
+    done(v, f'the session of {v.id} has ended')
+
+
+def subscriptions_list(b, v):
+    of = {'client_id': v.client_id, 'filter': v.filter, 'topic': v.topic}
+    if sum(value is not None for value in of.values()) != 1:
+        raise Misuse('subscriptions wants one of -i, --filter and -t')
+    listing(v, SUBSCRIPTION, b.pages('/subscriptions', v.limit, **of))
+
+
+# ---- messages
+
+def retained_list(b, v):
+    listing(v, RETAINED, b.pages('/retained', v.limit, filter=v.filter))
+
+
+def retained_get(b, v):
+    item = b.ask('GET', '/retained/' + encoded(v.topic))
+    if v.payload:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(message.payload_of(item))
+        return
+    if v.json:
+        as_json(item)
+        return
+    data = message.payload_of(item)
+    properties = item['properties']
+    pairs = [f'{name}={value}' for name, value in properties.pop('user_properties', [])]
+    shown = {name: item[name] for name in ('topic', 'qos', 'expires_at')}
+    shown.update(properties)
+    if pairs:
+        shown['user_properties'] = ', '.join(pairs)
+    shown['payload_bytes'] = len(data)
+    shown['payload'] = item.get('payload', data.hex(' '))
+    record(v, shown)
+
+
+def retained_delete(b, v):
+    b.ask('DELETE', '/retained/' + encoded(v.topic))
+    done(v, f'nothing is retained for {v.topic}')
+
+
+def publish(b, v):
+    for body in message.bodies(v):
+        matched = b.ask('POST', '/publish', body)['matched']
+        done(v, f'published; filters that match: {matched}', matched=matched)
+
+
+# ---- who may not connect
+
+def bans_list(b, v):
+    listing(v, BAN, b.pages('/bans', v.limit))
+
+
+def bans_add(b, v):
+    for_s = getattr(v, 'for')
+    if v.until and for_s:
+        raise Misuse('--for and --until both say when it ends')
+    terms = {'until': v.until, 'for_s': for_s, 'because': v.because}
+    b.ask('PUT', f'/bans/{v.kind}/{encoded(v.value)}', {name: value for name, value in terms.items() if value is not None})
+    done(v, f'{v.kind} {v.value} is banned')
+
+
+def bans_remove(b, v):
+    b.ask('DELETE', f'/bans/{v.kind}/{encoded(v.value)}')
+    done(v, f'{v.kind} {v.value} is not banned any more')
+
+
+# ---- the process
+
+def config(b, v):
+    pattern = v.pattern or '*'
+    items = [item for item in b.ask('GET', '/config')['items']
+             if fnmatch.fnmatchcase(item['path'], pattern) or item['path'].startswith(pattern + '.')]
+    if not items:
+        raise Refused(f"no setting is as '{pattern}'")
+    shown = [item for item in items if not v.changed or item['source'] != 'default']
+    listing(v, ('path', 'source', 'origin', 'reloadable', 'value'), [shown])
+
+
+def level(v, item):
+    if v.json:
+        as_json(item)
+    else:
+        print(item['level'])
+
+
+def level_get(b, v):
+    level(v, b.ask('GET', '/log/level'))
+
+
+def level_set(b, v):
+    level(v, b.ask('PUT', '/log/level', {'level': v.level}))
+
+
+def backup_status(b, v):
+    record(v, b.ask('GET', '/backup'))
+
+
+def backup_start(b, v):
+    item = b.ask('POST', '/backup', {'name': v.name})
+    while v.wait and item['state'] == 'running':
+        time.sleep(POLL_S)
+        item = b.ask('GET', '/backup')
+    record(v, item)
+    return 1 if item['state'] == 'failed' else 0
+
+
+def drain_status(b, v):
+    record(v, b.ask('GET', '/drain'))
+
+
+def drain_start(b, v):
+    item = b.ask('POST', '/drain')
+    if not v.wait:
+        record(v, item)
+        return
+    while True:
+        time.sleep(POLL_S)
+        try:
+            b.plain('/livez')
+        except Unreachable:  # nobody listens there any more
+            done(v, 'the broker has ended')
+            return
+
+
+def probe(b, v, path, name):
+    status, text = b.plain(path)
+    text = text.strip()
+    if status not in (200, 503):
+        raise Unreachable(f'what answers at {b.name()} has no {path} (status {status})')
+    if v.json:
+        as_json({name: status == 200, 'detail': text})
+    else:
+        print(safe(text))
+    return 0 if status == 200 else 1
+
+
+def ready(b, v):
+    return probe(b, v, '/readyz', 'ready')
+
+
+def live(b, v):
+    return probe(b, v, '/livez', 'live')
