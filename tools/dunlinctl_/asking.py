@@ -90,7 +90,7 @@ class Broker:
         try:
             c.request(method, path, None if body is None else json.dumps(body), headers)
             answer = c.getresponse()
-            return answer.status, answer.read().decode()
+            return answer.status, answer.read().decode(errors='replace')
         except (OSError, UnicodeError) as e:  # a host name may be none that there can be
             raise Unreachable(f'cannot reach {self.name()}: {e}') from None
         except http.client.HTTPException as e:
@@ -112,14 +112,16 @@ class Broker:
         asked = '&'.join(f'{name}={encoded(str(value))}' for name, value in query.items() if value is not None)
         status, text = self.raw(method, '/api/v1' + path + ('?' + asked if asked else ''), body)
         try:
-            return status, json.loads(text) if text else None
+            value = json.loads(text) if text else None
         except ValueError:
-            raise Unreachable(f'what answers at {self.name()} is no API of Dunlin (status {status})') from None
+            value = text
+        if isinstance(value, dict) or value is None and status < 300:
+            return status, value
+        raise Unreachable(f'what answers at {self.name()} is no API of Dunlin (status {status})')
 
     def _why(self, status, value):
-        detail = value.get('detail') if isinstance(value, dict) else None
         hint = '; --key-file or DUNLINCTL_KEY_FILE names the file with the key' if status == 401 and not self.key else ''
-        return f'{detail or "refused"} ({status}){hint}'
+        return f'{value.get("detail", "refused")} ({status}){hint}'
 
     def pages(self, path, limit=None, **query):
         """Each page's items, at most `limit` in all."""

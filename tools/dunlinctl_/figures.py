@@ -28,10 +28,11 @@ class Sample:
     def __init__(self, broker):
         status, text = broker.plain('/metrics')
         self.at, self.values = time.monotonic(), {}
-        for line in text.splitlines():
-            found = LINE.match(line) if not line.startswith('#') else None
-            if found:
+        for found in filter(None, map(LINE.match, text.splitlines())):
+            try:
                 self.values[found[1], labels(found[2] or '')] = float(found[3])
+            except ValueError:
+                continue  # no line of figures
         if status != 200 or ('dunlin_clients', ()) not in self.values:
             raise Unreachable(f'what answers at {broker.name()} has no figures of Dunlin (status {status})')
 

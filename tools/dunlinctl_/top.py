@@ -45,12 +45,12 @@ def lines(name, f):
            f'bytes        {size(per_s["bytes_received"]):>11} {size(per_s["bytes_sent"]):>11}',
            f'connections  {amount(per_s["connections_accepted"]):>11}               refused {amount(per_s["connects_refused"])}', '',
            '*QUEUES',
-           f'messages in memory {amount(queues["messages"])}, {size(queues["message_memory_bytes"])} of '
-           f'{size(queues["message_memory_max_bytes"])};  deliveries on disk only {amount(queues["deliveries_on_disk"])}',
-           f'queued {amount(per_s["deliveries_queued"])}/s, acknowledged {amount(per_s["deliveries_acknowledged"])}/s;  answers that wait '
-           f'for the disk {amount(queues["answers_owed"])}, not there yet for {queues["unkept_seconds"]:.3g} s',
-           f'not read from: publishers {amount(per_s["publish_stalled"])}/s, who do not read themselves '
-           f'{amount(per_s["output_stalled"])}/s', '']
+           f'messages     in memory {amount(queues["messages"])}, {size(queues["message_memory_bytes"])} of '
+           f'{size(queues["message_memory_max_bytes"])}',
+           f'deliveries   queued {amount(per_s["deliveries_queued"])}/s, acknowledged {amount(per_s["deliveries_acknowledged"])}/s, '
+           f'on disk only {amount(queues["deliveries_on_disk"])}',
+           f'the disk     answers that wait for it {amount(queues["answers_owed"])}, the oldest entry {queues["unkept_seconds"]:.3g} s',
+           f'held off     publishers {amount(per_s["publish_stalled"])}/s, clients that do not read {amount(per_s["output_stalled"])}/s', '']
     out.append('*LISTENERS   CONNECTIONS      NEW/S        IN/S       OUT/S')
     out += [f'{one["listener"]:<12} {amount(one["connections"]):>11} {amount(one["accepted_per_s"]):>10} '
             f'{size(one["received_per_s"]):>11} {size(one["sent_per_s"]):>11}  {safe(one["url"])}' for one in f['listeners']]
@@ -65,7 +65,7 @@ def drawn(out, columns, rows):
     for line in out[:rows]:
         text = line.removeprefix('*')[:columns]
         shown.append((BOLD + text + PLAIN if line.startswith('*') else text) + TO_LINE_END)
-    return HOME + '\r\n'.join(shown) + TO_END
+    return HOME + '\n'.join(shown) + TO_END
 
 
 def wait_key(seconds):
