@@ -52,6 +52,7 @@ LINES = {
     'backup start': ('x', True, 'admin.backup_dir'),
     'drain status': ('', False, None),
     'drain start': ('', True, None),
+    'recorder': ('/dev/null', True, 'nothing is recorded'),
     'ready': ('', False, None),
     'live': ('', False, None),
     'top': ('--once --interval 0.2', False, None),
@@ -257,6 +258,19 @@ def a_drain_is_waited_for(b):
     equal(ctl.broker.wait_end(), 0)
 
 
+@test(only='dunlin')
+def what_the_shards_did_last(b):
+    ctl = Ctl(b)
+    ctl.broker.connected('recorded').ping()
+    to = written('')
+    said = ctl.json(f'recorder {to}')
+    with open(to, 'rb') as f:
+        data = f.read()
+    equal((data[:4], said), (b'\n\r\r\n', {'done': True, 'bytes': len(data)}))
+    equal(ctl.raw('recorder -')[:4], b'\n\r\r\n')
+    ctl('recorder /no/such/file', 2)
+
+
 # ---- Long lists
 
 @test(only='dunlin')
@@ -286,7 +300,7 @@ def the_lines_of_these_tests_are_of_all_commands(_b):
 
 @test(only='dunlin')
 def what_there_is_not(b):
-    ctl = Ctl(b)
+    ctl = Ctl(b, {'recorder.bytes_per_shard': 0})
     for command, (arguments, _changes, why) in LINES.items():
         if why is not None:
             for flag in ('', ' --json'):

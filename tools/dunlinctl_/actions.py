@@ -16,6 +16,7 @@ SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_publishe
 RETAINED = ('payload_bytes', 'qos', 'expires_at', 'topic')
 BAN = ('kind', 'value', 'until', 'because')
 POLL_S = 0.2
+CAPTURE_BEGINS = b'\x0a\x0d\x0d\x0a'  # of pcapng, whichever its byte order
 
 
 def node(b, v):
@@ -198,6 +199,29 @@ def probe(b, v, path, name):
     else:
         print(safe(text))
     return 0 if status == 200 else 1
+
+
+def kept(name, data, mode):
+    try:
+        with open(name, mode) as f:
+            f.write(data)
+    except OSError as e:
+        raise Misuse(f'{name}: {e.strerror}') from None
+
+
+def recorder(b, v):
+    if v.file == '-' and sys.stdout.isatty():
+        raise Misuse('a capture is nothing for a terminal; name a file')
+    if v.file != '-':
+        kept(v.file, b'', 'ab')  # can it be written? What is asked for is not told again
+    data = b.data('POST', '/recorder')
+    if data[:4] != CAPTURE_BEGINS:
+        raise Unreachable(f'what came from {b.name()} is no capture')
+    if v.file == '-':
+        sys.stdout.buffer.write(data)
+        return
+    kept(v.file, data, 'wb')
+    done(v, f'{v.file}: {len(data)} bytes', bytes=len(data))
 
 
 def ready(b, v):

@@ -82,7 +82,7 @@ class Broker:
         return f'{self.scheme}://{f"[{self.host}]" if ":" in self.host else self.host}:{self.port}'
 
     def raw(self, method, path, body=None):
-        """(status, text)"""
+        """(status, bytes)"""
         how = {'timeout': self.timeout}
         c = http.client.HTTPSConnection(self.host, self.port, context=self.context, **how) if self.context else \
             http.client.HTTPConnection(self.host, self.port, **how)
@@ -90,7 +90,7 @@ class Broker:
         try:
             c.request(method, path, None if body is None else json.dumps(body), headers)
             answer = c.getresponse()
-            return answer.status, answer.read().decode(errors='replace')
+            return answer.status, answer.read()
         except (OSError, UnicodeError) as e:  # a host name may be none that there can be
             raise Unreachable(f'cannot reach {self.name()}: {e}') from None
         except http.client.HTTPException as e:
@@ -99,7 +99,9 @@ class Broker:
             c.close()
 
     def plain(self, path):
-        return self.raw('GET', path)
+        """(status, text)"""
+        status, data = self.raw('GET', path)
+        return status, data.decode(errors='replace')
 
     def ask(self, method, path, body=None, **query):
         """What came as JSON, or None of an answer without."""
@@ -108,13 +110,22 @@ class Broker:
             raise Refused(self._why(status, value))
         return value
 
+    def data(self, method, path):
+        """What came, of an answer that is no JSON."""
+        status, data = self.raw(method, '/api/v1' + path)
+        if status >= 400:
+            raise Refused(self._why(*self._judged(status, data)))
+        return data
+
     def _answer(self, method, path, body, query):
         asked = '&'.join(f'{name}={encoded(str(value))}' for name, value in query.items() if value is not None)
-        status, text = self.raw(method, '/api/v1' + path + ('?' + asked if asked else ''), body)
+        return self._judged(*self.raw(method, '/api/v1' + path + ('?' + asked if asked else ''), body))
+
+    def _judged(self, status, data):
         try:
-            value = json.loads(text) if text else None
+            value = json.loads(data) if data else None
         except ValueError:
-            value = text
+            value = data
         if isinstance(value, dict) or value is None and status < 300:
             return status, value
         raise Unreachable(f'what answers at {self.name()} is no API of Dunlin (status {status})')

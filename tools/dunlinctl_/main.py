@@ -87,6 +87,7 @@ COMMANDS = (
     Command(('backup', 'start'), actions.backup_start, 'take one, into admin.backup_dir', (Argument('NAME'),), (WAIT,)),
     Command(('drain', 'status'), actions.drain_status, 'how far a drain has come', default=True),
     Command(('drain', 'start'), actions.drain_start, 'send the clients away, and end the process, as SIGTERM does', flags=(WAIT,)),
+    Command(('recorder',), actions.recorder, 'what the shards did last, as a file for Wireshark; - is the standard output', (Argument('FILE'),)),
     Command(('ready',), actions.ready, 'may clients be sent there? The status is 1 if not'),
     Command(('live',), actions.live, 'does every shard turn? The status is 1 if not'),
     Command(('top',), top, 'figures and rates, on the whole terminal; q ends it', flags=(
