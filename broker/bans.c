@@ -31,7 +31,7 @@ static struct ban_list *read_file(const struct bans *b, const struct node *node,
                   LOG_TEXT("in_force", in_force));
         return NULL;
     case BAN_LIST_NO_MEMORY:
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", b->file.name));
         return NULL;
     }
     return NULL;

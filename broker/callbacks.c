@@ -201,7 +201,7 @@ bool callbacks_open(struct callbacks **out, const struct node *node,
     }
     struct callbacks *const c = calloc(1, sizeof *c);
     if (c == NULL || !answers_init(&c->answers)) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "http"));
         free(c);
         return false;
     }

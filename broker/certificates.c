@@ -151,7 +151,7 @@ bool certificates_open(struct certificates *c, struct node *node, const char *ti
     c->ticket_file = strdup(ticket_file);
     c->watched = calloc(node->listener_count, sizeof *c->watched);
     if (c->ticket_file == NULL || c->watched == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "certificates"));
         return false;
     }
     if (!refresh_tickets(c)) {

@@ -164,13 +164,13 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
     *l = (struct listen_sockets){0};
     l->fds = calloc((size_t)config->listeners_count * node->shard_count, sizeof *l->fds);
     if (l->fds == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "listeners"));
         return false;
     }
     for (unsigned i = 0; i < config->listeners_count; i++) {
         struct listener *const listener = &node->listeners[node->listener_count];
         if (!listener_init(listener, &config->listeners[i])) {
-            log_event(LOG_ERROR, "out_of_memory");
+            log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", config->listeners[i].url));
             return false;
         }
         const struct listen_url *const url = &listener->url;

@@ -246,7 +246,8 @@ static bool start_shards(struct broker *b)
     for (unsigned i = 0; i < b->node->shard_count; i++) {
         const int error = pthread_create(&b->threads[i], NULL, run_shard, b->node->shards[i]);
         if (error != 0) {
-            log_event(LOG_ERROR, "thread_failed", LOG_ERRNO("error", error));
+            log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "shards"),
+                      LOG_ERRNO("error", error));
             return false;
         }
         char name[32];

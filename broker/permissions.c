@@ -30,7 +30,7 @@ static struct acl_file *read_file(const struct permissions *p, const struct node
                   LOG_TEXT("in_force", in_force));
         return NULL;
     case ACL_FILE_NO_MEMORY:
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", p->file.name));
         return NULL;
     }
     return NULL;

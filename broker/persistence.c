@@ -336,7 +336,8 @@ bool persistence_open(struct persistence *p, struct node *node, const struct con
     }
     const int error = keeper_start(p->keeper);
     if (error != 0) {
-        log_event(LOG_ERROR, "thread_failed", LOG_ERRNO("error", error));
+        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "data.dir"),
+                  LOG_ERRNO("error", error));
         goto out;
     }
     backup_server_start(&p->backups, config->data.dir, p->checkpoint, p->keeper);

@@ -138,7 +138,7 @@ static bool put_in_force(struct tokens *t, struct node *node, const struct confi
     struct token_judge *const judge = create_judge(config);
     struct token_keys *const keys = token_keys_join(of_file, of_server);
     if (judge == NULL || keys == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "token"));
         destroy_judge(judge);
         token_keys_destroy(keys);
         return false;

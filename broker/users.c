@@ -32,7 +32,7 @@ static struct password_file *read_file(const struct users *u, const struct node 
                   LOG_TEXT("in_force", in_force));
         return NULL;
     case PASSWORD_FILE_NO_MEMORY:
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", u->file.name));
         return NULL;
     }
     return NULL;

@@ -11,7 +11,7 @@ bool watched_file_open(struct watched_file *f, const char *name)
 {
     *f = (struct watched_file){.name = strdup(name)};
     if (f->name == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", name));
         return false;
     }
     f->watch.loaded = f->watch.seen = file_stamp_add(0, f->name);

@@ -327,7 +327,7 @@ static bool name_files(struct admin *a, const struct config_admin *config)
     a->certificate_file = strdup(config->certificate);
     a->key_file = strdup(config->key);
     if (a->certificate_file == NULL || a->key_file == NULL) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "admin.certificate"));
         return false;
     }
     a->watch.loaded = a->watch.seen = files_stamp(a);
@@ -415,7 +415,7 @@ bool admin_start(struct admin *a, struct node *node, const struct config *config
         return false;
     }
     if (!api_open(&a->api, node, config, &a->keys)) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "admin"));
         return false;
     }
     return start_daemon(a, config->admin.listen, &where);

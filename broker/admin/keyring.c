@@ -25,7 +25,7 @@ static struct key_file *read_file(const struct keyring *k, const char *in_force)
                   LOG_TEXT("in_force", in_force));
         return NULL;
     case KEY_FILE_NO_MEMORY:
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", k->file.name));
         return NULL;
     }
     return NULL;
@@ -55,7 +55,7 @@ bool keyring_open(struct keyring *k, const char *file)
     }
     k->guesses = calloc(1, sizeof *k->guesses);
     if (k->guesses == NULL || getrandom(&k->seed, sizeof k->seed, 0) != (ssize_t)sizeof k->seed) {
-        log_event(LOG_ERROR, "out_of_memory");
+        log_event(LOG_ERROR, "out_of_memory", LOG_TEXT("of", "admin.keys_file"));
         return false;
     }
     struct key_file *const keys = read_file(k, "nothing");

@@ -134,7 +134,11 @@ static void accepted(void *context, unsigned listener, int fd)
     if (c == NULL) {
         count_connection(s, listener, -1);
         shard_count(s, METRIC_connections_refused);
-        log_event(LOG_WARNING, "connection_refused", LOG_TEXT("reason", "connections_max"),
+        log_event(LOG_WARNING, "connection_refused",
+                  LOG_TEXT("listener", s->node->listeners[listener].settings.url),
+                  LOG_TEXT("reason", s->ending ? "the broker is ending"
+                                     : over    ? "connections_max"
+                                               : "out of memory"),
                   LOG_NUMBER("connections", held));
         close(fd);
         return;
@@ -505,7 +509,8 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
         shard_count(s, wire_is_handshaking(c) ? METRIC_handshakes_timed_out
                                               : METRIC_connect_timed_out);
         log_event(LOG_INFO, wire_is_handshaking(c) ? "handshake_timed_out" : "connect_timed_out",
-                  LOG_TEXT("peer", conn_address(c, address, sizeof address)));
+                  LOG_TEXT("peer", conn_address(c, address, sizeof address)),
+                  LOG_TEXT("listener", s->node->listeners[c->listener].settings.url));
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
         break;
     case CONN_CONNECTED:
@@ -519,13 +524,28 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
     }
 }
 
+static const char *accept_remedy(int error)
+{
+    switch (error) {
+    case EMFILE:
+        return "raise the limit of open files (ulimit -n, LimitNOFILE=)";
+    case ENFILE:
+        return "raise the system's limit of open files (sysctl fs.file-max)";
+    case ENOBUFS:
+    case ENOMEM:
+        return "the system has no memory for another socket: give it some, or let in fewer";
+    default:
+        return "none is known; it is tried again";
+    }
+}
+
 static void accept_failed(void *context, unsigned listener, int error)
 {
+    const struct shard *const s = context;
     shard_enter(context);
-    log_event(LOG_ERROR, "accept_failed", LOG_NUMBER("listener", listener),
-              LOG_ERRNO("error", error),
-              LOG_TEXT("remedy", error == EMFILE ? "raise the limit of open files (ulimit -n)"
-                                                 : "see the error"));
+    log_event(LOG_ERROR, "accept_failed",
+              LOG_TEXT("listener", s->node->listeners[listener].settings.url),
+              LOG_ERRNO("error", error), LOG_TEXT("remedy", accept_remedy(error)));
 }
 
 const struct io_handlers conn_io_handlers = {

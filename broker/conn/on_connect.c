@@ -288,24 +288,29 @@ static bool make_will(struct session *session, const struct mqtt_connect *m)
 }
 
 /* The connection that the client had before, if it is still there [MQTT-3.1.4-3]. */
-static void take_over(struct session *session)
+static void take_over(struct session *session, const struct conn *by)
 {
     if (session->conn == NULL) {
         return;
     }
-    log_event(LOG_INFO, "session_taken_over", LOG_BYTES("client_id", session_client_id(session)));
+    char former[CONN_ADDRESS_TEXT];
+    char fresh[CONN_ADDRESS_TEXT];
+    log_event(LOG_INFO, "session_taken_over", LOG_BYTES("client_id", session_client_id(session)),
+              LOG_TEXT("peer", conn_address(session->conn, former, sizeof former)),
+              LOG_TEXT("by", conn_address(by, fresh, sizeof fresh)));
     shard_count(session->shard, METRIC_sessions_taken_over);
     conn_close(session->conn, MQTT_REASON_SESSION_TAKEN_OVER, SESSION_WILL_PUBLISH);
 }
 
 /* The session to go on with, or a new one; NULL and *reason: neither. */
-static struct session *enter_session(struct shard *s, struct bytes client_id, bool clean_start,
+static struct session *enter_session(const struct conn *c, struct bytes client_id, bool clean_start,
                                      bool *resumed, enum mqtt_reason *reason)
 {
+    struct shard *const s = c->shard;
     const uint64_t hash = client_hash(client_id);
     struct session *session = session_find(s, client_id);
     if (session != NULL) {
-        take_over(session); /* which may have been the end of it */
+        take_over(session, c); /* which may have been the end of it */
         session = session_find(s, client_id);
     }
     if (session != NULL && clean_start) {
@@ -392,7 +397,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         reason = may_publish_will(c, m, client_id);
     }
     if (reason == MQTT_REASON_SUCCESS) {
-        session = enter_session(s, client_id, m->clean_start, &resumed, &reason);
+        session = enter_session(c, client_id, m->clean_start, &resumed, &reason);
     }
     c->packet_bytes_max = connect_packet_bytes_max(m);
     if (session == NULL) {

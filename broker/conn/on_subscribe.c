@@ -114,7 +114,8 @@ static uint8_t subscribe_one(struct job *job, uint32_t i, const struct mqtt_filt
     const char *const limit = limit_reached(session, filter->filter);
     if (limit != NULL && local_find(session, filter->filter) == NULL) {
         log_event(LOG_WARNING, "subscribe_refused",
-                  LOG_BYTES("client_id", session_client_id(session)), LOG_TEXT("reason", limit));
+                  LOG_BYTES("client_id", session_client_id(session)),
+                  LOG_BYTES("filter", filter->filter), LOG_TEXT("reason", limit));
         return MQTT_REASON_QUOTA_EXCEEDED;
     }
     const struct subscribe_options options = options_of(job, filter);

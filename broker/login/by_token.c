@@ -28,8 +28,7 @@ static bool is_still(const struct conn *c, const struct login_user *user)
 void login_token_refused(const struct conn *c, enum token_err err)
 {
     char address[CONN_ADDRESS_TEXT];
-    log_event(LOG_INFO, "token_refused",
-              LOG_TEXT("address", conn_address(c, address, sizeof address)),
+    log_event(LOG_INFO, "token_refused", LOG_TEXT("peer", conn_address(c, address, sizeof address)),
               LOG_TEXT("reason", token_err_text(err)));
 }
 
