@@ -10,7 +10,7 @@ import urllib.parse
 import jsonschema
 import yaml
 
-from harness import PORTS, Launch, equal
+from harness import PORTS, Launch, equal, wait_until
 
 OPENAPI = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'broker', 'admin', 'api', 'openapi.yaml')
 with open(OPENAPI, encoding='utf-8') as f:
@@ -101,6 +101,7 @@ class Api:
         self.keys = keys or Keys()
         self.broker = b.another({'admin.listen': f'{host}:{self.port}', 'admin.keys_file': self.keys.path,
                                  **(settings or {})}, environment=environment, listeners=listeners)
+        wait_until(lambda: self.raw('GET', '/readyz')[0] == 200, what='it is ready')
 
     def connection(self, source='127.0.0.1'):
         if self.tls is None:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * answer: what a request of the API comes to: a status and JSON, or a text, or bytes. What went wrong is
- * told as RFC 9457 has it: {"status": 404, "title": "Not Found", "detail": "…"}.
+ * answer: what a request of the API comes to: a status and JSON, or a text, or bytes. What went
+ * wrong is told as RFC 9457 has it: {"status": 404, "title": "Not Found", "detail": "…"}.
  *
  * Owner: whoever has it; the JSON is a reference that goes with it, and the bytes go with it too.
  */
@@ -17,7 +17,7 @@ struct api_answer {
     const char *text, *type; /* constant; NULL: none */
     char *bytes;             /* owned, of type `type`; NULL: none */
     size_t bytes_len;
-    const char *allow;       /* of 405: the methods that there are; constant */
+    const char *allow; /* of 405: the methods that there are; constant */
 };
 
 /* json NULL (no memory, or what is no UTF-8): 500 instead. Takes the reference. */
