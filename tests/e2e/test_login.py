@@ -244,7 +244,7 @@ def many_guesses_hinder_nobody_who_is_connected(b):
     expect(other, 0, client_id='again', username='alice', password='wonderland')  # remembered
 
 
-@test(only='dunlin')
+@test(only='dunlin', timeout=60)
 def client_may_go_while_it_is_asked(b):
     other, _ = house(b, auth__failures_per_minute=0, limits__connect_timeout_s=60)
     for i in range(40):
@@ -252,7 +252,8 @@ def client_may_go_while_it_is_asked(b):
         c.send(wire.connect(V311, f'gone-{i}', username='alice', password='wonderland'))
         c.close()
     expect(other, 0, client_id='stays', username='alice', password='wonderland')
-    wait_until(lambda: other.counters('connections')['connections'] <= 1, what='the end of the others')
+    wait_until(lambda: other.counters('connections')['connections'] <= 1, timeout=20 * Launch.slow,
+               what='the end of the others')
 
 
 @test(only='dunlin')
