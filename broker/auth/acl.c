@@ -28,13 +28,14 @@ static const struct acl_rule *rule_at(const struct acl_list *list, uint32_t i)
     return &list->rules[list->only == NULL ? i : list->only[i]];
 }
 
+/* NULL: no rule is about it. */
 static enum acl_verdict verdict_of(const struct acl_rule *r)
 {
-    return r->allow ? ACL_ALLOWED : ACL_DENIED;
+    return r == NULL ? ACL_UNDECIDED : r->allow ? ACL_ALLOWED : ACL_DENIED;
 }
 
-enum acl_verdict acl_publish(const struct acl_list *list, const struct acl_names *names,
-                             struct bytes topic, uint8_t qos, bool retain)
+const struct acl_rule *acl_publish_rule(const struct acl_list *list, const struct acl_names *names,
+                                        struct bytes topic, uint8_t qos, bool retain)
 {
     const uint64_t key = acl_topic_key(topic);
     const unsigned flag = retain ? ACL_RETAIN_YES : ACL_RETAIN_NO;
@@ -42,10 +43,16 @@ enum acl_verdict acl_publish(const struct acl_list *list, const struct acl_names
         const struct acl_rule *const r = rule_at(list, i);
         if ((r->actions & ACL_PUBLISH) != 0 && (r->qos >> qos & 1) != 0 &&
             (r->retain & flag) != 0 && acl_rule_matches(r, names, topic, key)) {
-            return verdict_of(r);
+            return r;
         }
     }
-    return ACL_UNDECIDED;
+    return NULL;
+}
+
+enum acl_verdict acl_publish(const struct acl_list *list, const struct acl_names *names,
+                             struct bytes topic, uint8_t qos, bool retain)
+{
+    return verdict_of(acl_publish_rule(list, names, topic, qos, retain));
 }
 
 enum acl_verdict acl_subscribe(const struct acl_list *list, const struct acl_names *names,
@@ -67,17 +74,23 @@ static bool is_of_delivery(const struct acl_rule *r)
     return (r->actions & ACL_SUBSCRIBE) != 0 && (r->allow || r->qos == ACL_QOS_ALL);
 }
 
-enum acl_verdict acl_receive(const struct acl_list *list, const struct acl_names *names,
-                             struct bytes topic)
+const struct acl_rule *acl_receive_rule(const struct acl_list *list, const struct acl_names *names,
+                                        struct bytes topic)
 {
     const uint64_t key = acl_topic_key(topic);
     for (uint32_t i = 0; i < list->count; i++) {
         const struct acl_rule *const r = rule_at(list, i);
         if (is_of_delivery(r) && acl_rule_matches(r, names, topic, key)) {
-            return verdict_of(r);
+            return r;
         }
     }
-    return ACL_UNDECIDED;
+    return NULL;
+}
+
+enum acl_verdict acl_receive(const struct acl_list *list, const struct acl_names *names,
+                             struct bytes topic)
+{
+    return verdict_of(acl_receive_rule(list, names, topic));
 }
 
 enum acl_verdict acl_receive_all(const struct acl_list *list, const struct acl_names *names,

@@ -64,6 +64,12 @@ enum acl_verdict acl_subscribe(const struct acl_list *list, const struct acl_nam
 enum acl_verdict acl_receive(const struct acl_list *list, const struct acl_names *names,
                              struct bytes topic);
 
+/* The rule by which acl_publish() and acl_receive() decide; NULL: none is about it. */
+const struct acl_rule *acl_publish_rule(const struct acl_list *list, const struct acl_names *names,
+                                        struct bytes topic, uint8_t qos, bool retain);
+const struct acl_rule *acl_receive_rule(const struct acl_list *list, const struct acl_names *names,
+                                        struct bytes topic);
+
 /* Is all that the filter matches allowed (ACL_ALLOWED), or something of it denied (ACL_DENIED)? As
  * acl_receive() would judge; undecided: nothing is denied here, and the next list is asked. */
 enum acl_verdict acl_receive_all(const struct acl_list *list, const struct acl_names *names,

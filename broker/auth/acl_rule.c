@@ -115,6 +115,23 @@ const char *acl_filter_compile(struct bytes text, uint8_t *out, uint16_t *len)
     return NULL;
 }
 
+void acl_rule_filter_text(const struct acl_rule *rule, char *out, size_t out_size)
+{
+    assert(out_size > 0);
+    size_t used = 0;
+    for (uint16_t i = 0; i < rule->filter_len; i++) {
+        const uint8_t byte = rule->filter[i];
+        const char *const text = is_place(byte) ? places[name_at(byte)] : (const char *)&byte;
+        const size_t len = is_place(byte) ? strlen(text) : 1;
+        if (used + len >= out_size) {
+            break;
+        }
+        memcpy(out + used, text, len);
+        used += len;
+    }
+    out[used] = '\0';
+}
+
 uint64_t acl_topic_key(struct bytes topic)
 {
     uint64_t key = 0;

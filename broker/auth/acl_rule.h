@@ -63,6 +63,9 @@ NODISCARD const char *acl_filter_compile(struct bytes text, uint8_t *out, uint16
 /* Sets what follows from the filter, which is borrowed. */
 void acl_rule_set_filter(struct acl_rule *rule, const uint8_t *filter, uint16_t len);
 
+/* The filter as it was written, with ${clientid} and so on; cut to the room. out_size > 0. */
+void acl_rule_filter_text(const struct acl_rule *rule, char *out, size_t out_size);
+
 /* The beginning of a topic name, for acl_rule_matches(). */
 uint64_t acl_topic_key(struct bytes topic);
 

@@ -235,6 +235,64 @@ bool access_may_subscribe(struct conn *c, struct bytes filter, uint8_t qos)
     return true;
 }
 
+/* ---- reasons */
+
+static const struct acl_rule *rule_for(const struct acl_list *list, const struct acl_names *names,
+                                       const struct question *q)
+{
+    return q->subject == PUBLISHING
+               ? acl_publish_rule(list, names, q->topic, q->qos, q->retain)
+               : acl_receive_rule(list, names, q->topic);
+}
+
+static struct access_reason by_rule(enum access_by by, const struct acl_rule *rule,
+                                    const struct acl_rule *first)
+{
+    struct access_reason reason = {
+        .allowed = rule->allow, .by = by, .number = (uint32_t)(rule - first) + 1};
+    acl_rule_filter_text(rule, reason.filter, sizeof reason.filter);
+    return reason;
+}
+
+/* As is_allowed() decides it. The view that it makes is the one that the next message would. */
+static struct access_reason explain(struct conn *c, const struct question *q)
+{
+    const struct acl *const own = c->user == NULL ? NULL : c->user->acl;
+    if (!is_in_use(c)) {
+        return (struct access_reason){.allowed = true, .by = ACCESS_BY_NOTHING};
+    }
+    const struct acl_names names = names_of(c, bytes_of(NULL, 0));
+    struct acl_list list = acl_list_of(own);
+    const struct acl_rule *rule = rule_for(&list, &names, q);
+    if (rule != NULL) {
+        return by_rule(ACCESS_BY_OWN_RULE, rule, own->rules);
+    }
+    if (c->shard->acl == NULL) {
+        return (struct access_reason){.by = ACCESS_BY_OWN_REST};
+    }
+    if (!look_up(c, &names, &list)) {
+        return (struct access_reason){.by = ACCESS_BY_NO_MEMORY};
+    }
+    rule = rule_for(&list, &names, q);
+    return rule != NULL
+               ? by_rule(ACCESS_BY_FILE_RULE, rule, acl_file_rules(c->shard->acl))
+               : (struct access_reason){.allowed = acl_file_allows_rest(c->shard->acl),
+                                        .by = ACCESS_BY_DEFAULT};
+}
+
+struct access_reason access_explain_publish(struct conn *c, struct bytes topic, uint8_t qos,
+                                            bool retain)
+{
+    const struct question q = {.subject = PUBLISHING, .topic = topic, .qos = qos, .retain = retain};
+    return explain(c, &q);
+}
+
+struct access_reason access_explain_receive(struct conn *c, struct bytes topic)
+{
+    const struct question q = {.subject = RECEIVING, .topic = topic};
+    return explain(c, &q);
+}
+
 /* ---- delivery */
 
 /* The filter of a subscription, behind $share/NAME/. */

@@ -30,6 +30,8 @@
 
 struct acl;
 
+#define ACCESS_FILTER_TEXT 160u /* with the NUL */
+
 /* The client id, where the connection has no session yet; otherwise the session's counts. */
 bool access_may_publish(struct conn *c, struct bytes client_id, struct bytes topic, uint8_t qos,
                         bool retain);
@@ -47,6 +49,28 @@ static inline bool access_sees(struct session *session, const struct message *m)
     return session->conn == NULL || session->conn->access.seen == session->shard->acl_generation ||
            access_judge(session->conn, message_topic(m));
 }
+
+/* ---- the same answers with their reasons, for explain; nothing is counted or told */
+
+enum access_by {
+    ACCESS_BY_NOTHING,   /* there are no rules */
+    ACCESS_BY_OWN_RULE,  /* `number`, from 1, of the client's own */
+    ACCESS_BY_OWN_REST,  /* none of its own is about it, and there is no ACL file */
+    ACCESS_BY_FILE_RULE, /* `number`, from 1, of the filters in the ACL file */
+    ACCESS_BY_DEFAULT,   /* none is about it: the file's default */
+    ACCESS_BY_NO_MEMORY, /* its rules could not be looked up */
+};
+
+struct access_reason {
+    bool allowed;
+    enum access_by by;
+    uint32_t number;
+    char filter[ACCESS_FILTER_TEXT]; /* the rule's, cut; where there is a number */
+};
+
+struct access_reason access_explain_publish(struct conn *c, struct bytes topic, uint8_t qos,
+                                            bool retain);
+struct access_reason access_explain_receive(struct conn *c, struct bytes topic);
 
 /* Who the client is, or what rules it has of its own, is settled, or another: it is judged anew. */
 void access_changed(struct conn *c);

@@ -104,11 +104,16 @@ bool guard_admits(struct conn *c)
 
 /* ---- those who connect over and over */
 
+static uint64_t hash_of(const struct shard *s, struct bytes client_id, const struct in6_addr *from)
+{
+    const uint64_t seed = XXH3_64bits_withSeed(client_id.at, client_id.len, s->node->seed);
+    return XXH3_64bits_withSeed(from, address_network_bytes(from), seed);
+}
+
 static uint64_t flapping_hash(const struct conn *c, struct bytes client_id)
 {
-    const uint64_t seed = XXH3_64bits_withSeed(client_id.at, client_id.len, c->shard->node->seed);
     const struct in6_addr from = login_address(c);
-    return XXH3_64bits_withSeed(&from, address_network_bytes(&from), seed);
+    return hash_of(c->shard, client_id, &from);
 }
 
 /* NULL: nobody is looked after, or there is no memory. One without a client id is given another
@@ -170,6 +175,29 @@ enum mqtt_reason guard_judge_user(const struct conn *c, const struct mqtt_connec
     }
     shard_count(c->shard, METRIC_connect_banned);
     return MQTT_REASON_BANNED;
+}
+
+/* ---- a dry run */
+
+struct guard_outlook guard_foresee(const struct shard *s, const struct conn *c,
+                                   struct bytes client_id, const struct in6_addr *from)
+{
+    struct guard_outlook o = {0};
+    const struct in6_addr own = c == NULL ? in6addr_any : login_address(c);
+    const struct in6_addr *const at = from != NULL ? from : c == NULL ? NULL : &own;
+    if (s->bans != NULL) {
+        const struct bytes user = c == NULL ? bytes_of(NULL, 0) : login_user_name(c->user);
+        o.client_line = ban_list_find(s->bans, BAN_CLIENT, client_id, s->now_ms);
+        o.user_line =
+            user.len == 0 ? 0 : ban_list_find(s->bans, BAN_USER, user, s->now_ms);
+        o.address_line = at == NULL || IN6_IS_ADDR_UNSPECIFIED(at)
+                             ? 0
+                             : ban_list_find_address(s->bans, at, s->now_ms);
+    }
+    o.flaps = at != NULL && s->flapping != NULL &&
+              s->config->auth.flapping_connects_per_minute > 0 &&
+              flapping_is_banned(s->flapping, hash_of(s, client_id, at), s->now_ms);
+    return o;
 }
 
 /* ---- another list */

@@ -7,8 +7,10 @@
  */
 #pragma once
 
+#include <netinet/in.h>
 #include <stdbool.h>
 
+#include "proto/bytes.h"
 #include "proto/mqtt.h"
 #include "proto/nodiscard.h"
 
@@ -26,6 +28,17 @@ void guard_judge(struct conn *c, const struct mqtt_connect *m);
 /* It would be let in otherwise; counts it as one that connects. MQTT_REASON_SUCCESS or
  * MQTT_REASON_BANNED, which is told. */
 enum mqtt_reason guard_judge_user(const struct conn *c, const struct mqtt_connect *m);
+
+/* What stands against a client at present; a dry run for explain. */
+struct guard_outlook {
+    unsigned client_line, user_line, address_line; /* of the ban list; 0: it is not on it */
+    bool flaps;                                    /* banned for a while, for connecting too often */
+};
+
+/* c: its connection; NULL: it has none. from: where it comes from; NULL: as the connection has it,
+ * or unknown. */
+struct guard_outlook guard_foresee(const struct shard *s, const struct conn *c,
+                                   struct bytes client_id, const struct in6_addr *from);
 
 /* Once a turn: when the ban list is another one, ends the connections of those who are on it. */
 void guard_turn(struct shard *s);

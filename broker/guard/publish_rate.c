@@ -82,6 +82,28 @@ bool publish_rate_is_over(struct conn *c, const struct mqtt_publish *publish)
     return false;
 }
 
+/* One with another limit than it was taken of begins anew. */
+static uint64_t foresee_ms(struct taken t, uint64_t now_ms, uint64_t units, uint64_t per_second)
+{
+    return per_second == 0 || t.per_second != per_second
+               ? 0
+               : rate_wait_ms(t.paid_until_ns, now_ms, rate_cost_ns(units, per_second));
+}
+
+uint64_t publish_rate_wait_ms(const struct conn *c, size_t bytes)
+{
+    const struct config_limits *const l = &c->shard->config->limits;
+    const uint64_t now_ms = c->shard->now_ms;
+    if (c->rate == NULL) {
+        return 0;
+    }
+    const uint64_t messages_ms =
+        foresee_ms(c->rate->messages, now_ms, 1, l->publish_messages_per_second);
+    const uint64_t bytes_ms =
+        foresee_ms(c->rate->bytes, now_ms, bytes, l->publish_bytes_per_second);
+    return messages_ms > bytes_ms ? messages_ms : bytes_ms;
+}
+
 void publish_rate_forget(struct conn *c)
 {
     if (c->rate != NULL) {

@@ -9,6 +9,8 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 #include "broker/config/config.h"
 #include "broker/shard/shard.h"
@@ -25,5 +27,8 @@ static inline bool publish_rate_is_set(const struct shard *s)
 /* true: this one has to wait, and the connection is blocked until it may come; counted. Otherwise
  * it is taken from what the client may publish. */
 bool publish_rate_is_over(struct conn *c, const struct mqtt_publish *publish);
+
+/* How long a PUBLISH with so many bytes in it would have to wait now; nothing is taken. */
+uint64_t publish_rate_wait_ms(const struct conn *c, size_t bytes);
 
 void publish_rate_forget(struct conn *c);

@@ -163,6 +163,14 @@ struct share_choice {
 const struct share_member *share_pick(const struct share_group *group,
                                       const struct share_choice *how);
 
+/* The one that share_pick() would give now; nobody's turn has come by it. */
+const struct share_member *share_foresee(const struct share_group *group,
+                                         const struct share_choice *how);
+
+/* How many there are, and are connected; false: there are more, which were not looked at. */
+#define SHARE_COUNTED_MAX 4096u
+bool share_count(const struct share_group *group, uint32_t *members, uint32_t *online);
+
 uint64_t share_group_id(const struct share_group *group);
 
 /* A member that is of the caller's shard and has not left it; NULL: there is none. Its cost grows

@@ -320,6 +320,12 @@ struct subscribe_options local_options(struct session *session, struct local_fil
     return (bits & LOCAL_RECORD) != 0 ? record_find(session, f)->options : local_options_of(bits);
 }
 
+const struct share_member *local_member_of(struct session *session, const struct local_filter *f)
+{
+    const struct subscription *const sub = record_find(session, f);
+    return sub == NULL ? NULL : sub->member;
+}
+
 static struct subscription *record_create(struct session *session, struct local_filter *f)
 {
     struct subscription *sub = malloc(sizeof *sub);

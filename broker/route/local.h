@@ -118,6 +118,9 @@ static inline bool local_next(const struct local_filter *f, uint32_t *at, struct
 /* What the session asked for of that filter, which it subscribes to. */
 struct subscribe_options local_options(struct session *session, struct local_filter *f);
 
+/* As whom the session is in the group of the shared filter, which it subscribes to; or NULL. */
+const struct share_member *local_member_of(struct session *session, const struct local_filter *f);
+
 /* ---- to subscribe */
 
 /* A SUBSCRIBE that waits for the index's writers; broker/conn/on_subscribe.c has the rest of it. */

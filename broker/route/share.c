@@ -349,14 +349,10 @@ static const struct share_member *pick_sticky(const struct share_roster *roster,
     return chosen;
 }
 
-const struct share_member *share_pick(const struct share_group *group,
-                                      const struct share_choice *how)
+static const struct share_member *pick(const struct share_roster *roster,
+                                       struct share_cursor *cursor, const struct share_choice *how)
 {
-    assert(how->self < group->shards);
-
-    const struct share_roster *const roster = roster_of(group);
     const uint32_t used = atomic_load_explicit(&roster->used, memory_order_acquire);
-    struct share_cursor *const cursor = &group->cursors[how->self];
     if (used == 0) {
         return NULL;
     }
@@ -375,6 +371,38 @@ const struct share_member *share_pick(const struct share_group *group,
         return pick_hash(roster, used, how->topic_hash, how->except);
     }
     abort(); /* a strategy that is not one */
+}
+
+const struct share_member *share_pick(const struct share_group *group,
+                                      const struct share_choice *how)
+{
+    assert(how->self < group->shards);
+
+    return pick(roster_of(group), &group->cursors[how->self], how);
+}
+
+const struct share_member *share_foresee(const struct share_group *group,
+                                         const struct share_choice *how)
+{
+    assert(how->self < group->shards);
+
+    struct share_cursor copy = group->cursors[how->self];
+    return pick(roster_of(group), &copy, how);
+}
+
+bool share_count(const struct share_group *group, uint32_t *members, uint32_t *online)
+{
+    const struct share_roster *const roster = roster_of(group);
+    const uint32_t used = atomic_load_explicit(&roster->used, memory_order_acquire);
+    const uint32_t looked_at = used < SHARE_COUNTED_MAX ? used : SHARE_COUNTED_MAX;
+    *members = 0;
+    *online = 0;
+    for (uint32_t i = 0; i < looked_at; i++) {
+        const struct share_member *const member = member_at(roster, i);
+        *members += member != NULL;
+        *online += member != NULL && is_online(member);
+    }
+    return looked_at == used;
 }
 
 const struct share_member *share_member_of(const struct share_group *group, unsigned shard)
