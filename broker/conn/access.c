@@ -240,9 +240,8 @@ bool access_may_subscribe(struct conn *c, struct bytes filter, uint8_t qos)
 static const struct acl_rule *rule_for(const struct acl_list *list, const struct acl_names *names,
                                        const struct question *q)
 {
-    return q->subject == PUBLISHING
-               ? acl_publish_rule(list, names, q->topic, q->qos, q->retain)
-               : acl_receive_rule(list, names, q->topic);
+    return q->subject == PUBLISHING ? acl_publish_rule(list, names, q->topic, q->qos, q->retain)
+                                    : acl_receive_rule(list, names, q->topic);
 }
 
 static struct access_reason by_rule(enum access_by by, const struct acl_rule *rule,
@@ -274,10 +273,9 @@ static struct access_reason explain(struct conn *c, const struct question *q)
         return (struct access_reason){.by = ACCESS_BY_NO_MEMORY};
     }
     rule = rule_for(&list, &names, q);
-    return rule != NULL
-               ? by_rule(ACCESS_BY_FILE_RULE, rule, acl_file_rules(c->shard->acl))
-               : (struct access_reason){.allowed = acl_file_allows_rest(c->shard->acl),
-                                        .by = ACCESS_BY_DEFAULT};
+    return rule != NULL ? by_rule(ACCESS_BY_FILE_RULE, rule, acl_file_rules(c->shard->acl))
+                        : (struct access_reason){.allowed = acl_file_allows_rest(c->shard->acl),
+                                                 .by = ACCESS_BY_DEFAULT};
 }
 
 struct access_reason access_explain_publish(struct conn *c, struct bytes topic, uint8_t qos,

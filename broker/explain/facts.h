@@ -20,6 +20,7 @@
 #define EXPLAIN_TEXT        160u /* with the NUL */
 #define EXPLAIN_FILTERS_MAX 16u
 #define EXPLAIN_NEAR_MAX    8u
+#define EXPLAIN_DROPS_MAX   8u /* reasons */
 
 /* The message. */
 struct explain_message {
@@ -59,11 +60,19 @@ struct explain_near {
     enum near_miss why;
 };
 
+/* Messages for it, or from it, that were dropped, as the shard's recorder has them. */
+struct explain_drops {
+    const char *reason; /* the metric's name, constant */
+    uint16_t metric;
+    uint32_t count, of_topic;
+    uint64_t last_ago_ms;
+};
+
 struct explain_client {
     bool asked;
     char client_id[EXPLAIN_TEXT];
     bool session, connected, closing;
-    bool is_publisher; /* it is the message's own publisher */
+    bool is_publisher;   /* it is the message's own publisher */
     uint64_t ends_in_ms; /* of the session, when away; UINT64_MAX: not by time */
     struct guard_outlook guard;
     uint32_t subscriptions, matching, near; /* all of them */
@@ -82,6 +91,8 @@ struct explain_client {
     uint64_t output_bytes, output_bytes_max;
     uint64_t queued, queued_bytes, queued_max, queued_bytes_max;
     enum config_queue_full queue_full;
+    uint32_t drops_kept;
+    struct explain_drops drops[EXPLAIN_DROPS_MAX];
     uint32_t waiting, expired; /* of that topic in the queue; of them, those past their time */
 };
 

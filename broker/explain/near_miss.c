@@ -109,6 +109,9 @@ enum near_miss near_miss_of(struct bytes filter, struct bytes topic)
     if (is_match(&w)) {
         return NEAR_MISS_DOLLAR;
     }
+    if (topic.at[0] == '$' && (filter.at[0] == '+' || filter.at[0] == '#')) {
+        return NEAR_MISS_NONE; /* that, and something else */
+    }
     const struct walk by_case = walk(filter, topic, alike_but_case);
     if (is_match(&by_case)) {
         return NEAR_MISS_CASE;
@@ -121,7 +124,7 @@ enum near_miss near_miss_of(struct bytes filter, struct bytes topic)
         return NEAR_MISS_SLASH;
     }
     if (w.differ == 0 && w.common > 0 && (w.topic_left || w.filter_left)) {
-        return !w.topic_left     ? NEAR_MISS_LONGER
+        return !w.topic_left    ? NEAR_MISS_LONGER
                : w.last_is_plus ? NEAR_MISS_PLUS
                                 : NEAR_MISS_SHORTER;
     }

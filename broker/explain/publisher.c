@@ -35,15 +35,13 @@ static void look_at_conn(struct explain_publishing *x, struct conn *c)
     found->receive_maximum = (uint32_t)c->server_receive_maximum + c->received_before;
 }
 
-static void look_at_node(struct explain_publisher *found, const struct shard *s,
-                         struct bytes topic)
+static void look_at_node(struct explain_publisher *found, const struct shard *s, struct bytes topic)
 {
     const enum mqtt_reason reason = publishable_topic(s, topic);
     found->topic_reserved = reason == MQTT_REASON_NOT_AUTHORIZED;
     found->topic_levels = reason == MQTT_REASON_TOPIC_NAME_INVALID;
     found->memory_full = s->memory_full;
-    found->disk_refuses =
-        atomic_load_explicit(&s->node->disk_troubles, memory_order_relaxed) > 0;
+    found->disk_refuses = atomic_load_explicit(&s->node->disk_troubles, memory_order_relaxed) > 0;
     found->retained_full = atomic_load_explicit(&s->node->retained, memory_order_relaxed) >=
                            (int64_t)s->config->limits.retained_messages_max;
 }
@@ -98,8 +96,7 @@ static void look_at_group(struct explain_publishing *x, struct shard *s,
 static void look_at_groups(struct explain_publishing *x, struct shard *s)
 {
     struct match *const match = &s->match;
-    if (x->wanted_count == 0 ||
-        index_match(s->node->index, x->question.topic, match) != INDEX_OK) {
+    if (x->wanted_count == 0 || index_match(s->node->index, x->question.topic, match) != INDEX_OK) {
         return; /* without memory they are as if they were not found */
     }
     for (size_t i = 0; i < match->group_count && x->groups_kept < EXPLAIN_FILTERS_MAX; i++) {

@@ -196,8 +196,9 @@ static void tell_publisher(struct teller *t, const struct explain_publisher *p)
         say(t, EXPLAIN_PUBLISHER_CLOSING, "Its connection is about to be closed.");
     }
     if (p->guard.client_line + p->guard.user_line + p->guard.address_line > 0) {
-        say(t, EXPLAIN_PUBLISHER_BANNED, "It is on the ban list: client line %u, user line %u, "
-                                         "address line %u (0: it is not).",
+        say(t, EXPLAIN_PUBLISHER_BANNED,
+            "It is on the ban list: client line %u, user line %u, "
+            "address line %u (0: it is not).",
             p->guard.client_line, p->guard.user_line, p->guard.address_line);
     }
     if (p->guard.flaps && !p->connected) {
@@ -287,8 +288,7 @@ static void tell_filters(struct teller *t, const struct explain_client *c)
     for (uint32_t i = 0; i < c->filters_kept; i++) {
         const struct explain_filter *const f = &c->filters[i];
         say(t, EXPLAIN_FILTER, "Its filter %s matches (QoS %u%s%s).", f->text, f->qos,
-            f->no_local ? ", No Local" : "",
-            f->retain_as_published ? ", Retain As Published" : "");
+            f->no_local ? ", No Local" : "", f->retain_as_published ? ", Retain As Published" : "");
     }
     if (c->matching > c->filters_kept) {
         say(t, EXPLAIN_FILTER, "So do %" PRIu32 " others.", c->matching - c->filters_kept);
@@ -370,9 +370,9 @@ static enum shared_outcome tell_shared(struct teller *t, const struct explain_fi
         "%s: of %" PRIu32 "%s members (%" PRIu32 "%s connected, strategy %s) %s gets the next "
         "message%s.",
         filter->text, g->members, more, g->online, more, strategies[f->strategy],
-        it                         ? "this one"
+        it                          ? "this one"
         : g->next_client[0] != '\0' ? g->next_client
-                                   : "another one",
+                                    : "another one",
         f->client.connected || g->online > 0 ? "" : ", though it is away, as all are");
     return it ? SHARED_YES : SHARED_NOT;
 }
@@ -446,8 +446,9 @@ static uint8_t tell_form(struct teller *t, const struct way *way)
     const struct explain_message *const m = &t->facts->message;
     const uint8_t qos = m->qos < way->qos ? m->qos : way->qos;
     if (qos < m->qos) {
-        say(t, EXPLAIN_QOS_LOWERED, "Published at QoS %u, it is given to it at %u: the highest it "
-                                    "has subscribed with.",
+        say(t, EXPLAIN_QOS_LOWERED,
+            "Published at QoS %u, it is given to it at %u: the highest it "
+            "has subscribed with.",
             m->qos, qos);
     } else {
         say(t, EXPLAIN_QOS, "It is given to it at QoS %u.", qos);
@@ -530,8 +531,7 @@ static void tell_queued(struct teller *t, const struct explain_client *c)
 static void tell_waiting(struct teller *t, const struct explain_client *c)
 {
     if (c->waiting > 0) {
-        say(t, EXPLAIN_WAITING, "%" PRIu32 " messages of this topic are in its queue.",
-            c->waiting);
+        say(t, EXPLAIN_WAITING, "%" PRIu32 " messages of this topic are in its queue.", c->waiting);
     }
     if (c->expired > 0) {
         say(t, EXPLAIN_WAITING_EXPIRED,
@@ -540,13 +540,20 @@ static void tell_waiting(struct teller *t, const struct explain_client *c)
     }
 }
 
-static void tell_client(struct teller *t, const struct explain_client *c)
+static void tell_drops(struct teller *t, const struct explain_client *c)
 {
-    tell_presence(t, c);
-    tell_bans(t, c);
-    if (!c->session) {
-        return;
+    for (uint32_t i = 0; i < c->drops_kept; i++) {
+        const struct explain_drops *const d = &c->drops[i];
+        say(t, EXPLAIN_DROPPED,
+            "The recorder has %" PRIu32 " messages for it or from it that were dropped as %s, "
+            "%" PRIu32 " of this topic; the last one %" PRIu64 ".%" PRIu64 " s ago.",
+            d->count, d->reason, d->of_topic, d->last_ago_ms / 1000, d->last_ago_ms % 1000 / 100);
     }
+}
+
+/* What becomes of a message for a session that is there. */
+static void tell_way(struct teller *t, const struct explain_client *c)
+{
     tell_filters(t, c);
     const struct way way = tell_ways(t, c);
     if (c->matching > 0) {
@@ -567,6 +574,16 @@ static void tell_client(struct teller *t, const struct explain_client *c)
         }
     }
     tell_waiting(t, c);
+}
+
+static void tell_client(struct teller *t, const struct explain_client *c)
+{
+    tell_presence(t, c);
+    tell_bans(t, c);
+    if (c->session) {
+        tell_way(t, c);
+    }
+    tell_drops(t, c);
 }
 
 struct explain_verdict explain_steps(const struct explain_facts *facts, explain_step_fn *step,

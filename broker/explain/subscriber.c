@@ -15,8 +15,7 @@
 #include "broker/shard/shard.h"
 #include "proto/topic.h"
 
-#define QUEUE_STEPS 2048u
-#define STEP_BYTES  64u /* of filter or topic */
+#define STEP_BYTES 64u /* of filter or topic */
 
 /* ---- the question */
 
@@ -125,6 +124,71 @@ static bool look_on(struct explain_subscriber *x, struct session *session)
     return x->left == 0;
 }
 
+/* ---- the recorder */
+
+/* Does a note's text go on with that, as far as it was kept? Then it is behind it in *text. */
+static bool takes(struct bytes *text, struct bytes with, bool cut)
+{
+    const size_t len = cut && text->len < with.len ? text->len : with.len;
+    if (text->len < len || (len > 0 && memcmp(text->at, with.at, len) != 0)) {
+        return false;
+    }
+    *text = bytes_of(text->at + len, text->len - len);
+    return true;
+}
+
+static struct explain_drops *drops_of(struct explain_client *c, uint16_t metric)
+{
+    for (uint32_t i = 0; i < c->drops_kept; i++) {
+        if (c->drops[i].metric == metric) {
+            return &c->drops[i];
+        }
+    }
+    if (c->drops_kept == EXPLAIN_DROPS_MAX || metric >= METRICS) {
+        return NULL;
+    }
+    struct explain_drops *const d = &c->drops[c->drops_kept++];
+    *d = (struct explain_drops){.reason = metrics_name((enum metric)metric), .metric = metric};
+    return d;
+}
+
+static void read_note(struct explain_subscriber *x, const struct note *note, uint64_t now_ms)
+{
+    const bool cut = note->text_len >= NOTE_TEXT_MAX;
+    struct bytes text = bytes_of(note->text, note->text_len);
+    if (note->kind != NOTE_DROPPED || !takes(&text, x->question.client_id, false) ||
+        !takes(&text, bytes_of("", 1), false)) {
+        return;
+    }
+    struct explain_drops *const d = drops_of(&x->found, note->code);
+    if (d != NULL) {
+        d->count++;
+        d->of_topic += takes(&text, x->question.topic, cut) && text.len == 0;
+        d->last_ago_ms = now_ms > note->at_ms ? now_ms - note->at_ms : 0;
+    }
+}
+
+/* A part of what the shard remembers; true: that was all. Of what is overwritten meanwhile nothing
+ * is known any more. */
+static bool read_notes(struct explain_subscriber *x, struct shard *s)
+{
+    const struct note_ring *const ring = s->recorder.ring;
+    if (x->notes == NULL) {
+        x->notes = ring;
+    }
+    if (ring == NULL || ring != x->notes) {
+        return true;
+    }
+    for (unsigned i = 0; i < EXPLAIN_NOTES; i++) {
+        const struct note *const note = note_ring_next(ring, &x->cursor);
+        if (note == NULL) {
+            return true;
+        }
+        read_note(x, note, s->now_ms);
+    }
+    return false;
+}
+
 /* ---- what else there is to know */
 
 static void look_at_queue(struct explain_subscriber *x, struct session *session)
@@ -133,7 +197,8 @@ static void look_at_queue(struct explain_subscriber *x, struct session *session)
     const uint64_t now_ms = session->shard->now_ms;
     const struct delivery *d;
     uint64_t at = 0;
-    for (unsigned i = 0; i < QUEUE_STEPS && (d = outqueue_walk(&session->out, &at)) != NULL; i++) {
+    for (unsigned i = 0; i < EXPLAIN_DELIVERIES && (d = outqueue_walk(&session->out, &at)) != NULL;
+         i++) {
         if (d->state != DELIVERY_WAITING || d->message == NULL ||
             !bytes_equal(message_topic(d->message), x->question.topic)) {
             continue;
@@ -177,7 +242,7 @@ static void look_at_session(struct explain_subscriber *x, struct session *sessio
     const struct config_limits *const limits = &s->config->limits;
     found->session = true;
     found->subscriptions = session->filters.count;
-    found->ends_in_ms = session->ends_ms == UINT64_MAX  ? UINT64_MAX
+    found->ends_in_ms = session->ends_ms == UINT64_MAX ? UINT64_MAX
                         : session->ends_ms > s->now_ms ? session->ends_ms - s->now_ms
                                                        : 0;
     found->rules = s->acl != NULL;
@@ -210,6 +275,9 @@ static enum errand_step run(struct shard *s, struct errand *e)
     if (!x->begun) {
         begin(x);
     }
+    if (!x->notes_read && !(x->notes_read = read_notes(x, s))) {
+        return ERRAND_MORE;
+    }
     if (session != NULL && !look_on(x, session)) {
         return ERRAND_MORE;
     }
@@ -217,9 +285,8 @@ static enum errand_step run(struct shard *s, struct errand *e)
         look_at_session(x, session);
     }
     const bool known = !IN6_IS_ADDR_UNSPECIFIED(&x->question.address);
-    x->found.guard =
-        guard_foresee(s, session == NULL ? NULL : session->conn, x->question.client_id,
-                      known ? &x->question.address : NULL);
+    x->found.guard = guard_foresee(s, session == NULL ? NULL : session->conn, x->question.client_id,
+                                   known ? &x->question.address : NULL);
     return ERRAND_DONE;
 }
 

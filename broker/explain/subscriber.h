@@ -3,8 +3,9 @@
  * subscriber: the facts about the client that a message is for, as its shard has them.
  *
  * Owner: as an errand (shard/errand.h), of the client's shard. It changes nothing and counts
- * nothing. Memory: itself and three texts. In a turn EXPLAIN_STEPS subscriptions are looked at, and
- * in the last one QUEUE_STEPS deliveries of the queue: of what is on disk only nothing is read.
+ * nothing. Memory: itself and three texts. In a turn EXPLAIN_STEPS subscriptions are looked at, or
+ * EXPLAIN_NOTES notes of the recorder, and in the last one EXPLAIN_DELIVERIES of the queue: of what
+ * is on disk only nothing is read.
  */
 #pragma once
 
@@ -15,7 +16,9 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-#define EXPLAIN_STEPS 512u
+#define EXPLAIN_STEPS      512u
+#define EXPLAIN_NOTES      2048u
+#define EXPLAIN_DELIVERIES 2048u
 
 /* What explain is asked; borrowed by those who copy it. */
 struct explain_question {
@@ -33,6 +36,9 @@ struct explain_subscriber {
     /* ---- its own */
     struct explain_question question;
     bool begun;
+    bool notes_read;
+    const void *notes; /* the ring that `cursor` is of: the shard may get another meanwhile */
+    uint64_t cursor;
     uint32_t left; /* subscriptions to be looked at */
     uint8_t text[];
 };

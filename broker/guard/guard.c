@@ -188,8 +188,7 @@ struct guard_outlook guard_foresee(const struct shard *s, const struct conn *c,
     if (s->bans != NULL) {
         const struct bytes user = c == NULL ? bytes_of(NULL, 0) : login_user_name(c->user);
         o.client_line = ban_list_find(s->bans, BAN_CLIENT, client_id, s->now_ms);
-        o.user_line =
-            user.len == 0 ? 0 : ban_list_find(s->bans, BAN_USER, user, s->now_ms);
+        o.user_line = user.len == 0 ? 0 : ban_list_find(s->bans, BAN_USER, user, s->now_ms);
         o.address_line = at == NULL || IN6_IS_ADDR_UNSPECIFIED(at)
                              ? 0
                              : ban_list_find_address(s->bans, at, s->now_ms);

@@ -32,7 +32,7 @@ enum mqtt_reason guard_judge_user(const struct conn *c, const struct mqtt_connec
 /* What stands against a client at present; a dry run for explain. */
 struct guard_outlook {
     unsigned client_line, user_line, address_line; /* of the ban list; 0: it is not on it */
-    bool flaps;                                    /* banned for a while, for connecting too often */
+    bool flaps; /* banned for a while, for connecting too often */
 };
 
 /* c: its connection; NULL: it has none. from: where it comes from; NULL: as the connection has it,

@@ -204,10 +204,10 @@ struct telling {
 static void append_step(void *context, const struct explain_step *step)
 {
     struct telling *const t = context;
-    json_t *const one = json_pack(
-        "{s:s, s:s, s:s, s:o}", "code", explain_code_text(step->code), "about",
-        step->about == EXPLAIN_PUBLISHER ? "publisher" : "client", "effect", effects[step->effect],
-        "says", answer_text(bytes_text(step->sentence)));
+    json_t *const one =
+        json_pack("{s:s, s:s, s:s, s:o}", "code", explain_code_text(step->code), "about",
+                  step->about == EXPLAIN_PUBLISHER ? "publisher" : "client", "effect",
+                  effects[step->effect], "says", answer_text(bytes_text(step->sentence)));
     t->failed = json_array_append_new(t->steps, one) != 0 || t->failed;
 }
 
@@ -219,11 +219,11 @@ static struct api_answer tell(const struct explain_facts *f)
         json_decref(t.steps);
         return answer_json(500, NULL);
     }
-    return answer_json(
-        200, json_pack("{s:s, s:o, s:o}", "verdict", verdicts[v.effect], "reason",
-                       v.reason == EXPLAIN_CODES ? json_null()
-                                                 : json_string(explain_code_text(v.reason)),
-                       "steps", t.steps));
+    return answer_json(200, json_pack("{s:s, s:o, s:o}", "verdict", verdicts[v.effect], "reason",
+                                      v.reason == EXPLAIN_CODES
+                                          ? json_null()
+                                          : json_string(explain_code_text(v.reason)),
+                                      "steps", t.steps));
 }
 
 struct api_answer explain_get(struct api_request *r)

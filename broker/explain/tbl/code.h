@@ -72,5 +72,6 @@ CODE(QUEUE_FULL_DISCONNECT,     "queue_full_disconnect",     CLIENT,    NO)
 CODE(TOO_LARGE,                 "too_large",                 CLIENT,    NO)
 CODE(WAITING,                   "waiting",                   CLIENT,    NONE)
 CODE(WAITING_EXPIRED,           "waiting_expired",           CLIENT,    NONE)
+CODE(DROPPED,                   "dropped",                   CLIENT,    NONE)
 /* clang-format on */
 #undef CODE
