@@ -234,3 +234,21 @@ Test(acl_rule, as_a_naive_reading_has_it, .timeout = 60)
         }
     }
 }
+
+/* A filter is shown as it was written; cut between its parts where there is no room. */
+Test(acl_rule, filter_text)
+{
+    static const char *const filters[] = {"a", "in/${clientid}/+/#", "${username}${cn}", "ö/$x"};
+    uint8_t room[FILTER_BYTES];
+    char text[FILTER_BYTES];
+    for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++) {
+        const struct acl_rule r = rule_of(filters[i], true, room);
+        acl_rule_filter_text(&r, text, sizeof text);
+        cr_expect_str_eq(text, filters[i]);
+    }
+    const struct acl_rule r = rule_of("in/${clientid}/+", true, room);
+    acl_rule_filter_text(&r, text, 14);
+    cr_expect_str_eq(text, "in/");
+    acl_rule_filter_text(&r, text, 15);
+    cr_expect_str_eq(text, "in/${clientid}");
+}
