@@ -165,7 +165,7 @@ static void why_it_waits(void)
         {BLOCKED_KEEP, EXPLAIN_PUBLISHER_WAITS_KEEP},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        WITH(f.publisher.blocked = rows[i].why, decides(&f, rows[i].code));
+        WITH(f.publisher.blocked = (uint16_t)rows[i].why, decides(&f, rows[i].code));
     }
 }
 
