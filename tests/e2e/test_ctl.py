@@ -38,6 +38,7 @@ LINES = {
     'sessions show': ('nobody', False, 'no such session'),
     'sessions delete': ('nobody', True, 'no such session'),
     'subscriptions list': ('-t a', False, None),
+    'explain': ('--publisher nobody -t a', False, None),
     'retained list': ('', False, None),
     'retained get': ('nothing', False, 'no such retained message'),
     'retained delete': ('nothing', True, None),
@@ -306,6 +307,21 @@ def what_there_is_not(b):
             for flag in ('', ' --json'):
                 said = ctl(f'{command} {arguments}{flag}', 1)
                 equal(why in said and said.startswith('dunlinctl: '), True, f'{command}: {said}')
+
+
+@test(only='dunlin')
+def it_explains(b):
+    ctl = Ctl(b)
+    c = ctl.broker.connected('hears')
+    c.subscribe('a/#')
+    said = ctl('explain -i hears -t a/b')
+    equal(said.splitlines()[0].startswith('yes: '), True, said)
+    equal('EFFECT' in said and 'a/#' in said, True, said)
+    said = ctl('explain -i hears -t A/b', 1)
+    equal(said.splitlines()[0].startswith('no: '), True, said)
+    told = ctl.json('explain -i hears -t a/b -q 2 -r --size 5 --publisher hears')
+    equal((told['verdict'], told['steps'] != []), ('yes', True), told)
+    ctl('explain -t a', 2)
 
 
 @test(only='dunlin')

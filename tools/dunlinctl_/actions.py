@@ -13,6 +13,7 @@ from .usage import Misuse
 CLIENT = ('client_id', 'user', 'address', 'listener', 'protocol', 'connected_at', 'in_flight', 'queued_messages')
 SESSION = ('client_id', 'connected', 'expires_at', 'subscriptions', 'queued_messages', 'queued_bytes', 'in_flight', 'kept')
 SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_published', 'identifier', 'filter')
+STEP = ('effect', 'about', 'code', 'says')
 RETAINED = ('payload_bytes', 'qos', 'expires_at', 'topic')
 BAN = ('kind', 'value', 'until', 'because')
 POLL_S = 0.2
@@ -74,6 +75,20 @@ def subscriptions_list(b, v):
 
 
 # ---- messages
+
+def explain(b, v):
+    if v.topic is None or (v.client_id is None and v.publisher is None):
+        raise Misuse('explain wants -t, and one or both of -i and --publisher')
+    query = {'client_id': v.client_id, 'publisher': v.publisher, 'topic': v.topic, 'qos': v.qos, 'size': v.size,
+             'address': v.address, 'retain': 'true' if v.retain else None}
+    told = b.ask('GET', '/explain', **query)
+    if v.json:
+        as_json(told)
+    else:
+        print(f'{told["verdict"]}: {told["reason"]}\n')
+        Table(STEP).add(told['steps'])
+    return 1 if told['verdict'] == 'no' else 0
+
 
 def retained_list(b, v):
     listing(v, RETAINED, b.pages('/retained', v.limit, filter=v.filter))

@@ -59,6 +59,13 @@ COMMANDS = (
         Flag(('-i', '--client-id'), 'ID', 'those of that client'),
         Flag(('--filter',), 'FILTER', 'those to that very filter, with $share/NAME/ if it is shared'),
         Flag(('-t', '--topic'), 'TOPIC', 'those that match it'), LIMIT), default=True),
+    Command(('explain',), actions.explain, 'why a client gets a message of a topic, or does not; the status is 1 if not', flags=(
+        Flag(('-i', '--client-id'), 'ID', 'who is to get it'), Flag(('-t', '--topic'), 'TOPIC', 'its topic'),
+        Flag(('--publisher',), 'ID', 'whose message it is; without -i: would it be taken?'),
+        Flag(('-q', '--qos'), 'QOS', 'it is published at; 1 unless it is said', choices=('0', '1', '2')),
+        Flag(('-r', '--retain'), '', 'it is published with RETAIN'),
+        Flag(('--size',), 'BYTES', 'of its payload', count),
+        Flag(('--address',), 'ADDRESS', 'where a client that is away would come from'))),
     Command(('retained', 'list'), actions.retained_list, 'retained messages, without their payloads', flags=(
         Flag(('--filter',), 'FILTER', 'whose topics it matches; otherwise #'), LIMIT), default=True),
     Command(('retained', 'get'), actions.retained_get, 'one of them', (TOPIC,), (
