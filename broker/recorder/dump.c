@@ -83,9 +83,13 @@ static void read_in_place(struct node *node, struct story *story, bool owned[STO
             continue;
         }
         struct note_ring *const offered = recorder_withdraw(r);
-        if (offered == NULL) {
-            story->rings[i] = recorder_take(r);
-            owned[i] = story->rings[i] != NULL;
+        if (offered == NULL) { /* it is at it, between two instructions */
+            struct note_ring *given;
+            while ((given = recorder_take(r)) == NULL) {
+                sleep_ms(LOOK_AGAIN_MS);
+            }
+            story->rings[i] = given;
+            owned[i] = true;
         } else {
             note_ring_destroy(offered);
             story->rings[i] = r->ring;
