@@ -38,9 +38,17 @@ def refuse(calls, error):
     return prepare
 
 
+def target(path):
+    """What a descriptor is; nothing, if it was closed meanwhile."""
+    try:
+        return os.readlink(path)
+    except FileNotFoundError:
+        return ''
+
+
 def rings(broker):
     folder = f'/proc/{broker.process.pid}/fd'
-    return sum('io_uring' in os.readlink(os.path.join(folder, fd)) for fd in os.listdir(folder))
+    return sum('io_uring' in target(os.path.join(folder, fd)) for fd in os.listdir(folder))
 
 
 def works(broker):
