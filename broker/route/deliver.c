@@ -26,32 +26,27 @@ struct recipient {
     bool retain_as_published;
 };
 
-static void drop(struct session *session, enum metric reason, const struct message *m)
-{
-    shard_drop(session->shard, reason, session_client_id(session), message_topic(m));
-}
-
 /* QoS 0 goes out at once or not at all. */
 static void deliver_qos0(struct session *session, const struct delivery *d)
 {
     struct shard *s = session->shard;
     struct conn *c = session->conn;
     if (c == NULL || c->phase != CONN_CONNECTED) {
-        drop(session, METRIC_drop_qos0_offline, d->message);
+        session_drop(session, METRIC_drop_qos0_offline, d->message);
     } else if (conn_output_full(c)) {
-        drop(session, METRIC_drop_qos0_output_full, d->message);
+        session_drop(session, METRIC_drop_qos0_output_full, d->message);
     } else if (message_expired(d->message, s->now_ms)) {
-        drop(session, METRIC_drop_expired, d->message);
+        session_drop(session, METRIC_drop_expired, d->message);
     } else {
         switch (conn_send_publish(c, d, 0, false)) {
         case CONN_SENT:
             latency_delivered(s, d->message->came_us, 0);
             break;
         case CONN_TOO_LARGE:
-            drop(session, METRIC_drop_too_large, d->message);
+            session_drop(session, METRIC_drop_too_large, d->message);
             break;
         case CONN_NO_MEMORY:
-            drop(session, METRIC_drop_no_memory, d->message);
+            session_drop(session, METRIC_drop_no_memory, d->message);
             break;
         }
     }
@@ -79,7 +74,7 @@ static void deliver_one(struct session *session, struct delivery *d)
     if (is_spared(session)) {
         free(delivery_more(d));
     } else if (!access_sees(session, d->message)) {
-        drop(session, METRIC_drop_hidden, d->message);
+        session_drop(session, METRIC_drop_hidden, d->message);
         free(delivery_more(d));
     } else if (d->qos == 0) {
         deliver_qos0(session, d);

@@ -177,17 +177,12 @@ static void remember_last(struct replay *r, struct message *m)
     r->last = m == NULL ? NULL : message_take(m, 1);
 }
 
-static void drop(const struct session *session, enum metric reason, const struct message *m)
-{
-    shard_drop(session->shard, reason, session_client_id(session), message_topic(m));
-}
-
 /* false: the message stays for later. */
 static bool deliver_one(struct session *session, struct replay *r)
 {
     struct message *m = r->batch->messages[r->batch->delivered];
     if (!access_sees(session, m)) {
-        drop(session, METRIC_drop_hidden, m);
+        session_drop(session, METRIC_drop_hidden, m);
         remember_last(r, m);
         message_put(m);
         r->batch->delivered++;
@@ -204,7 +199,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         remember_last(r, m);
         session_deliver(session, &d);                        /* takes the reference */
     } else if (message_expired(m, session->shard->now_ms)) { /* while it waited here */
-        drop(session, METRIC_drop_expired, m);
+        session_drop(session, METRIC_drop_expired, m);
         message_put(m);
         r->batch->delivered++;
         return true;
@@ -213,7 +208,7 @@ static bool deliver_one(struct session *session, struct replay *r)
         case CONN_NO_MEMORY:
             return false;
         case CONN_TOO_LARGE:
-            drop(session, METRIC_drop_too_large, m);
+            session_drop(session, METRIC_drop_too_large, m);
             break;
         case CONN_SENT:
             break;

@@ -133,7 +133,7 @@ void session_will_forget(struct session *session)
     }
 }
 
-static void note_drop(const struct session *session, enum metric reason, const struct message *m)
+void session_drop(const struct session *session, enum metric reason, const struct message *m)
 {
     shard_drop(session->shard, reason, session_client_id(session), message_topic(m));
 }
@@ -147,7 +147,7 @@ void session_will_publish(struct session *session)
     }
     session->will = NULL;
     if (s->ending) {
-        note_drop(session, METRIC_drop_will_shutdown, will->message);
+        session_drop(session, METRIC_drop_will_shutdown, will->message);
         message_put(will->message);
     } else {
         /* Nobody else has seen the message yet, so that its time may still be set. */
@@ -269,7 +269,7 @@ void session_give_up(struct session *session, struct outqueue *q)
             shard_count(s, METRIC_shared_redispatched);
             shard_due(s, message_take(d->message, 1), d->group_id, 0, 0);
         } else {
-            note_drop(session, METRIC_drop_session_ended, d->message);
+            session_drop(session, METRIC_drop_session_ended, d->message);
         }
     }
     outqueue_fini(q);
@@ -302,7 +302,7 @@ void session_end(struct session *session)
 
 static void drop(const struct session *session, const struct delivery *delivery, enum metric reason)
 {
-    note_drop(session, reason, delivery->message);
+    session_drop(session, reason, delivery->message);
     message_put(delivery->message);
     free(delivery_more(delivery));
 }
@@ -391,7 +391,7 @@ static void hide(struct session *session, const struct delivery *d)
         shard_count(s, METRIC_shared_redispatched);
         shard_due_again(s, message_take(d->message, 1), d->group_id, 0, 0, 1);
     } else {
-        note_drop(session, METRIC_drop_hidden, d->message);
+        session_drop(session, METRIC_drop_hidden, d->message);
     }
     skip(session, d);
 }
@@ -412,7 +412,7 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
     }
     const bool again = d->state == DELIVERY_SENT;
     if (!again && message_expired(d->message, s->now_ms)) {
-        note_drop(session, METRIC_drop_expired, d->message);
+        session_drop(session, METRIC_drop_expired, d->message);
         skip(session, d);
         return true;
     }
@@ -426,7 +426,7 @@ static bool send_next(struct session *session, struct delivery *d, uint16_t pack
         outqueue_sent(&session->out);
         return true;
     case CONN_TOO_LARGE: /* [MQTT-3.1.2-25]: as if it had been delivered */
-        note_drop(session, METRIC_drop_too_large, d->message);
+        session_drop(session, METRIC_drop_too_large, d->message);
         skip(session, d);
         return true;
     case CONN_NO_MEMORY: /* nothing would make us try again; the session keeps the message */

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/metrics.h"
 #include "broker/pointer_set.h"
 #include "broker/session/outqueue.h"
 #include "broker/session/packet_ids.h"
@@ -110,6 +111,9 @@ bool session_release(struct session *session, uint16_t packet_id); /* false: it 
 
 /* If nobody is connected, what it has nothing in takes no memory any more. */
 void session_rest(struct session *session);
+
+/* A message that was for it, or its own will, goes no further: as shard_drop(). */
+void session_drop(const struct session *session, enum metric reason, const struct message *m);
 
 struct session *session_find(struct shard *s, struct bytes client_id); /* or NULL */
 
