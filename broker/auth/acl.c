@@ -28,12 +28,6 @@ static const struct acl_rule *rule_at(const struct acl_list *list, uint32_t i)
     return &list->rules[list->only == NULL ? i : list->only[i]];
 }
 
-/* NULL: no rule is about it. */
-static enum acl_verdict verdict_of(const struct acl_rule *r)
-{
-    return r == NULL ? ACL_UNDECIDED : r->allow ? ACL_ALLOWED : ACL_DENIED;
-}
-
 const struct acl_rule *acl_publish_rule(const struct acl_list *list, const struct acl_names *names,
                                         struct bytes topic, uint8_t qos, bool retain)
 {
@@ -49,12 +43,6 @@ const struct acl_rule *acl_publish_rule(const struct acl_list *list, const struc
     return NULL;
 }
 
-enum acl_verdict acl_publish(const struct acl_list *list, const struct acl_names *names,
-                             struct bytes topic, uint8_t qos, bool retain)
-{
-    return verdict_of(acl_publish_rule(list, names, topic, qos, retain));
-}
-
 enum acl_verdict acl_subscribe(const struct acl_list *list, const struct acl_names *names,
                                struct bytes filter, uint8_t qos)
 {
@@ -62,7 +50,7 @@ enum acl_verdict acl_subscribe(const struct acl_list *list, const struct acl_nam
         const struct acl_rule *const r = rule_at(list, i);
         if ((r->actions & ACL_SUBSCRIBE) != 0 && (r->qos >> qos & 1) != 0 &&
             acl_rule_covers(r, names, filter)) {
-            return verdict_of(r);
+            return acl_verdict_of(r);
         }
     }
     return ACL_UNDECIDED;
@@ -87,12 +75,6 @@ const struct acl_rule *acl_receive_rule(const struct acl_list *list, const struc
     return NULL;
 }
 
-enum acl_verdict acl_receive(const struct acl_list *list, const struct acl_names *names,
-                             struct bytes topic)
-{
-    return verdict_of(acl_receive_rule(list, names, topic));
-}
-
 enum acl_verdict acl_receive_all(const struct acl_list *list, const struct acl_names *names,
                                  struct bytes filter)
 {
@@ -102,7 +84,7 @@ enum acl_verdict acl_receive_all(const struct acl_list *list, const struct acl_n
             continue;
         }
         if (r->allow ? acl_rule_covers(r, names, filter) : acl_rule_meets(r, names, filter)) {
-            return verdict_of(r);
+            return acl_verdict_of(r);
         }
     }
     return ACL_UNDECIDED;

@@ -50,25 +50,41 @@ enum acl_verdict {
     ACL_DENIED,
 };
 
-/* May a client of those names publish that? */
-enum acl_verdict acl_publish(const struct acl_list *list, const struct acl_names *names,
-                             struct bytes topic, uint8_t qos, bool retain);
+/* NULL: no rule is about it. */
+static inline enum acl_verdict acl_verdict_of(const struct acl_rule *rule)
+{
+    return rule == NULL ? ACL_UNDECIDED : rule->allow ? ACL_ALLOWED : ACL_DENIED;
+}
+
+/* The rule that decides whether a client of those names may publish that; NULL: none
+ * is about it. */
+const struct acl_rule *acl_publish_rule(const struct acl_list *list, const struct acl_names *names,
+                                        struct bytes topic, uint8_t qos, bool retain);
+
+/* Inline, as it is asked for every message. */
+static inline enum acl_verdict acl_publish(const struct acl_list *list,
+                                           const struct acl_names *names, struct bytes topic,
+                                           uint8_t qos, bool retain)
+{
+    return acl_verdict_of(acl_publish_rule(list, names, topic, qos, retain));
+}
 
 /* May it subscribe to the (plain, valid) filter at that QoS? A rule decides if it is about all that
  * the filter matches. */
 enum acl_verdict acl_subscribe(const struct acl_list *list, const struct acl_names *names,
                                struct bytes filter, uint8_t qos);
 
-/* May it get what is published to the topic? Here QoS does not count: a rule that allows some QoS
- * allows, one that denies some QoS is passed over. */
-enum acl_verdict acl_receive(const struct acl_list *list, const struct acl_names *names,
-                             struct bytes topic);
-
-/* The rule by which acl_publish() and acl_receive() decide; NULL: none is about it. */
-const struct acl_rule *acl_publish_rule(const struct acl_list *list, const struct acl_names *names,
-                                        struct bytes topic, uint8_t qos, bool retain);
+/* The rule that decides whether it may get what is published to the topic; NULL: none is about it.
+ * Here QoS does not count: a rule that allows some QoS allows, one that denies some is
+ * passed over. */
 const struct acl_rule *acl_receive_rule(const struct acl_list *list, const struct acl_names *names,
                                         struct bytes topic);
+
+static inline enum acl_verdict acl_receive(const struct acl_list *list,
+                                           const struct acl_names *names, struct bytes topic)
+{
+    return acl_verdict_of(acl_receive_rule(list, names, topic));
+}
 
 /* Is all that the filter matches allowed (ACL_ALLOWED), or something of it denied (ACL_DENIED)? As
  * acl_receive() would judge; undecided: nothing is denied here, and the next list is asked. */

@@ -237,12 +237,9 @@ static bool matches(const struct acl_rule *r, const struct acl_names *names, uns
     return t == t_end;
 }
 
-bool acl_rule_matches(const struct acl_rule *r, const struct acl_names *names, struct bytes topic,
-                      uint64_t key)
+bool acl_rule_matches_whole(const struct acl_rule *r, const struct acl_names *names,
+                            struct bytes topic)
 {
-    if (((key ^ r->prefix) & r->mask) != 0) {
-        return false;
-    }
     const unsigned missing = missing_of(r, names);
     return (missing == 0 || !r->allow) && !is_hidden(r, topic) && matches(r, names, missing, topic);
 }
