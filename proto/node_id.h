@@ -11,7 +11,8 @@
  *   struct node_address  an attribute: a node that comes back may have another, and another
  *                        node, or another cluster, may have this one by then.
  *
- * Pure; no memory. The two kinds of UUID are types of their own so that none is taken for the other.
+ * Pure; no memory. The two kinds of UUID are types of their own so that none is taken for the
+ * other.
  */
 #pragma once
 
