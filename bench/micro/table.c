@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "bench/micro/micro.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 
 #include <xxhash.h>
 

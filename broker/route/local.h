@@ -24,7 +24,7 @@
 
 #include "broker/pointer_set.h"
 #include "broker/shard/post.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 

@@ -22,7 +22,7 @@
 #include "broker/route/shapes.h"
 #include "broker/route/slots.h"
 #include "broker/route/trie.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 

@@ -8,7 +8,7 @@
 #include "broker/route/index.h"
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 
 static struct publication *of_errand(struct errand *e)
 {

@@ -22,7 +22,7 @@
 #include "broker/session/outqueue.h"
 #include "broker/session/packet_ids.h"
 #include "broker/shard/wheel.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 

@@ -22,6 +22,7 @@
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/recorder/recorder.h"
+#include "broker/session/backlog.h"
 #include "broker/session/kept.h"
 #include "broker/session/will.h"
 #include "broker/shard/claim.h"
@@ -29,11 +30,10 @@
 #include "broker/shard/latency.h"
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
-#include "broker/session/backlog.h"
 #include "broker/store/difference.h"
-#include "broker/table.h"
 #include "broker/tally.h"
 #include "broker/transport/transport.h"
+#include "cluster/table.h"
 
 struct ban_list;
 struct capture;

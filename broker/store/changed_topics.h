@@ -12,7 +12,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 

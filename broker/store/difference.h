@@ -19,7 +19,7 @@
 
 #include "broker/session/kept.h"
 #include "broker/store/changed_topics.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/nodiscard.h"
 
 struct delivery;

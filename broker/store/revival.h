@@ -13,7 +13,7 @@
 #include "broker/route/local.h"
 #include "broker/store/entry.h"
 #include "broker/store/revive.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 

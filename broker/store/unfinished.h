@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "broker/store/difference.h"
-#include "broker/table.h"
+#include "cluster/table.h"
 #include "proto/nodiscard.h"
 
 struct entry;

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #include "cluster/journal/crc32c.h"
-#include "cluster/journal/little_endian.h"
+#include "proto/little_endian.h"
 
 enum place {
     SUM = 0,

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cluster/journal/crc32c.h"
-#include "cluster/journal/little_endian.h"
+#include "proto/little_endian.h"
 
 enum place {
     MAGIC = 0,

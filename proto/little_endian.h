@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* little_endian: numbers in the order in which the journal has them on disk. */
+/* little_endian: numbers in the order in which our own formats have them: the journal on disk, and
+ * what nodes say to each other. */
 #pragma once
 
 #include <endian.h>

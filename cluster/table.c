@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "broker/table.h"
+#include "cluster/table.h"
 
 #include <assert.h>
 #include <stdlib.h>
