@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "proto/node_control.h"
+
+#include <assert.h>
+
+#include "proto/node_field.h"
+
+/* Of each of the three; given once and for all, as the types of frames are. */
+enum tag {
+    TAG_VALUE = 1, /* CLOSE: u8 why; CREDIT: u64 bytes; GAP: u64 first, u8 why */
+};
+
+static const struct close_rule {
+    const char *text;
+    bool refused;
+} close_rules[] = {
+#define NODE_CLOSE(name, number, refused, text) [number] = {text, refused},
+#include "proto/tbl/node_close.h"
+};
+
+static const struct close_rule *close_rule(enum node_close why)
+{
+    static const struct close_rule unknown = {"for a reason that only a later version knows",
+                                              false};
+    const size_t count = sizeof close_rules / sizeof close_rules[0];
+    return (size_t)why < count && close_rules[why].text != NULL ? &close_rules[why] : &unknown;
+}
+
+const char *node_close_text(enum node_close why)
+{
+    return close_rule(why)->text;
+}
+
+bool node_close_is_refusal(enum node_close why)
+{
+    return close_rule(why)->refused;
+}
+
+/* The one field of such a body. */
+static enum node_err value_find(struct bytes *value, struct bytes body)
+{
+    struct bytes found = {NULL, 0};
+    struct cursor c = node_cursor(body);
+    while (cursor_left(&c) > 0) {
+        struct node_field field;
+        if (!node_field_take(&c, &field)) {
+            return NODE_MALFORMED;
+        }
+        if (field.tag == TAG_VALUE) {
+            found = field.value;
+        } else if (node_field_unknown(&field) != NODE_OK) {
+            return NODE_UNKNOWN_CRITICAL;
+        }
+    }
+    *value = found;
+    return NODE_OK;
+}
+
+size_t node_close_encode(uint8_t *out, enum node_close why)
+{
+    struct sink s = node_sink(out);
+    node_put_field_u8(&s, TAG_VALUE, (uint8_t)why);
+    return s.len;
+}
+
+enum node_err node_close_decode(enum node_close *why, struct bytes body)
+{
+    struct bytes value;
+    uint8_t number;
+    const enum node_err err = value_find(&value, body);
+    if (err != NODE_OK) {
+        return err;
+    }
+    if (!node_value_u8(value, &number)) {
+        return NODE_MALFORMED;
+    }
+    *why = (enum node_close)number;
+    return NODE_OK;
+}
+
+size_t node_credit_encode(uint8_t *out, uint64_t credit)
+{
+    struct sink s = node_sink(out);
+    node_put_field_u64(&s, TAG_VALUE, credit);
+    return s.len;
+}
+
+enum node_err node_credit_decode(uint64_t *credit, struct bytes body)
+{
+    struct bytes value;
+    const enum node_err err = value_find(&value, body);
+    if (err != NODE_OK) {
+        return err;
+    }
+    return node_value_u64(value, credit) ? NODE_OK : NODE_MALFORMED;
+}
+
+size_t node_gap_encode(uint8_t *out, const struct node_gap_body *gap)
+{
+    struct sink s = node_sink(out);
+    node_put_head(&s, TAG_VALUE, sizeof gap->first + 1);
+    node_put_u64(&s, gap->first);
+    sink_u8(&s, (uint8_t)gap->why);
+    return s.len;
+}
+
+enum node_err node_gap_decode(struct node_gap_body *gap, struct bytes body)
+{
+    struct bytes value;
+    const enum node_err err = value_find(&value, body);
+    if (err != NODE_OK) {
+        return err;
+    }
+    struct cursor c = node_cursor(value);
+    uint64_t first;
+    uint8_t why;
+    if (!node_u64(&c, &first) || !cursor_u8(&c, &why) ||
+        (why != NODE_GAP_FRESH && why != NODE_GAP_LOST)) {
+        return NODE_MALFORMED;
+    }
+    *gap = (struct node_gap_body){.first = first, .why = (enum node_gap)why};
+    return NODE_OK;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Every frame that nodes send each other, once. Included with NODE_FRAME() defined.
+ *
+ * Numbers are given once and for all: a later version adds rows, and never changes or reuses one.
+ * A receiver skips a type that it does not know, unless the frame is CRITICAL.
+ *
+ *          name               number  text
+ */
+/* clang-format off */
+NODE_FRAME(HELLO,             1,     "HELLO")             /* first on each connection, both ways */
+NODE_FRAME(CLOSE,             2,     "CLOSE")             /* last, and why */
+NODE_FRAME(ACK,               3,     "ACK")               /* its header says all */
+NODE_FRAME(PING,              4,     "PING")              /* I am there */
+NODE_FRAME(CREDIT,            5,     "CREDIT")            /* so much may be unacknowledged */
+NODE_FRAME(GAP,               6,     "GAP")               /* these numbers will not come */
+NODE_FRAME(PUBLISH,           16,    "PUBLISH")           /* a message */
+NODE_FRAME(RESULT,            17,    "RESULT")            /* what became of messages */
+NODE_FRAME(INTEREST_DELTA,    32,    "INTEREST_DELTA")    /* the sender's interest has changed */
+NODE_FRAME(INTEREST_SNAPSHOT, 33,    "INTEREST_SNAPSHOT") /* a part of all of it */
+NODE_FRAME(INTEREST_DIGEST,   34,    "INTEREST_DIGEST")   /* what it should come to */
+NODE_FRAME(INTEREST_ACK,      35,    "INTEREST_ACK")      /* how far the receiver's is known */
+/* clang-format on */
+#undef NODE_FRAME

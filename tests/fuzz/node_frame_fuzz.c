@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * node_frame_fuzz: any bytes are a frame of another node, or are refused; what is read lies in
+ * them, and written again reads the same.
+ *
+ * Input: the bytes of a frame.
+ */
+#include <string.h>
+
+#include "proto/mqtt.h"
+#include "proto/node_control.h"
+#include "proto/node_frame.h"
+#include "proto/node_hello.h"
+#include "proto/node_interest.h"
+#include "proto/node_publish.h"
+#include "proto/property.h"
+#include "proto/topic.h"
+#include "proto/utf8.h"
+#include "tests/fuzz/fuzz.h"
+
+#define BODY_MAX (1u << 20)
+
+static void lies_in(struct bytes part, struct bytes in)
+{
+    FUZZ_EXPECT(part.len == 0 || (part.at >= in.at && part.len <= in.len &&
+                                  (size_t)(part.at - in.at) <= in.len - part.len));
+}
+
+static uint8_t *room(size_t len)
+{
+    uint8_t *out = malloc(len > 0 ? len : 1);
+    FUZZ_EXPECT(out != NULL);
+    return out;
+}
+
+static void hello(struct bytes body)
+{
+    struct node_hello h, again;
+    uint8_t out[NODE_HELLO_BYTES_MAX];
+    if (node_hello_decode(&h, body) != NODE_OK || h.protocol_min > NODE_PROTOCOL ||
+        h.protocol_max < NODE_PROTOCOL) {
+        return;
+    }
+    lies_in(h.name, body);
+    lies_in(h.build, body);
+    const size_t len = node_hello_encode(out, &h);
+    FUZZ_EXPECT(node_hello_decode(&again, bytes_of(out, len)) == NODE_OK);
+    FUZZ_EXPECT(bytes_equal(again.name, h.name) && bytes_equal(again.build, h.build));
+    again.name = h.name;
+    again.build = h.build;
+    FUZZ_EXPECT(again.features == h.features && again.generation == h.generation &&
+                again.stream == h.stream && again.received_stream == h.received_stream &&
+                again.received_seq == h.received_seq && again.credit == h.credit &&
+                again.frame_max == h.frame_max && node_uuid_equal(again.to, h.to));
+}
+
+static void publish(struct bytes body)
+{
+    struct node_publish p, again;
+    if (node_publish_decode(&p, body) != NODE_OK) {
+        return;
+    }
+    lies_in(p.topic, body);
+    lies_in(p.properties, body);
+    lies_in(p.payload, body);
+    lies_in(p.groups, body);
+    struct bytes rest = p.properties, group, name, filter;
+    struct property property;
+    while (property_next(&rest, &property)) {
+        FUZZ_EXPECT(property.id != PROPERTY_TOPIC_ALIAS);
+    }
+    rest = p.groups;
+    while (node_group_next(&rest, &group)) {
+        FUZZ_EXPECT(topic_share_parse(group, &name, &filter));
+    }
+    FUZZ_EXPECT(rest.len == 0);
+    const size_t len = node_publish_encode(NULL, &p);
+    uint8_t *const out = room(len);
+    FUZZ_EXPECT(node_publish_encode(out, &p) == len);
+    FUZZ_EXPECT(node_publish_decode(&again, bytes_of(out, len)) == NODE_OK);
+    FUZZ_EXPECT(again.op == p.op && again.publisher == p.publisher && again.qos == p.qos &&
+                again.retain == p.retain && again.expiry_ms == p.expiry_ms &&
+                again.published_ms == p.published_ms);
+    FUZZ_EXPECT(bytes_equal(again.topic, p.topic) && bytes_equal(again.payload, p.payload) &&
+                bytes_equal(again.properties, p.properties) && bytes_equal(again.groups, p.groups));
+    free(out);
+}
+
+static void results(struct bytes body)
+{
+    struct bytes list;
+    struct node_result result;
+    if (node_results_decode(&list, body) == NODE_OK) {
+        lies_in(list, body);
+        size_t count = 0;
+        while (node_result_next(&list, &result)) {
+            count++;
+        }
+        FUZZ_EXPECT(count > 0 && list.len == 0);
+    }
+}
+
+/* Every item that was judged is given. */
+static void items(struct bytes list, uint32_t *count)
+{
+    struct node_interest_item item;
+    *count = 0;
+    while (node_interest_item_next(&list, &item)) {
+        FUZZ_EXPECT(item.kind != NODE_INTEREST_FILTER ||
+                    (topic_filter_valid(item.text) && utf8_valid(item.text)));
+        uint8_t *const out = room(NODE_INTEREST_ITEM_BYTES + item.text.len);
+        FUZZ_EXPECT(node_interest_item_encode(out, &item) ==
+                    NODE_INTEREST_ITEM_BYTES + item.text.len);
+        free(out);
+        (*count)++;
+    }
+    FUZZ_EXPECT(list.len == 0);
+}
+
+static void interest_items(uint8_t type, struct bytes body)
+{
+    struct node_interest_delta delta;
+    struct node_interest_snapshot snapshot;
+    uint32_t count;
+    if (type == NODE_FRAME_INTEREST_DELTA && node_interest_delta_decode(&delta, body) == NODE_OK) {
+        lies_in(delta.items, body);
+        items(delta.items, &count);
+        FUZZ_EXPECT(count == delta.count && count > 0);
+    } else if (type == NODE_FRAME_INTEREST_SNAPSHOT &&
+               node_interest_snapshot_decode(&snapshot, body) == NODE_OK) {
+        lies_in(snapshot.items, body);
+        items(snapshot.items, &count);
+    }
+}
+
+static void interest_state(struct bytes body)
+{
+    struct node_interest_digest digest;
+    struct node_interest_ack ack, again;
+    uint8_t out[NODE_INTEREST_HEAD_MAX];
+    if (node_interest_digest_decode(&digest, body) == NODE_OK) {
+        FUZZ_EXPECT(node_interest_digest_encode(out, &digest) <= sizeof out);
+    }
+    if (node_interest_ack_decode(&ack, body) == NODE_OK) {
+        const size_t len = node_interest_ack_encode(out, &ack);
+        FUZZ_EXPECT(node_interest_ack_decode(&again, bytes_of(out, len)) == NODE_OK);
+        FUZZ_EXPECT(again.version == ack.version && again.want == ack.want);
+    }
+}
+
+static void control(struct bytes body)
+{
+    enum node_close why;
+    uint64_t credit;
+    struct node_gap_body gap;
+    if (node_close_decode(&why, body) == NODE_OK) {
+        FUZZ_EXPECT(node_close_text(why) != NULL);
+    }
+    if (node_credit_decode(&credit, body) == NODE_OK) {
+        uint8_t out[NODE_CONTROL_BYTES_MAX];
+        uint64_t again;
+        const size_t len = node_credit_encode(out, credit);
+        FUZZ_EXPECT(node_credit_decode(&again, bytes_of(out, len)) == NODE_OK && again == credit);
+    }
+    if (node_gap_decode(&gap, body) == NODE_OK) {
+        FUZZ_EXPECT(gap.why == NODE_GAP_FRESH || gap.why == NODE_GAP_LOST);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct node_frame frame;
+    size_t used = 0;
+    const enum node_err err = node_frame_decode(&frame, data, size, BODY_MAX, &used);
+    if (err != NODE_OK) {
+        FUZZ_EXPECT(err == NODE_TOO_LARGE || (err == NODE_NEED_MORE && used > size));
+        return 0;
+    }
+    FUZZ_EXPECT(used == NODE_FRAME_HEAD_BYTES + frame.body.len && used <= size);
+    lies_in(frame.body, bytes_of(data, size));
+    uint8_t head[NODE_FRAME_HEAD_BYTES];
+    node_frame_head_encode(head, &frame);
+    FUZZ_EXPECT(memcmp(head, data, sizeof head) == 0);
+    switch (frame.type) {
+    case NODE_FRAME_HELLO:
+        hello(frame.body);
+        break;
+    case NODE_FRAME_PUBLISH:
+        publish(frame.body);
+        break;
+    case NODE_FRAME_RESULT:
+        results(frame.body);
+        break;
+    case NODE_FRAME_INTEREST_DELTA:
+    case NODE_FRAME_INTEREST_SNAPSHOT:
+        interest_items(frame.type, frame.body);
+        break;
+    case NODE_FRAME_INTEREST_DIGEST:
+    case NODE_FRAME_INTEREST_ACK:
+        interest_state(frame.body);
+        break;
+    default:
+        control(frame.body);
+        break;
+    }
+    return 0;
+}
