@@ -10,6 +10,7 @@
 #include "broker/guard/address_rate.h"
 #include "broker/guard/pace.h"
 #include "broker/message.h"
+#include "broker/recorder/trace.h"
 #include "broker/route/deliver.h"
 #include "broker/route/match_cache.h"
 #include "broker/route/retained.h"
@@ -194,6 +195,7 @@ static void shard_destroy(struct shard *s)
     keeping_fini(&s->keeping);
     backlogs_fini(&s->backlogs);
     difference_fini(&s->difference);
+    tracing_fini(&s->recorder);
     recorder_fini(&s->recorder);
     free(s->kept_filters);
     post_fini(s);

@@ -98,6 +98,7 @@ struct node {
     _Alignas(64) _Atomic int64_t journal_segments;
     _Alignas(64) _Atomic uint64_t api_requests; /* counted by admin's threads, relaxed */
     _Atomic uint64_t api_denied, api_busy;
+    _Atomic int64_t traces; /* under way (recorder/trace.h); admin's threads, relaxed */
     _Alignas(64) _Atomic int disk_troubles; /* shards whose disk takes nothing now; why: */
     _Atomic int disk_error;                 /* errno of the last that has come to that */
 };

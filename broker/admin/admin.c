@@ -30,6 +30,7 @@
 #define REQUEST_BYTES   (256u << 10) /* of headers, for each connection: topics are long */
 #define BEHIND_SHARDS   10           /* nice */
 #define BACKLOG         16
+#define STREAM_BYTES    8192u
 #define TLS_PRIORITIES  "SECURE128:-VERS-TLS-ALL:+VERS-TLS1.3:+VERS-TLS1.2"
 
 /* ---- answers */
@@ -128,12 +129,44 @@ static enum MHD_Result respond_json(struct MHD_Connection *c, const struct api_a
                    response);
 }
 
+/* MHD_ContentReaderCallback, and MHD_ContentReaderFreeCallback. */
+static ssize_t read_stream(void *stream, uint64_t at, char *to, size_t max)
+{
+    static_assert(API_STREAM_ENDS == MHD_CONTENT_READER_END_OF_STREAM &&
+                      API_STREAM_BREAKS == MHD_CONTENT_READER_END_WITH_ERROR,
+                  "the library's");
+    struct api_stream *const s = stream;
+    (void)at;
+    return s->read(s, to, max);
+}
+
+static void close_stream(void *stream)
+{
+    struct api_stream *const s = stream;
+    s->close(s);
+}
+
+static enum MHD_Result respond_stream(struct MHD_Connection *c, const struct api_answer *answer)
+{
+    struct MHD_Response *const response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BYTES, read_stream, answer->stream, close_stream);
+    if (response == NULL) {
+        close_stream(answer->stream);
+        return MHD_NO;
+    }
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+    return respond(c, answer->status, answer->type, response);
+}
+
 static enum MHD_Result respond_api(struct MHD_Connection *c, struct api_answer answer)
 {
     if (answer.json != NULL) {
         const enum MHD_Result result = respond_json(c, &answer);
         json_decref(answer.json);
         return result;
+    }
+    if (answer.stream != NULL) {
+        return respond_stream(c, &answer);
     }
     if (answer.bytes != NULL) {
         struct MHD_Response *const response =

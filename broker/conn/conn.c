@@ -182,7 +182,7 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
         memcpy(out + used, publish->payload.at, publish->payload.len);
         used += publish->payload.len;
     }
-    record_sent(c, bytes_of(out, used), used + (copied ? 0 : publish->payload.len));
+    record_publish_sent(c, bytes_of(out, used), used + (copied ? 0 : publish->payload.len), m);
     committed(c, used);
     if (copied) {
         return CONN_SENT;
@@ -217,7 +217,7 @@ static enum conn_send put_image(struct conn *c, const struct message *m, uint16_
         return CONN_NO_MEMORY;
     }
     image_write(image, packet_id, out);
-    record_sent(c, bytes_of(out, image->len), image->len);
+    record_publish_sent(c, bytes_of(out, image->len), image->len, m);
     committed(c, image->len);
     count_publish(c->shard, m);
     return CONN_SENT;
@@ -281,7 +281,7 @@ void conn_send_ack(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint
         no_memory(c);
         return;
     }
-    record_sent(c, bytes_of(out, used), used);
+    record_sent(c, bytes_of(out, used));
     committed(c, used);
 }
 
@@ -311,7 +311,7 @@ static bool try_packet(struct conn *c, const struct mqtt_packet *packet, size_t 
     if (used > c->packet_bytes_max) {
         return false;
     }
-    record_sent(c, bytes_of(out, used), used);
+    record_sent(c, bytes_of(out, used));
     committed(c, used);
     return true;
 }

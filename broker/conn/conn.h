@@ -103,6 +103,8 @@ struct conn {
     uint8_t login;        /* enum login_state */
     uint8_t login_at;     /* the method of auth.methods to be asked next */
     uint8_t login_reason; /* enum mqtt_reason, when it is settled */
+    uint8_t traced;       /* traced.h's: who watches it, as of */
+    uint32_t traced_generation;
     uint32_t
         waiting;   /* answers that other shards, the disk, or the gate, owe and that point here */
     uint32_t owed; /* of those, by the disk (conn/owed.h) */

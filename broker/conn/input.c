@@ -169,16 +169,16 @@ static enum step set_aside(struct conn *c, struct bytes packet)
     return STEP_ON;
 }
 
-static void received(struct conn *c, struct bytes packet)
+static void received(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes)
 {
     shard_count(c->shard, METRIC_packets_received);
-    record_received(c, packet);
+    record_received(c, packet, bytes);
 }
 
 /* Between CONNECT and CONNACK. */
 static enum step hear(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes)
 {
-    received(c, bytes);
+    received(c, packet, bytes);
     const enum mqtt_reason reason = exchange_hear(c, packet);
     if (reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
         shard_count(c->shard, METRIC_protocol_errors);
@@ -188,14 +188,15 @@ static enum step hear(struct conn *c, const struct mqtt_packet *packet, struct b
 }
 
 /* Is it known who it is, so that CONNECT can be answered? Otherwise *step says what to do. */
-static bool is_settled(struct conn *c, const struct mqtt_connect *m, struct bytes bytes,
+static bool is_settled(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes,
                        enum step *step)
 {
+    const struct mqtt_connect *const m = &packet->connect;
     if (exchange_is_asked_for(c, m)) {
         if (exchange_begin(c, m)) {
             return true;
         }
-        received(c, bytes);
+        received(c, packet, bytes);
         *step = set_aside(c, bytes);
         return false;
     }
@@ -221,11 +222,11 @@ static enum step handle(struct conn *c, const struct mqtt_packet *packet, struct
     }
     if (c->phase == CONN_AWAIT_CONNECT && packet->type == MQTT_CONNECT) {
         guard_judge(c, &packet->connect);
-        if (!is_settled(c, &packet->connect, bytes, &step)) {
+        if (!is_settled(c, packet, bytes, &step)) {
             return step;
         }
     }
-    received(c, bytes);
+    received(c, packet, bytes);
     packet_fn *const handler = handlers[c->phase][packet->type];
     const enum mqtt_reason reason =
         handler == NULL ? MQTT_REASON_PROTOCOL_ERROR : handler(c, packet);

@@ -13,8 +13,6 @@
 #include "broker/node.h"
 #include "broker/recorder/story.h"
 #include "broker/shard/shard.h"
-#include "broker/transport/listener.h"
-#include "broker/version.h"
 
 #define PATH_BYTES 4352u
 
@@ -30,7 +28,7 @@ static const int signals[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT};
 static struct {
     _Atomic(struct node *) node; /* NULL: nothing is to be told */
     char path[PATH_BYTES];
-    uint16_t ports[CONFIG_LISTENERS_MAX];
+    struct story story; /* all but the rings */
 } prepared;
 
 static bool to_descriptor(void *context, const void *bytes, size_t len)
@@ -51,16 +49,11 @@ static void on_crash(int signal_number)
     if (node == NULL) {
         return;
     }
-    struct story story = {.shards = node->shard_count,
-                          .ports = prepared.ports,
-                          .listeners = node->listener_count,
-                          .wall_offset_ms = node->wall_offset_ms,
-                          .program = "dunlin " DUNLIN_VERSION};
     for (unsigned i = 0; i < node->shard_count; i++) {
-        story.rings[i] = node->shards[i]->recorder.ring;
+        prepared.story.rings[i] = node->shards[i]->recorder.ring;
     }
     int fd = open(prepared.path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    const bool written = fd >= 0 && story_tell(&story, to_descriptor, &fd);
+    const bool written = fd >= 0 && story_tell(&prepared.story, to_descriptor, &fd);
     say(written ? "dunlin: crashed; what it did last is in " : "dunlin: crashed; cannot write ");
     say(prepared.path);
     say("\n");
@@ -73,9 +66,7 @@ void crash_prepare(struct node *node, const char *dir)
     }
     snprintf(prepared.path, sizeof prepared.path, "%s/recorder-crash-%d.pcapng", dir,
              (int)getpid());
-    for (unsigned i = 0; i < node->listener_count; i++) {
-        prepared.ports[i] = node->listeners[i].url.port;
-    }
+    story_of(&prepared.story, node);
     atomic_store(&prepared.node, node);
     struct sigaction action = {.sa_handler = on_crash, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&action.sa_mask);

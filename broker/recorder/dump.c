@@ -15,8 +15,6 @@
 #include "broker/node.h"
 #include "broker/recorder/recorder.h"
 #include "broker/shard/shard.h"
-#include "broker/transport/listener.h"
-#include "broker/version.h"
 
 #define PATIENCE_MS   1000u
 #define LOOK_AGAIN_MS 1u
@@ -99,17 +97,10 @@ static void read_in_place(struct node *node, struct story *story, bool owned[STO
 
 bool dump_tell(struct node *node, story_sink *sink, void *context)
 {
-    uint16_t ports[CONFIG_LISTENERS_MAX];
     bool owned[STORY_SHARDS_MAX] = {false};
     bool ok = false;
-    struct story story = {.shards = node->shard_count,
-                          .ports = ports,
-                          .listeners = node->listener_count,
-                          .wall_offset_ms = node->wall_offset_ms,
-                          .program = "dunlin " DUNLIN_VERSION};
-    for (unsigned i = 0; i < node->listener_count; i++) {
-        ports[i] = node->listeners[i].url.port;
-    }
+    struct story story;
+    story_of(&story, node);
     pthread_mutex_lock(&one_at_a_time);
     if (offer(node)) {
         collect(node, &story, owned);

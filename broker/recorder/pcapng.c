@@ -4,7 +4,12 @@
 #include <assert.h>
 #include <string.h>
 
-enum block { BLOCK_SECTION = 0x0A0D0D0A, BLOCK_INTERFACE = 1, BLOCK_PACKET = 6 };
+enum block {
+    BLOCK_SECTION = 0x0A0D0D0A,
+    BLOCK_INTERFACE = 1,
+    BLOCK_STATISTICS = 5,
+    BLOCK_PACKET = 6
+};
 enum option {
     OPTION_END = 0,
     OPTION_COMMENT = 1,
@@ -116,6 +121,20 @@ size_t pcapng_interface(uint8_t out[PCAPNG_BLOCK_BYTES], const char *name)
     return end(&w);
 }
 
+static void put_time(struct writer *w, int64_t at_ms)
+{
+    put_32(w, (uint32_t)((uint64_t)at_ms >> 32));
+    put_32(w, (uint32_t)at_ms);
+}
+
+size_t pcapng_statistics(uint8_t out[PCAPNG_BLOCK_BYTES], unsigned interface, int64_t at_ms)
+{
+    struct writer w = begin(out, BLOCK_STATISTICS);
+    put_32(&w, interface);
+    put_time(&w, at_ms);
+    return end(&w);
+}
+
 /* ---- a packet */
 
 static void put_big(struct writer *w, uint32_t value, unsigned bytes)
@@ -158,8 +177,7 @@ size_t pcapng_packet(uint8_t out[PCAPNG_BLOCK_BYTES], const struct pcapng_packet
     const size_t text_len = packet->text.len < PCAPNG_TEXT_MAX ? packet->text.len : PCAPNG_TEXT_MAX;
     struct writer w = begin(out, BLOCK_PACKET);
     put_32(&w, packet->interface);
-    put_32(&w, (uint32_t)((uint64_t)packet->at_ms >> 32));
-    put_32(&w, (uint32_t)packet->at_ms);
+    put_time(&w, packet->at_ms);
     const size_t lengths = w.len;
     put_32(&w, 0);
     put_32(&w, 0);

@@ -41,4 +41,6 @@ struct pcapng_packet {
 /* Each returns the block's size. */
 size_t pcapng_section(uint8_t out[PCAPNG_BLOCK_BYTES], const char *program);
 size_t pcapng_interface(uint8_t out[PCAPNG_BLOCK_BYTES], const char *name);
+/* Nothing has happened until then: a reader knows that more may come. */
+size_t pcapng_statistics(uint8_t out[PCAPNG_BLOCK_BYTES], unsigned interface, int64_t at_ms);
 size_t pcapng_packet(uint8_t out[PCAPNG_BLOCK_BYTES], const struct pcapng_packet *packet);

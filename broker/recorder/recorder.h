@@ -25,6 +25,8 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
+struct tracing;
+
 #define NOTE_UNIT_BYTES    64u
 #define NOTE_UNITS_MAX     4u
 #define NOTE_TEXT_MAX      (NOTE_UNITS_MAX * NOTE_UNIT_BYTES - sizeof(struct note))
@@ -85,6 +87,8 @@ struct recorder {
     uint64_t now_ms;
     uint32_t left; /* that may still be noted */
     uint32_t skipped;
+    struct tracing *tracing; /* trace.h's, of those who watch; NULL: nobody does */
+    uint32_t tracing_generation;
     /* Written by whoever wants the ring (release), taken by the shard (acquire); and the other way
      * round. NULL: nothing is there. */
     _Atomic(struct note_ring *) offered, given;

@@ -5,8 +5,11 @@
 #include <string.h>
 
 #include "broker/metrics.h"
+#include "broker/node.h"
 #include "broker/recorder/pcapng.h"
 #include "broker/recorder/recorder.h"
+#include "broker/transport/listener.h"
+#include "broker/version.h"
 #include "proto/mqtt.h"
 #include "proto/reason.h"
 
@@ -102,8 +105,8 @@ static struct pcapng_end our_end(const struct story *s, const struct note *r)
                                .port = r->listener < s->listeners ? s->ports[r->listener] : 0};
 }
 
-static bool tell_one(const struct story *s, unsigned shard, const struct note *r, story_sink *sink,
-                     void *context)
+bool story_note(const struct story *s, unsigned shard, const struct note *r, story_sink *sink,
+                void *context)
 {
     uint8_t block[PCAPNG_BLOCK_BYTES];
     struct line line = {.len = 0};
@@ -129,7 +132,13 @@ static bool tell_one(const struct story *s, unsigned shard, const struct note *r
     return sink(context, block, pcapng_packet(block, &packet));
 }
 
-static bool tell_beginning(const struct story *s, story_sink *sink, void *context)
+bool story_pause(const struct story *s, uint64_t at_ms, story_sink *sink, void *context)
+{
+    uint8_t block[PCAPNG_BLOCK_BYTES];
+    return sink(context, block, pcapng_statistics(block, 0, (int64_t)at_ms + s->wall_offset_ms));
+}
+
+bool story_begin(const struct story *s, story_sink *sink, void *context)
 {
     uint8_t block[PCAPNG_BLOCK_BYTES];
     bool ok = sink(context, block, pcapng_section(block, s->program));
@@ -142,12 +151,23 @@ static bool tell_beginning(const struct story *s, story_sink *sink, void *contex
     return ok;
 }
 
+void story_of(struct story *s, const struct node *node)
+{
+    *s = (struct story){.shards = node->shard_count,
+                        .listeners = node->listener_count,
+                        .wall_offset_ms = node->wall_offset_ms,
+                        .program = "dunlin " DUNLIN_VERSION};
+    for (unsigned i = 0; i < node->listener_count; i++) {
+        s->ports[i] = node->listeners[i].url.port;
+    }
+}
+
 bool story_tell(const struct story *s, story_sink *sink, void *context)
 {
     const struct note *next[STORY_SHARDS_MAX];
     uint64_t cursors[STORY_SHARDS_MAX] = {0};
     assert(s->shards <= STORY_SHARDS_MAX);
-    if (!tell_beginning(s, sink, context)) {
+    if (!story_begin(s, sink, context)) {
         return false;
     }
     for (unsigned i = 0; i < s->shards; i++) {
@@ -163,7 +183,7 @@ bool story_tell(const struct story *s, story_sink *sink, void *context)
         if (first == s->shards) {
             return true;
         }
-        if (!tell_one(s, first, next[first], sink, context)) {
+        if (!story_note(s, first, next[first], sink, context)) {
             return false;
         }
         next[first] = note_ring_next(s->rings[first], &cursors[first]);

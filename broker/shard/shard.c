@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/conn/traced.h"
 #include "broker/message.h"
 #include "broker/shard/quiescence.h"
 
@@ -46,6 +47,9 @@ void shard_drop(struct shard *s, enum metric reason, struct bytes client_id, str
 {
     uint8_t both[NOTE_TEXT_MAX];
     shard_count(s, reason);
+    if (s->recorder.tracing != NULL) {
+        traced_drop(s, reason, client_id, topic);
+    }
     if (!recorder_may(&s->recorder)) {
         return;
     }

@@ -30,6 +30,7 @@ GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of th
 GAUGE(disk_troubles,         atomic_load_explicit(&node->disk_troubles, memory_order_relaxed), "shards whose disk takes nothing at the moment")
 MILLIS(unkept,               counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability or topics acknowledges at once")
 GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
+GAUGE(traces,                counters_now(&node->traces),          "traces under way, which somebody watches by the API")
 
 TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")
 TOTAL(token_keys_failed,     key_server_failed(node->key_server),       "times that token.keys_url gave no good answer, and the former keys stayed in force")

@@ -92,6 +92,7 @@ COUNTER(backlog_reads,                   "times that a part of a long queue was 
 COUNTER(backlog_failures,                "times that it could not be read, and the client was disconnected")
 COUNTER(publish_unkept,                  "times that a client was not read from because so much of what it said was not kept yet")
 COUNTER(notes_skipped,                   "packets and drops that the recorder left out, as there were more than it notes in a second")
+COUNTER(trace_events_lost,               "events of a trace that were not kept, as who watches had not read the ones before")
 COUNTER(turns,                           "turns of the shard's loop")
 
 DROP(qos0_output_full,                   "QoS 0: the connection's unsent bytes were over output_bytes_max")

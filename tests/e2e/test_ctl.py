@@ -54,6 +54,7 @@ LINES = {
     'drain status': ('', False, None),
     'drain start': ('', True, None),
     'recorder': ('/dev/null', True, 'nothing is recorded'),
+    'trace': ('--client x --seconds 1', False, None),
     'ready': ('', False, None),
     'live': ('', False, None),
     'top': ('--once --interval 0.2', False, None),

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """Requests to the admin port of a broker: where it is, the key, errors, and the pages of lists."""
+import contextlib
 import http.client
 import json
 import os
@@ -27,6 +28,12 @@ class Unreachable(Exception):
 def encoded(part):
     """For a path, or a value of a query; bytes that are not UTF-8 come from the command line as they were."""
     return urllib.parse.quote(os.fsencode(part), safe='')
+
+
+def asked(query):
+    """Of a URL, what is asked for."""
+    text = '&'.join(f'{name}={encoded(str(value))}' for name, value in query.items() if value is not None)
+    return '?' + text if text else ''
 
 
 def address(values):
@@ -81,22 +88,35 @@ class Broker:
     def name(self):
         return f'{self.scheme}://{f"[{self.host}]" if ":" in self.host else self.host}:{self.port}'
 
-    def raw(self, method, path, body=None):
-        """(status, bytes)"""
+    @contextlib.contextmanager
+    def _answering(self, method, path, body=None):
+        """The answer, to be read."""
         how = {'timeout': self.timeout}
         c = http.client.HTTPSConnection(self.host, self.port, context=self.context, **how) if self.context else \
             http.client.HTTPConnection(self.host, self.port, **how)
         headers = {'Authorization': f'Bearer {self.key}'} if self.key and path.startswith('/api/') else {}
         try:
             c.request(method, path, None if body is None else json.dumps(body), headers)
-            answer = c.getresponse()
-            return answer.status, answer.read()
+            yield c.getresponse()
         except (OSError, UnicodeError) as e:  # a host name may be none that there can be
             raise Unreachable(f'cannot reach {self.name()}: {e}') from None
         except http.client.HTTPException as e:
             raise Unreachable(f'{self.name()} does not answer as HTTP has it: {e!r}') from None
         finally:
             c.close()
+
+    def raw(self, method, path, body=None):
+        """(status, bytes)"""
+        with self._answering(method, path, body) as answer:
+            return answer.status, answer.read()
+
+    def stream(self, path, by_line=True, **query):
+        """What comes, line by line or as it is, until it ends."""
+        with self._answering('GET', '/api/v1' + path + asked(query)) as answer:
+            if answer.status >= 400:
+                raise Refused(self._why(*self._judged(answer.status, answer.read())))
+            while part := answer.readline() if by_line else answer.read1():
+                yield part
 
     def plain(self, path):
         """(status, text)"""
@@ -118,8 +138,7 @@ class Broker:
         return data
 
     def _answer(self, method, path, body, query):
-        asked = '&'.join(f'{name}={encoded(str(value))}' for name, value in query.items() if value is not None)
-        return self._judged(*self.raw(method, '/api/v1' + path + ('?' + asked if asked else ''), body))
+        return self._judged(*self.raw(method, '/api/v1' + path + asked(query), body))
 
     def _judged(self, status, data):
         try:

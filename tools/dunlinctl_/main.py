@@ -8,6 +8,7 @@ from . import actions, message, pages
 from .asking import Broker, Refused, Unreachable
 from .shown import safe
 from .top import top
+from .tracing import trace
 from .usage import Argument, Command, Flag, Line, Misuse, at_least_one, count, period, port, seconds
 
 DONE, REFUSED, USAGE, UNREACHABLE = range(4)
@@ -95,6 +96,13 @@ COMMANDS = (
     Command(('drain', 'status'), actions.drain_status, 'how far a drain has come', default=True),
     Command(('drain', 'start'), actions.drain_start, 'send the clients away, and end the process, as SIGTERM does', flags=(WAIT,)),
     Command(('recorder',), actions.recorder, 'what the shards did last, as a file for Wireshark; - is the standard output', (Argument('FILE'),)),
+    Command(('trace',), trace, 'what clients do, as it happens: a line for each packet, beginning, end and drop that is all of what is asked for', flags=(
+        Flag(('--client', '-i', '--client-id'), 'ID', 'of those identifiers; * stands for any characters, ? for one byte'),
+        Flag(('--address',), 'ADDRESS', 'from that address, or range as in 10.0.0.0/8'),
+        Flag(('-t', '--topic'), 'FILTER', 'messages, and drops, of topics that it matches'),
+        Flag(('--payload',), '', 'with the first 1,024 bytes of payloads; wants an admin key'),
+        Flag(('--seconds',), 'N', 'how long; 60 unless it is said', at_least_one),
+        Flag(('--write',), 'FILE', 'a capture for Wireshark instead; - is the standard output'))),
     Command(('ready',), actions.ready, 'may clients be sent there? The status is 1 if not'),
     Command(('live',), actions.live, 'does every shard turn? The status is 1 if not'),
     Command(('top',), top, 'figures and rates, on the whole terminal; q ends it', flags=(

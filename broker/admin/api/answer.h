@@ -1,15 +1,27 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * answer: what a request of the API comes to: a status and JSON, or a text, or bytes. What went
+ * answer: what a request of the API comes to: a status and JSON, or a text, or bytes, or
+ * a stream of them. What went
  * wrong is told as RFC 9457 has it: {"status": 404, "title": "Not Found", "detail": "…"}.
  *
  * Owner: whoever has it; the JSON is a reference that goes with it, and the bytes go with it too.
  */
 #pragma once
 
+#include <sys/types.h>
+
 #include <jansson.h>
 
 #include "proto/bytes.h"
+
+/* What comes by and by, for as long as whoever asked stays. */
+#define API_STREAM_ENDS   (-1)
+#define API_STREAM_BREAKS (-2) /* what has come is not all */
+struct api_stream {
+    /* So many bytes, at least 1; may wait for them. */
+    ssize_t (*read)(struct api_stream *s, char *to, size_t max);
+    void (*close)(struct api_stream *s); /* frees it */
+};
 
 struct api_answer {
     unsigned status;         /* HTTP's */
@@ -17,7 +29,8 @@ struct api_answer {
     const char *text, *type; /* constant; NULL: none */
     char *bytes;             /* owned, of type `type`; NULL: none */
     size_t bytes_len;
-    const char *allow; /* of 405: the methods that there are; constant */
+    struct api_stream *stream; /* owned, of type `type`; NULL: none */
+    const char *allow;         /* of 405: the methods that there are; constant */
 };
 
 /* json NULL (no memory, or what is no UTF-8): 500 instead. Takes the reference. */

@@ -26,7 +26,6 @@ struct read {
 
 static struct read out;
 static struct recorder recorders[2];
-static const uint16_t ports[] = {1883, 8883};
 
 static void setup(void)
 {
@@ -60,7 +59,7 @@ static bool tell(void)
 {
     const struct story story = {.rings = {recorders[0].ring, recorders[1].ring},
                                 .shards = 2,
-                                .ports = ports,
+                                .ports = {1883, 8883},
                                 .listeners = 2,
                                 .wall_offset_ms = 1000000,
                                 .program = "dunlin test"};
