@@ -22,10 +22,11 @@ struct message {
     uint16_t topic_len;
     uint16_t packet_id; /* with `exchange` */
     uint8_t qos;        /* as published */
-    bool retain;        /* as published */
-    bool has_expiry;
-    bool hurried;        /* acknowledged before it is on disk (broker/config/topics.h) */
-    uint32_t came_us;    /* when, modulo 2^32 (shard/latency.h); 0: its way is not measured */
+    bool retain : 1;    /* as published */
+    bool has_expiry : 1;
+    bool hurried : 1;    /* acknowledged before it is on disk (broker/config/topics.h) */
+    uint16_t came_turns; /* of came_us, which is modulo 2^32: how often it had been 0 */
+    uint32_t came_us;    /* when (shard/latency.h); 0: its way is not measured */
     uint64_t expires_ms; /* on the broker's clock, when has_expiry */
     uint64_t publisher;  /* the session's serial number, for No Local; 0: the broker itself */
     /* Of a QoS 2 message from a client whose session is kept: the how-manyth it is. Of the will of

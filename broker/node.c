@@ -65,13 +65,14 @@ static enum io_err shard_create(struct node *node, unsigned id, const struct nod
     atomic_init(&s->wills_oldest_ms, UINT64_MAX);
     atomic_init(&s->unkept_since_ms, UINT64_MAX);
     const bool has_difference = difference_init(&s->difference);
+    const bool has_topics = busy_topics_init(&s->busy_topics, s->now_ms);
     const bool has_recorder = recorder_init(&s->recorder, conf->config->recorder.bytes_per_shard);
     if (getrandom(s->random_state, sizeof s->random_state, 0) != (ssize_t)sizeof s->random_state) {
         return IO_FAILED;
     }
     const size_t mail = conf->shard_count <= FEW_SHARDS ? MAILBOX_BYTES_FEW : MAILBOX_BYTES_MANY;
-    if (!has_difference || !has_recorder || s->wheel == NULL || s->retained == NULL ||
-        s->match_cache == NULL || !shard_init_tables(s) ||
+    if (!has_difference || !has_topics || !has_recorder || s->wheel == NULL ||
+        s->retained == NULL || s->match_cache == NULL || !shard_init_tables(s) ||
         post_init(s, conf->shard_count, mail) != 0) {
         return IO_NO_MEMORY;
     }
@@ -196,6 +197,7 @@ static void shard_destroy(struct shard *s)
     backlogs_fini(&s->backlogs);
     difference_fini(&s->difference);
     tracing_fini(&s->recorder);
+    busy_topics_fini(&s->busy_topics);
     recorder_fini(&s->recorder);
     free(s->kept_filters);
     post_fini(s);

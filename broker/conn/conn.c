@@ -113,6 +113,7 @@ static void committed(struct conn *c, size_t len)
     outbuf_commit(&c->out, len);
     c->shard->unsent_bytes += len;
     shard_count(c->shard, METRIC_packets_sent);
+    conn_flow(c, FLOW_BYTES_OUT, (uint32_t)len);
     conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
 }
 
@@ -160,10 +161,11 @@ static size_t properties_bound(const struct delivery *delivery)
            delivery->message->properties_len;
 }
 
-static void count_publish(struct shard *s, const struct message *m)
+static void count_publish(struct conn *c, const struct message *m)
 {
-    shard_count(s, METRIC_publish_sent);
-    metrics_add(&s->metrics, METRIC_publish_bytes_sent, m->payload_len);
+    conn_flow(c, FLOW_MESSAGES_OUT, 1);
+    shard_count(c->shard, METRIC_publish_sent);
+    metrics_add(&c->shard->metrics, METRIC_publish_bytes_sent, m->payload_len);
 }
 
 static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *publish,
@@ -192,6 +194,7 @@ static enum conn_send put_publish(struct conn *c, const struct mqtt_publish *pub
         return CONN_NO_MEMORY;
     }
     c->shard->unsent_bytes += publish->payload.len;
+    conn_flow(c, FLOW_BYTES_OUT, (uint32_t)publish->payload.len);
     return CONN_SENT;
 }
 
@@ -219,7 +222,7 @@ static enum conn_send put_image(struct conn *c, const struct message *m, uint16_
     image_write(image, packet_id, out);
     record_publish_sent(c, bytes_of(out, image->len), image->len, m);
     committed(c, image->len);
-    count_publish(c->shard, m);
+    count_publish(c, m);
     return CONN_SENT;
 }
 
@@ -265,7 +268,7 @@ enum conn_send conn_send_publish(struct conn *c, const struct delivery *delivery
         free(properties);
     }
     if (sent == CONN_SENT) {
-        count_publish(c->shard, m);
+        count_publish(c, m);
     }
     return sent;
 }

@@ -35,6 +35,7 @@ struct alias_in;
 struct alias_out;
 struct delivery;
 struct exchange;
+struct flow_marks;
 struct message;
 struct publish_rate;
 struct session;
@@ -54,6 +55,15 @@ enum conn_blocked {
     BLOCKED_LOGIN = 64,    /* it is being found out who it is, or whether it still is */
     BLOCKED_RATE = 128,    /* it has published more than it may in a second */
     BLOCKED_KEEP = 256,    /* so much of what it said is not kept yet */
+};
+
+/* What it has sent and got, of MQTT, modulo 2^32. */
+enum conn_flow {
+    FLOW_MESSAGES_IN, /* PUBLISH from the client; */
+    FLOW_MESSAGES_OUT,
+    FLOW_BYTES_IN, /* all packets */
+    FLOW_BYTES_OUT,
+    FLOWS,
 };
 
 struct conn_link {
@@ -142,8 +152,10 @@ struct conn {
     uint64_t live_from; /* the session's deliveries with lower numbers came before it */
     uint64_t accepted_us;
 
-    struct timer timer;     /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
-    uint32_t keep_alive_ms; /* one and a half times; 0: off */
+    struct timer timer;   /* CONNECT, keep alive, lingering, or a publisher's stall: by phase */
+    uint32_t flow[FLOWS]; /* since it is on this shard */
+    struct flow_marks *flow_marks; /* session/busiest.h's; owned; NULL: nobody has looked at it */
+    uint32_t keep_alive_ms;        /* one and a half times; 0: off */
     uint64_t last_packet_ms;
     uint64_t since_ms;             /* when CONNECT was accepted */
     uint64_t stalled_ms;           /* since when BLOCKED_ROOM */
@@ -151,6 +163,11 @@ struct conn {
     struct alias_in *aliases_in;   /* topics by the client's aliases; NULL: none yet */
     struct alias_out *aliases_out; /* ours */
 };
+
+static inline void conn_flow(struct conn *c, enum conn_flow which, uint32_t more)
+{
+    c->flow[which] += more;
+}
 
 enum conn_send { CONN_SENT, CONN_TOO_LARGE, CONN_NO_MEMORY };
 

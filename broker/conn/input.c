@@ -172,6 +172,7 @@ static enum step set_aside(struct conn *c, struct bytes packet)
 static void received(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes)
 {
     shard_count(c->shard, METRIC_packets_received);
+    conn_flow(c, FLOW_BYTES_IN, (uint32_t)bytes.len);
     record_received(c, packet, bytes);
 }
 

@@ -192,6 +192,7 @@ static void conn_free(struct conn *c)
     publish_rate_forget(c);
     exchange_forget(c);
     login_forget(c);
+    free(c->flow_marks);
     free(c);
 }
 

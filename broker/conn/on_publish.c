@@ -177,7 +177,7 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->retain = publish->retain;
     m->hurried = publish->qos < 2 && topics_hurry(c->shard->config, topic);
     m->publisher = c->session->serial;
-    m->came_us = latency_stamp(c->shard);
+    latency_stamp(c->shard, m);
     if (publish->qos == 2 && c->session->kept != NULL) {
         m->exchange = shard_serial(c->shard);
         m->packet_id = publish->packet_id;
@@ -246,6 +246,7 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         owed_after(c, say_received, (void *)(uintptr_t)publish->packet_id); /* in order (4.6) */
         return MQTT_REASON_SUCCESS;
     }
+    conn_flow(c, FLOW_MESSAGES_IN, 1);
     shard_count(s, METRIC_publish_received);
     metrics_add(&s->metrics, METRIC_publish_bytes_received, publish->payload.len);
     if (publish->qos > 0 &&
@@ -270,6 +271,7 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         message_put(m);
         return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
     }
+    busy_topics_count(&s->busy_topics, m);
     if (publish->retain) {
         return publish_retained(c, publish, m);
     }

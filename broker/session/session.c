@@ -153,7 +153,7 @@ void session_will_publish(struct session *session)
         /* Nobody else has seen the message yet, so that its time may still be set. */
         will->message->has_expiry = will->has_expiry;
         will->message->expires_ms = s->now_ms + (uint64_t)will->expiry_s * 1000;
-        will->message->came_us = latency_stamp(s);
+        latency_stamp(s, will->message);
         shard_count(s, METRIC_wills_published);
         if (session->kept != NULL && s->store != NULL) {
             will_begin(session, will->message);

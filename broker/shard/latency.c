@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #include "broker/histogram.h"
+#include "broker/message.h"
 #include "broker/shard/shard.h"
 
 #define SLEEPS_MASK ((UINT64_C(1) << LATENCY_SLEEPS_BITS) - 1)
@@ -11,11 +12,18 @@
 _Static_assert((int)HISTOGRAM_delivery_qos1 == (int)HISTOGRAM_delivery_qos0 + 1, "by QoS");
 _Static_assert((int)HISTOGRAM_delivery_qos2 == (int)HISTOGRAM_delivery_qos0 + 2, "by QoS");
 
-uint32_t latency_stamp(const struct shard *s)
+void latency_stamp(const struct shard *s, struct message *m)
 {
     assert(s->began_us != 0);
     const uint32_t stamp = (uint32_t)s->began_us;
-    return stamp == 0 ? 1 : stamp;
+    m->came_us = stamp == 0 ? 1 : stamp;
+    m->came_turns = (uint16_t)(s->began_us >> 32);
+}
+
+uint64_t latency_age_us(const struct message *m, uint64_t now_us)
+{
+    const uint64_t came_us = (uint64_t)m->came_turns << 32 | m->came_us;
+    return m->came_us == 0 ? UINT64_MAX : (now_us - came_us) & ((UINT64_C(1) << 48) - 1);
 }
 
 static void end_run(struct shard *s, unsigned qos, uint64_t now_us)

@@ -18,6 +18,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 
+struct message;
 struct shard;
 
 /* Deliveries of one stamp that await the end of the turn. */
@@ -37,8 +38,11 @@ struct latency {
 
 #define LATENCY_SLEEPS_BITS 16u
 
-/* Of a message that comes in this turn; never 0, which stands for "not to be measured". */
-uint32_t latency_stamp(const struct shard *s);
+/* A message comes in this turn. Its came_us is never 0, which stands for "not to be measured". */
+void latency_stamp(const struct shard *s, struct message *m);
+
+/* How long ago; UINT64_MAX: nobody knows. */
+uint64_t latency_age_us(const struct message *m, uint64_t now_us);
 
 /* A message with that stamp (0: none) was put into the output of a client, for the first time. */
 void latency_delivered(struct shard *s, uint32_t came_us, uint8_t qos);

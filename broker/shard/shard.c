@@ -27,6 +27,7 @@ void shard_enter(struct shard *s)
     }
     s->began_us = s->node->clock_us();
     s->now_ms = s->began_us / 1000;
+    busy_topics_turn(&s->busy_topics, s->now_ms);
     if (was_asleep) {
         latency_awake(s, s->began_us);
     }

@@ -22,6 +22,7 @@
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/recorder/recorder.h"
+#include "broker/route/busy_topics.h"
 #include "broker/session/backlog.h"
 #include "broker/session/kept.h"
 #include "broker/session/will.h"
@@ -79,6 +80,8 @@ struct shard {
     struct histograms histograms;
     struct latency latency;
     struct recorder recorder;
+    struct busy_topics busy_topics;
+    uint64_t busiest_ms; /* when all clients were last looked at (session/busiest.h); 0: never */
 
     uint64_t now_ms;             /* as of this turn */
     uint64_t began_us;           /* when this turn began, with what came first; 0: it has not */

@@ -105,9 +105,9 @@ COMMANDS = (
         Flag(('--write',), 'FILE', 'a capture for Wireshark instead; - is the standard output'))),
     Command(('ready',), actions.ready, 'may clients be sent there? The status is 1 if not'),
     Command(('live',), actions.live, 'does every shard turn? The status is 1 if not'),
-    Command(('top',), top, 'figures and rates, on the whole terminal; q ends it', flags=(
+    Command(('top',), top, 'figures and rates, busiest clients and topics, slowest subscribers, on the whole terminal; q ends it', flags=(
         Flag(('--once',), '', 'print them once, over one interval'),
-        Flag(('--interval',), 'SECONDS', '2 unless it is said; with --once 1', seconds))),
+        Flag(('--interval',), 'SECONDS', '1 unless it is said', seconds))),
     Command(('completion',), completion, 'print what completes commands in a shell', (Argument('SHELL', ('bash',)),)),
     Command(('man',), manual, 'print the manual page, for man -l'),
 )
