@@ -365,13 +365,9 @@ static void look_after_files(struct broker *b, uint64_t now_ms)
 }
 
 /* Thrice in the time after which the supervisor would end us. */
-static void say_alive(struct broker *b, uint64_t now_ms)
+static void say_alive(struct broker *b, uint64_t now_ms, bool lives, const char *why)
 {
-    char why[HEALTH_TEXT_BYTES];
-    if (now_ms < b->alive_ms) {
-        return;
-    }
-    if (health_lives(b->node, ALIVE_WITHIN_MS, why)) {
+    if (lives) {
         supervisor_tell(&b->supervisor, "WATCHDOG=1");
     } else {
         log_event(LOG_ERROR, "not_alive", LOG_TEXT("reason", why));
@@ -390,14 +386,10 @@ static void write_record(struct broker *b, const char *why)
     dump_to_file(b->node, dir, why);
 }
 
-static void watch(struct broker *b, uint64_t now_ms)
+static void watch(struct broker *b, uint64_t now_ms, bool lives)
 {
-    char why[HEALTH_TEXT_BYTES];
-    if (now_ms < b->watch_ms) {
-        return;
-    }
     const bool is[OCCASIONS] = {
-        [OCCASION_STANDS_STILL] = !health_lives(b->node, ALIVE_WITHIN_MS, why),
+        [OCCASION_STANDS_STILL] = !lives,
         [OCCASION_DISK] = atomic_load_explicit(&b->node->disk_troubles, memory_order_relaxed) > 0,
         [OCCASION_MEMORY] = message_memory() >= b->config->limits.message_memory_max,
     };
@@ -406,6 +398,22 @@ static void watch(struct broker *b, uint64_t now_ms)
         write_record(b, word);
     }
     b->watch_ms = now_ms + WATCH_MS;
+}
+
+/* To find out wakes each shard: once for both who want to know. */
+static void look_after_shards(struct broker *b, uint64_t now_ms)
+{
+    char why[HEALTH_TEXT_BYTES];
+    if (now_ms < b->alive_ms && now_ms < b->watch_ms) {
+        return;
+    }
+    const bool lives = health_lives(b->node, ALIVE_WITHIN_MS, why);
+    if (now_ms >= b->alive_ms) {
+        say_alive(b, now_ms, lives, why);
+    }
+    if (now_ms >= b->watch_ms) {
+        watch(b, now_ms, lives);
+    }
 }
 
 static void begin_drain(struct broker *b)
@@ -527,8 +535,7 @@ static void serve(struct broker *b, const sigset_t *signals)
         const uint64_t now_ms = clock_ms();
         look_after_files(b, now_ms);
         tell_heap(b, now_ms);
-        say_alive(b, now_ms);
-        watch(b, now_ms);
+        look_after_shards(b, now_ms);
         if (b->drain.phase != DRAIN_NONE && drain(b, now_ms)) {
             log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(SIGTERM)));
             return;

@@ -22,6 +22,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/io/wake_fd.h"
+
 #define TELL_MAX  1024u /* sockets told of in one turn */
 #define NS_PER_MS UINT64_C(1000000)
 #define NS_PER_S  UINT64_C(1000000000)
@@ -187,12 +189,7 @@ out:
 
 static void wake_external(struct io *to)
 {
-    const int saved_errno = errno; /* this may be a signal handler */
-    const uint64_t one = 1;
-    /* Each write is an edge. The count is full after five hundred years of one a nanosecond. */
-    const ssize_t ignored = write(epollio_of(to)->wake_fd, &one, sizeof one);
-    (void)ignored;
-    errno = saved_errno;
+    wake_fd_write(epollio_of(to)->wake_fd); /* each write is an edge */
 }
 
 static void wake(struct io *from, struct io *to)

@@ -289,8 +289,7 @@ size_t epollio_send_at_once(struct io *io, const struct io_socket *s, const stru
                             unsigned n)
 {
     (void)io;
-    const ssize_t taken = send_now(s->fd, iov, n);
-    return taken < 0 ? 0 : (size_t)taken;
+    return send_now_some(s->fd, iov, n);
 }
 
 void epollio_shutdown_write(struct io *io, struct io_socket *s)

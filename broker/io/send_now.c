@@ -25,3 +25,9 @@ ssize_t send_now(int fd, const struct iovec *iov, unsigned n)
     } while (sent < 0 && error == EINTR);
     return sent < 0 ? -error : sent;
 }
+
+size_t send_now_some(int fd, const struct iovec *iov, unsigned n)
+{
+    const ssize_t taken = send_now(fd, iov, n);
+    return taken < 0 ? 0 : (size_t)taken;
+}

@@ -12,3 +12,6 @@
 /* Of iov[0..n): how many bytes were taken, or an errno below 0 (-EAGAIN: none now). It does not
  * wait, whatever the descriptor's own mode, and raises no SIGPIPE. */
 ssize_t send_now(int fd, const struct iovec *iov, unsigned n);
+
+/* The same, for io_send_at_once(): 0 where it went wrong, which whoever sends next finds out. */
+size_t send_now_some(int fd, const struct iovec *iov, unsigned n);

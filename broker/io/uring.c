@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "broker/io/wake_fd.h"
+
 #define EVENTS_PER_ENTER    20u   /* what the kernel does in one enter; fewer were all there was */
 #define HAND_OVER_TRIES_MAX 1000u /* a millisecond each; while the kernel is short of memory */
 #define DRAIN_ROUNDS_MAX    100u  /* in io_destroy(), 100 ms each at most */
@@ -271,12 +273,7 @@ static void submit(struct io *io)
 
 static void wake_external(struct io *to)
 {
-    const int saved_errno = errno; /* this may be a signal handler */
-    const uint64_t one = 1;
-    /* It blocks, or fails, only when the counter is full: then the wake-up is under way already. */
-    const ssize_t ignored = write(uring_of(to)->wake_fd, &one, sizeof one);
-    (void)ignored;
-    errno = saved_errno;
+    wake_fd_write(uring_of(to)->wake_fd);
 }
 
 static void wake(struct io *from, struct io *to)

@@ -201,8 +201,7 @@ size_t uring_send_at_once(struct io *io, const struct io_socket *s, const struct
                           unsigned n)
 {
     (void)io;
-    const ssize_t sent = send_now(s->fd, iov, n);
-    return sent < 0 ? 0 : (size_t)sent;
+    return send_now_some(s->fd, iov, n);
 }
 
 void uring_shutdown_write(struct io *io, struct io_socket *s)
