@@ -17,6 +17,7 @@
 #include "broker/transport/tls_context.h"
 
 #define PATH_BYTES 4096u
+#define DAY_MS     UINT64_C(86400000)
 
 /* ---- have files changed? */
 
@@ -177,6 +178,23 @@ void certificates_close(struct certificates *c)
     *c = (struct certificates){.tickets = NULL};
 }
 
+/* Whoever renews them has not. */
+static void warn(struct certificates *c, const struct node *node)
+{
+    const uint64_t now_ms = node->clock_ms();
+    if (!certificates_are_needed(c) || now_ms < c->warn_ms) {
+        return;
+    }
+    c->warn_ms = now_ms + DAY_MS;
+    for (unsigned i = 0; i < node->listener_count; i++) {
+        const struct tls_context *const context =
+            atomic_load_explicit(&node->listeners[i].tls_context, memory_order_relaxed);
+        if (context != NULL) {
+            tls_context_warn(context);
+        }
+    }
+}
+
 void certificates_refresh(struct certificates *c, struct node *node, bool all)
 {
     bool fresh_tickets = false;
@@ -198,6 +216,7 @@ void certificates_refresh(struct certificates *c, struct node *node, bool all)
         (void)load_one(c, node, l); /* told as well */
         note_end(node);
     }
+    warn(c, node);
 }
 
 bool certificates_time_left(const struct node *node, int64_t *seconds)

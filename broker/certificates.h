@@ -5,6 +5,8 @@
  * what they began with, and new ones get the new. What is not good is told, and leaves the old in
  * force.
  *
+ * Once a day it is told which have ended, or will soon.
+ *
  * Owner: the main thread; shards see its work in listener->tls_context.
  */
 #pragma once
@@ -24,6 +26,7 @@ struct certificates {
     char *ticket_file;           /* "": none */
     struct ticket_keys *tickets; /* NULL: no listener needs any */
     struct file_watch *watched;  /* [node->listener_count] */
+    uint64_t warn_ms;            /* of those that end is told next; on the node's clock */
 };
 
 /* For node->listeners, before the shards run. false: some file is not good; the log has said which.

@@ -14,6 +14,7 @@
 #include "broker/message.h"
 #include "broker/node.h"
 #include "broker/route/index.h"
+#include "broker/route/retained.h"
 #include "broker/shard/shard.h"
 #include "broker/version.h"
 
@@ -195,11 +196,27 @@ static bool is_told(const struct sys_topic *t)
     return strcmp(t->told, t->text) == 0;
 }
 
+static void name_topic(char topic[TOPIC_BYTES], size_t i)
+{
+    snprintf(topic, TOPIC_BYTES, ROOT "%s", topics[i].name);
+}
+
+/* The API may delete what is retained. Then it is to be told anew. */
+static void look(struct shard *s, size_t i)
+{
+    struct sys_topic *const t = &s->node->sys_topics->of[i];
+    char topic[TOPIC_BYTES];
+    name_topic(topic, i);
+    if (t->told[0] != '\0' && retained_get(s->retained, bytes_text(topic)) == NULL) {
+        t->told[0] = '\0';
+    }
+}
+
 static void publish(struct shard *s, size_t i)
 {
     struct sys_topic *const t = &s->node->sys_topics->of[i];
     char topic[TOPIC_BYTES];
-    snprintf(topic, sizeof topic, ROOT "%s", topics[i].name);
+    name_topic(topic, i);
     struct message *const m =
         message_create(bytes_text(topic), bytes_of(NULL, 0), bytes_text(t->text));
     if (m == NULL) {
@@ -225,6 +242,7 @@ void sys_topics_turn(struct shard *s)
         read_all(sys, s->node, s->now_ms);
     }
     for (unsigned n = 0; sys->next < TOPICS && n < TOPICS_PER_TURN; sys->next++) {
+        look(s, sys->next);
         if (!is_told(&sys->of[sys->next])) {
             publish(s, sys->next);
             n++;

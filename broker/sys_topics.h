@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sys_topics: figures of the node as messages: retained, below $SYS/broker/, as Mosquitto has them
- * (tbl/sys_topic.h), every mqtt.sys_interval_s seconds those that have changed.
+ * (tbl/sys_topic.h), every mqtt.sys_interval_s seconds those that have changed, or are gone.
  *
  *   time ─▶ all figures are read ─▶ a few are published each turn ─▶ … until time again
  *

@@ -463,20 +463,41 @@ int64_t tls_context_ends_s(const struct tls_context *c)
     return first;
 }
 
+static void log_expired(const struct certificate *one)
+{
+    log_event(LOG_ERROR, "certificate_expired", LOG_TEXT("file", one->file),
+              LOG_TEXT("name", one->names),
+              LOG_TEXT("remedy", "put a new one into the file: it is read when it changes"));
+}
+
 void tls_context_log(const struct tls_context *c)
 {
     const int64_t now_s = time(NULL);
     for (unsigned i = 0; i < c->count; i++) {
         const struct certificate *const one = &c->certificates[i];
         if (one->ends_s <= now_s) {
-            log_event(
-                LOG_ERROR, "certificate_expired", LOG_TEXT("file", one->file),
-                LOG_TEXT("name", one->names),
-                LOG_TEXT("remedy", "put a new one into the file: it is read when it changes"));
+            log_expired(one);
         } else {
             log_event(LOG_INFO, "certificate_loaded", LOG_TEXT("file", one->file),
                       LOG_TEXT("name", one->names),
                       LOG_NUMBER("days_left", (uint64_t)(one->ends_s - now_s) / DAY_S));
+        }
+    }
+}
+
+void tls_context_warn(const struct tls_context *c)
+{
+    const int64_t now_s = time(NULL);
+    for (unsigned i = 0; i < c->count; i++) {
+        const struct certificate *const one = &c->certificates[i];
+        if (one->ends_s <= now_s) {
+            log_expired(one);
+        } else if (one->ends_s - now_s < (int64_t)(TLS_WARN_DAYS * DAY_S)) {
+            log_event(LOG_WARNING, "certificate_ends", LOG_TEXT("file", one->file),
+                      LOG_TEXT("name", one->names),
+                      LOG_NUMBER("days_left", (uint64_t)(one->ends_s - now_s) / DAY_S),
+                      LOG_TEXT("remedy", "put a new one into the file: it is read when it "
+                                         "changes"));
         }
     }
 }

@@ -53,6 +53,9 @@ struct WOLFSSL_CERT_MANAGER *tls_context_trusted(const struct tls_context *c);
 const char *tls_context_alpn(const struct tls_context *c);
 
 /* When the first of the certificates is no longer good, in seconds since 1970. */
+/* A warning for each certificate that has ended, or will within TLS_WARN_DAYS. */
+#define TLS_WARN_DAYS 14u
+void tls_context_warn(const struct tls_context *c);
 int64_t tls_context_ends_s(const struct tls_context *c);
 
 /* Logs one line for each certificate: file, name, days left. */

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import tempfile
 
-from api import Api
+from api import Api, operation_of, operations
 from asked import Asked
 from ctl import ROOT, TOOL, Ctl, Screen, environment, run, written
 from harness import PORTS, Launch, Unexpected, equal, test, wait_until
@@ -19,6 +19,7 @@ from raw import V5
 
 from dunlinctl_ import pages
 from dunlinctl_.main import COMMANDS, COMMON, WITHOUT_BROKER
+from dunlinctl_.top import busy
 from dunlinctl_.usage import Line
 
 # Of each command that asks a broker: a line, whether it changes something, and what it says (a part of the
@@ -241,6 +242,64 @@ def a_list_is_followed_from_page_to_page(b):
 @test(only='dunlin')
 def the_lines_of_these_tests_are_of_all_commands(_b):
     equal(sorted(LINES), sorted(every_command()))
+
+
+# Operations that no command asks for, and why.
+WITHOUT_COMMAND = {('GET', '/openapi.yaml'): 'it is for programs'}
+
+
+class Enough(Exception):
+    """What a command asks for first is known."""
+
+
+class Nobody:
+    """In the place of a broker: what it is asked for, and no answer."""
+    key = 'a key'
+
+    def __init__(self):
+        self.asked = []
+
+    def note(self, method, path):
+        self.asked.append((method, '/api/v1' + path))
+        raise Enough
+
+    def ask(self, method, path, _body=None, **_query):
+        self.note(method, path)
+
+    data = ask
+
+    def pages(self, path, _limit=None, **_query):
+        self.note('GET', path)
+
+    def stream(self, path, **_query):
+        self.note('GET', path)
+
+    def plain(self, _path):
+        raise Enough
+
+
+class Listed(Nobody):
+    """One whose lists are empty."""
+
+    def ask(self, method, path, _body=None, **_query):
+        self.asked.append((method, '/api/v1' + path))
+        return {'items': []}
+
+
+@test(only='dunlin')
+def each_operation_of_the_api_has_a_command(_b):
+    nobody, lists = Nobody(), Listed()
+    for name, (arguments, _changes, _why) in LINES.items():
+        command, values = Line(COMMANDS, COMMON, [*name.split(), *shlex.split(arguments)]).read()
+        try:
+            command.run(nobody, values)
+        except Enough:
+            continue
+        raise Unexpected(f'{name} asks for nothing')
+    busy(lists, 1)
+    asked = [operation_of(*one) for one in nobody.asked + lists.asked]
+    equal(None in asked, False, 'each command asks for what there is')
+    equal({(method, path) for method, path, operation in operations() if operation not in asked}, set(WITHOUT_COMMAND))
 
 
 @test(only='dunlin')

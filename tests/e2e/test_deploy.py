@@ -224,9 +224,18 @@ def the_pod_may_do_little(_b):
 
 @test(only='dunlin')
 def the_operators_rules_are_those_of_prometheus(_b):
-    done = subprocess.run(['/usr/bin/python3', os.path.join(ROOT, 'deploy', 'kubernetes', 'rules.py'), '--check'],
+    done = subprocess.run(['/usr/bin/python3', os.path.join(ROOT, 'deploy', 'kubernetes', 'monitoring.py'), '--check'],
                           capture_output=True, text=True, check=False)
     equal((done.returncode, done.stderr), (0, ''))
+
+
+@test(only='dunlin')
+def the_dashboard_is_where_grafanas_sidecar_finds_it(_b):
+    made = configuration('monitoring', 'dashboard.yaml')
+    equal((made['kind'], made['metadata']['labels']['grafana_dashboard']), ('ConfigMap', '1'))
+    with open(os.path.join(ROOT, 'deploy', 'grafana', 'dashboard.json'), encoding='utf-8') as f:
+        equal(json.loads(made['data']['dunlin.json']), json.load(f))
+    equal('dashboard.yaml' in configuration('monitoring', 'kustomization.yaml')['resources'], True)
 
 
 @test(only='dunlin')

@@ -4,6 +4,7 @@ import re
 import subprocess
 
 from admin import Admin
+from api import Api, quoted
 from harness import PORTS, Launch, equal, test, wait_until
 from raw import PUBLISH, V5, V311
 
@@ -130,3 +131,12 @@ def with_rules_they_have_to_be_allowed(b):
 def an_interval_of_0_is_none(b):
     other = b.another({'mqtt.sys_interval_s': 0})
     equal(retained(other.port), {})
+
+
+@test(only='dunlin')
+def what_was_deleted_comes_back(b):
+    api = Api(b, EVERY_SECOND)
+    topic = '$SYS/broker/version'
+    wait_until(lambda: topic in retained(api.broker.port))
+    api.do('DELETE', '/retained/' + quoted(topic))
+    wait_until(lambda: topic in retained(api.broker.port), what='it is there again')

@@ -5,7 +5,7 @@ import shutil
 import signal
 
 from harness import equal, pass_time, test, wait_until
-from pki import SERVER_NAMES, pki
+from pki import DAY, SERVER_NAMES, pki
 from raw import Client, wire
 from tls import V1_2, V1_3, Tls, serial_at
 
@@ -255,3 +255,17 @@ def ticket_keys_are_replaced_too(b):
     put('02')
     other.signal(signal.SIGHUP)
     wait_until(lambda: not resumes(), what='a refused ticket')
+
+
+@test(only='dunlin', each=[('within two weeks', 5, 'certificate_ends'), ('it has', -1, 'certificate_expired'), ('in a year', 365, None)])
+def one_that_ends_is_told_of(b, name, days, event):
+    file = f'ends-{days}'
+    pki().issue(file, 'intermediate', names=SERVER_NAMES, begin=-30 * DAY, end=days * DAY)
+    other = b.another(listeners={'tls': {'url': 'tls://{}', 'certificate': pki().chain(file), 'key': pki().key(file)}})
+    if event is None:
+        pass_time(2.5)
+        equal(other.events('certificate_ends'), [], name)
+        return
+    line = wait_until(lambda: other.events(event), what=event)[0]
+    equal((os.path.basename(line['file']), line.get('days_left', days - 1) in (days - 1, str(days - 1))), (f'{file}.chain.pem', True), line)
+    equal(line['level'], 'warning' if days > 0 else 'error')
