@@ -61,6 +61,20 @@ uint64_t counters_unkept_ms(const struct node *node)
     return most;
 }
 
+uint64_t counters_checkpoint_age_ms(const struct node *node)
+{
+    const uint64_t now_ms = node->clock_ms();
+    uint64_t most = 0;
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        const uint64_t at_ms =
+            atomic_load_explicit(&node->shards[i]->checkpoint_ms, memory_order_relaxed);
+        if (at_ms != 0 && at_ms < now_ms && now_ms - at_ms > most) {
+            most = now_ms - at_ms;
+        }
+    }
+    return most;
+}
+
 int counters_are_draining(const struct node *node)
 {
     return atomic_load_explicit(&node->drain, memory_order_relaxed) == DRAIN_NONE ? 0 : 1;

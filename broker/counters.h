@@ -34,6 +34,9 @@ uint64_t counters_of_reason(const struct node *node, enum tally_packet what, uin
 void counters_histogram(const struct node *node, enum histogram which, struct histogram_sum *sum);
 /* Age of the oldest entry of all shards that is not on disk; 0: all are. */
 uint64_t counters_unkept_ms(const struct node *node);
+/* Time since the newest checkpoint that is on disk began, of the shard where that is longest; 0:
+ * none has one. */
+uint64_t counters_checkpoint_age_ms(const struct node *node);
 uint64_t counters_dropped(const struct node *node); /* messages, for whatever reason */
 /* What sessions are subscribed to; the latter: of shared subscriptions. */
 uint64_t counters_subscriptions(const struct node *node);

@@ -180,6 +180,7 @@ struct shard {
     /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such
      * filters (local_keeps()). NULL: nothing is kept. Read by all; release, acquire. */
     _Atomic uint32_t *kept_filters;
+    _Atomic uint64_t checkpoint_ms;   /* when the newest that is on disk began; 0: there is none */
     _Atomic uint64_t unkept_since_ms; /* the oldest entry that is not on disk; UINT64_MAX: none */
     /* Written by the owner (release), read by those who finish a checkpoint (acquire); UINT64_MAX:
      * none. When the oldest began that is not over, on disk: exchange (owed.h), will (will.h). */

@@ -456,6 +456,12 @@ static void finish(struct capture *c, enum checkpoint_err err)
         c->state = CAPTURE_AGAIN;
         return;
     }
+    const uint64_t now_ms = s->node->clock_ms();
+    histogram_add(&s->histograms, HISTOGRAM_checkpoint, (now_ms - c->begun_ms) * 1000, 1);
+    if (c->batch != NULL) { /* the first checkpoint of all shards is the first shard's */
+        metrics_add(&s->metrics, METRIC_checkpoint_bytes, checkpoint_batch_bytes(c->batch));
+    }
+    atomic_store_explicit(&s->checkpoint_ms, c->begun_ms, memory_order_relaxed);
     checkpoint_batch_destroy(c->batch);
     c->batch = NULL;
     changes_are_taken(&c->taking, &s->difference);

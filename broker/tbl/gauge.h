@@ -29,6 +29,7 @@ GAUGE(wills_open,            counters_now(&node->wills_open),      "wills of kep
 GAUGE(journal_segments,      counters_now(&node->journal_segments), "files of the journals")
 GAUGE(disk_troubles,         atomic_load_explicit(&node->disk_troubles, memory_order_relaxed), "shards whose disk takes nothing at the moment")
 MILLIS(unkept,               counters_unkept_ms(node),             "age of the oldest entry that is not on disk; what a crash now would lose of what data.durability or topics acknowledges at once")
+MILLIS(checkpoint_age,       counters_checkpoint_age_ms(node),     "time since the beginning of the newest checkpoint that is on disk, of the shard where that is longest; it grows, too, while nothing changes that would have to be written; 0: there is none yet")
 GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
 GAUGE(traces,                counters_now(&node->traces),          "traces under way, which somebody watches by the API")
 

@@ -9,6 +9,7 @@ HISTOGRAM(delivery_qos1,    publish_to_delivery,  "from=\"local\",qos=\"1\"",   
 HISTOGRAM(delivery_qos2,    publish_to_delivery,  "from=\"local\",qos=\"2\"",       "")
 HISTOGRAM(journal_commit,   journal_commit,       "",                               "from the first entry of a batch that somebody waits for to its being on disk")
 HISTOGRAM(journal_write,    journal_write,        "",                               "a write of the journal with its sync, on the disk alone")
+HISTOGRAM(checkpoint,       checkpoint,           "",                               "a shard's part of a checkpoint, from its beginning to its being on disk")
 HISTOGRAM(handshake_full,   tls_handshake,        "kind=\"full\"",                  "from accepting a TLS connection to the end of its handshake, the client's share included; full or resumed")
 HISTOGRAM(handshake_resumed, tls_handshake,       "kind=\"resumed\"",               "")
 HISTOGRAM(http_answer,      http_answer,          "",                               "from asking the server of http.url about a client to the end of that, to the millisecond")

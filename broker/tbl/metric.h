@@ -87,6 +87,7 @@ COUNTER(journal_syncs,                   "writes of the journals that were synce
 COUNTER(journal_failures,                "writes of the journals that failed, and were tried again")
 COUNTER(journal_late,                    "entries that found a journal full and waited")
 COUNTER(checkpoints,                     "times that a shard's part of a checkpoint was written")
+COUNTER(checkpoint_bytes,                "memory of the changes that checkpoints have written, about")
 COUNTER(checkpoint_failures,             "times that this failed, and was tried again")
 COUNTER(backlog_reads,                   "times that a part of a long queue was asked for from the disk")
 COUNTER(backlog_failures,                "times that it could not be read, and the client was disconnected")

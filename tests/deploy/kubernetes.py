@@ -70,7 +70,7 @@ def main():
         print(output(helm, 'lint', '--strict', chart))
         rendered = {f'kustomize {name}': objects(output(kubectl, 'kustomize', os.path.join(DEPLOY, name)))
                     for name in ('base', 'overlays/single', 'overlays/tls', 'monitoring')}
-        for name, flags in (('chart', []), ('chart with all', ['--set', 'tls.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,persistence.storageClassName=fast'])):
+        for name, flags in (('chart', []), ('chart with all', ['--set', 'tls.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,grafanaDashboard.enabled=true,persistence.storageClassName=fast'])):
             rendered[name] = objects(output(helm, 'template', 'dunlin', chart, *flags))
 
         files = []
@@ -78,7 +78,7 @@ def main():
             files.append(os.path.join(folder, re.sub(r'\W', '-', name) + '.json'))
             with open(files[-1], 'w', encoding='utf-8') as f:
                 json.dump(all_of_it, f)
-            for config in (o['data']['dunlin.yaml'] for o in all_of_it if o['kind'] == 'ConfigMap'):
+            for config in (o['data']['dunlin.yaml'] for o in all_of_it if o['kind'] == 'ConfigMap' and 'dunlin.yaml' in o['data']):
                 with tempfile.NamedTemporaryFile('w', suffix='.yaml', dir=folder, encoding='utf-8') as f:
                     f.write(config)
                     f.flush()
