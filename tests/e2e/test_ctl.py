@@ -517,6 +517,25 @@ def the_manual_page_is_as_the_commands_are(_b):
 
 
 @test(only='dunlin')
+def what_is_installed_runs(_b):
+    """bin/dunlinctl, its modules, its manual page, and what completes it."""
+    status, out, err = run('completion bash', environment())
+    equal(status, 0, err)
+    with open(TOOL + '.bash', 'rb') as f:
+        equal(f.read() == out, True, 'tools/dunlinctl.bash is not what `tools/dunlinctl completion bash` prints')
+    folder = tempfile.mkdtemp(prefix='installed-', dir=os.path.abspath(Launch.folder))
+    build = os.path.join(os.path.dirname(os.path.abspath(Launch.program)), '..')
+    subprocess.run(['meson', 'install', '-C', build, '--no-rebuild', '--quiet', '--destdir', folder, '--tags', 'dunlinctl,man'], check=True,
+                   stdout=subprocess.DEVNULL)
+    found = {os.path.relpath(os.path.join(at, name), folder) for at, _, names in os.walk(folder) for name in names}
+    prefix = next(name for name in found if name.endswith('bin/dunlinctl')).removesuffix('bin/dunlinctl')
+    equal({prefix + name for name in ('share/man/man1/dunlinctl.1', 'share/bash-completion/completions/dunlinctl')} - found, set(), found)
+    done = subprocess.run([os.path.join(folder, prefix, 'bin', 'dunlinctl'), 'completion', 'bash'], capture_output=True, check=False,
+                          env={**os.environ, 'PYTHONDONTWRITEBYTECODE': '1'})
+    equal((done.returncode, done.stdout == out), (0, True), done.stderr)
+
+
+@test(only='dunlin')
 def help_names_every_command(_b):
     said = run('--help', environment())[1].decode()
     for command in COMMANDS:
