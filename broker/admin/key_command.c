@@ -7,21 +7,18 @@
 #include <string.h>
 
 #include "broker/admin/key_file.h"
-#include "broker/auth/locked_file.h"
-#include "broker/config/config_error.h"
-
-#define USAGE_STATUS 2
-#define WORDS_MAX    3u /* the verb, FILE, NAME */
+#include "broker/auth/file_command.h"
 
 enum verb { VERB_NONE, VERB_ADD, VERB_REMOVE, VERB_LIST };
 
 struct request {
-    bool help, create;
+    struct file_command command;
     const char *role; /* NULL: not given */
-    const char *words[WORDS_MAX];
-    unsigned words_count; /* also those that found no room */
     enum verb verb;
     enum key_role as;
+    const char *name;
+    const char *line; /* of the new key; "": the key goes */
+    bool found;       /* there was one of that name */
 };
 
 static const char help[] =
@@ -48,97 +45,49 @@ static const char help[] =
 
 /* ---- the command line */
 
-/* How many arguments it took; 0: there is no such flag, or its value is missing. */
-static int take_flag(struct request *r, int argc, char *const *argv, int i)
+static enum verb verb_of(const struct file_command *c)
 {
-    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-        r->help = true;
-        return 1;
-    }
-    if (strcmp(argv[i], "--create") == 0) {
-        r->create = true;
-        return 1;
-    }
-    if (strcmp(argv[i], "--role") != 0 || i + 1 == argc) {
-        return 0;
-    }
-    r->role = argv[i + 1];
-    return 2;
-}
-
-static bool take_arguments(struct request *r, int argc, char *const *argv,
-                           struct config_error *error)
-{
-    for (int i = 1; i < argc;) {
-        if (argv[i][0] == '-') {
-            const int taken = take_flag(r, argc, argv, i);
-            if (taken == 0) {
-                config_error_add(error, "%.64s: %s; dunlin admin-key --help tells more", argv[i],
-                                 strcmp(argv[i], "--role") == 0 ? "its value is missing"
-                                                                : "there is no such flag");
-                return false;
-            }
-            i += taken;
-            continue;
-        }
-        if (r->words_count < WORDS_MAX) {
-            r->words[r->words_count] = argv[i];
-        }
-        r->words_count++;
-        i++;
-    }
-    return true;
-}
-
-static enum verb verb_of(const struct request *r)
-{
-    const char *const word = r->words_count > 0 ? r->words[0] : "";
+    const char *const word = c->word_count > 0 ? c->words[0] : "";
     return strcmp(word, "add") == 0      ? VERB_ADD
            : strcmp(word, "remove") == 0 ? VERB_REMOVE
            : strcmp(word, "list") == 0   ? VERB_LIST
                                          : VERB_NONE;
 }
 
-static void judge(struct request *r, struct config_error *error)
+static void judge(struct request *r)
 {
-    r->verb = verb_of(r);
-    const unsigned words = r->verb == VERB_LIST ? 2 : WORDS_MAX;
+    struct file_command *const c = &r->command;
+    r->verb = verb_of(c);
+    const unsigned words = r->verb == VERB_LIST ? 2 : 3;
+    c->makes = r->verb == VERB_ADD;
+    c->file = c->words[1];
+    r->name = c->words[2];
     if (r->verb == VERB_NONE) {
-        config_error_add(error, "what is to be done: add, remove, or list? dunlin admin-key --help "
-                                "tells more");
-    } else if (r->words_count != words) {
-        config_error_add(error, "behind %s belongs %s; dunlin admin-key --help tells more",
-                         r->words[0], r->verb == VERB_LIST ? "one FILE" : "FILE NAME");
-    } else if (r->verb != VERB_ADD && (r->create || r->role != NULL)) {
-        config_error_add(error, "flags are for add; leave them out");
-    } else if (r->verb != VERB_LIST && !key_name_is_fine(bytes_text(r->words[2]))) {
-        config_error_add(error, "a name has letters, digits and ._-, and at most 64 of them");
+        config_error_add(&c->error, "what is to be done: add, remove, or list? dunlin admin-key "
+                                    "--help tells more");
+    } else if (c->word_count != words) {
+        config_error_add(&c->error, "behind %s belongs %s; dunlin admin-key --help tells more",
+                         c->words[0], r->verb == VERB_LIST ? "one FILE" : "FILE NAME");
+    } else if (r->verb != VERB_ADD && (c->create || r->role != NULL)) {
+        config_error_add(&c->error, "flags are for add; leave them out");
+    } else if (r->verb != VERB_LIST && !key_name_is_fine(bytes_text(r->name))) {
+        config_error_add(&c->error, "a name has letters, digits and ._-, and at most 64 of them");
     } else if (r->verb == VERB_ADD &&
                (r->role == NULL || !key_role_parse(bytes_text(r->role), &r->as))) {
-        config_error_add(error, "--role read-only or --role admin: what may the key be used for?");
+        config_error_add(&c->error,
+                         "--role read-only or --role admin: what may the key be used for?");
     }
 }
 
 /* ---- the file */
 
-static void tell(const struct request *r, enum locked_file_err err, int sys_errno,
-                 struct config_error *error)
-{
-    const char *const remedy = err == LOCKED_FILE_ABSENT && r->verb == VERB_ADD
-                                   ? "; --create makes it"
-                               : err == LOCKED_FILE_EXISTS ? "; leave out --create to change it"
-                                                           : "";
-    config_error_add(error, "%s: %s%s%s%s", r->words[1], locked_file_err_text(err), remedy,
-                     sys_errno != 0 ? ": " : "", sys_errno != 0 ? strerror(sys_errno) : "");
-}
-
 /* Would a broker take it? */
-static bool is_good(const struct request *r, const char *text, struct config_error *error)
+static bool is_good(struct file_command *c, const char *text)
 {
     struct key_file *keys;
-    const enum key_file_err err = key_file_parse(&keys, r->words[1], bytes_text(text), error);
+    const enum key_file_err err = key_file_parse(&keys, c->file, bytes_text(text), &c->error);
     if (err == KEY_FILE_NO_MEMORY) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
     }
     if (err == KEY_FILE_OK) {
         free(keys);
@@ -146,102 +95,69 @@ static bool is_good(const struct request *r, const char *text, struct config_err
     return err == KEY_FILE_OK;
 }
 
-static bool replace(struct locked_file *f, const struct request *r, const char *text,
-                    struct config_error *error)
+/* file_command_edit_fn. */
+static char *edit(struct file_command *c, void *context, struct bytes text, size_t *len)
 {
-    int sys_errno = 0;
-    const enum locked_file_err err = strlen(text) > KEY_FILE_BYTES_MAX
-                                         ? LOCKED_FILE_TOO_LARGE
-                                         : locked_file_replace(f, bytes_text(text), &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
+    struct request *const r = context;
+    if (memchr(text.at, '\0', text.len) != NULL) {
+        config_error_add(&c->error, "%s: there is a NUL in it", c->file);
+        return NULL;
     }
-    return err == LOCKED_FILE_OK;
-}
-
-/* line "": the key goes. *found: there was one of that name. */
-static bool edit_locked(struct locked_file *f, const struct request *r, const char *line,
-                        bool *found, struct config_error *error)
-{
-    char *text;
-    size_t len;
-    int sys_errno;
-    const enum locked_file_err err =
-        locked_file_read(f, KEY_FILE_BYTES_MAX, &text, &len, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-        return false;
-    }
-    if (strlen(text) != len) {
-        config_error_add(error, "%s: there is a NUL in it", r->words[1]);
-        free(text);
-        return false;
-    }
-    char *const edited = key_file_edit(bytes_of(text, len), r->words[2], line, found);
-    free(text);
+    char *const edited = key_file_edit(text, r->name, r->line, &r->found);
     if (edited == NULL) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
-        return false;
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
+        return NULL;
     }
-    bool done = false;
-    if (r->verb == VERB_REMOVE && !*found) {
-        config_error_add(error, "%s: there is no key '%s'", r->words[1], r->words[2]);
+    bool fine = false;
+    if (r->verb == VERB_REMOVE && !r->found) {
+        config_error_add(&c->error, "%s: there is no key '%s'", c->file, r->name);
     } else {
-        done = is_good(r, edited, error) && replace(f, r, edited, error);
+        fine = is_good(c, edited);
     }
-    free(edited);
-    return done;
+    if (!fine) {
+        free(edited);
+        return NULL;
+    }
+    *len = strlen(edited);
+    return edited;
 }
 
-static bool edit(const struct request *r, const char *line, bool *found, struct config_error *error)
-{
-    struct locked_file f;
-    int sys_errno;
-    const enum locked_file_err err = locked_file_open(
-        &f, r->words[1], r->create ? LOCKED_FILE_NEW : LOCKED_FILE_OLD, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-        return false;
-    }
-    const bool done = edit_locked(&f, r, line, found, error);
-    locked_file_close(&f);
-    return done;
-}
-
-static bool add(const struct request *r, struct config_error *error)
+static bool add(struct request *r)
 {
     char text[KEY_TEXT_BYTES], line[KEY_LINE_BYTES];
-    bool found;
-    if (!key_make(r->words[2], r->as, text, line)) {
-        config_error_add(error, "no random bytes are to be had: %s", strerror(errno));
+    struct file_command *const c = &r->command;
+    if (!key_make(r->name, r->as, text, line)) {
+        config_error_add(&c->error, "no random bytes are to be had: %s", strerror(errno));
         return false;
     }
-    const bool done = edit(r, line, &found, error);
+    r->line = line;
+    const bool done = file_command_edit(c, edit, r);
     if (done) {
         puts(text);
-        fprintf(stderr, "%s: key '%s' (%s) %s; it is shown this once\n", r->words[1], r->words[2],
-                key_role_name(r->as), found ? "is another one now" : "is added");
+        fprintf(stderr, "%s: key '%s' (%s) %s; it is shown this once\n", c->file, r->name,
+                key_role_name(r->as), r->found ? "is another one now" : "is added");
     }
     explicit_bzero(text, sizeof text);
     return done;
 }
 
-static bool take_away(const struct request *r, struct config_error *error)
+static bool take_away(struct request *r)
 {
-    bool found;
-    const bool done = edit(r, "", &found, error);
+    r->line = "";
+    const bool done = file_command_edit(&r->command, edit, r);
     if (done) {
-        printf("%s: key '%s' is void\n", r->words[1], r->words[2]);
+        printf("%s: key '%s' is void\n", r->command.file, r->name);
     }
     return done;
 }
 
-static bool list(const struct request *r, struct config_error *error)
+static bool list(struct request *r)
 {
     struct key_file *keys;
-    const enum key_file_err err = key_file_read(&keys, r->words[1], error);
+    struct file_command *const c = &r->command;
+    const enum key_file_err err = key_file_read(&keys, c->file, &c->error);
     if (err == KEY_FILE_NO_MEMORY) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
     }
     if (err != KEY_FILE_OK) {
         return false;
@@ -256,21 +172,21 @@ static bool list(const struct request *r, struct config_error *error)
 int key_command(int argc, char *const *argv)
 {
     struct request r = {.verb = VERB_NONE};
-    struct config_error error = {0};
-    if (take_arguments(&r, argc, argv, &error) && !r.help) {
-        judge(&r, &error);
+    const struct file_flag flags[] = {{"--role", NULL, &r.role}};
+    struct file_command *const c = &r.command;
+    int status;
+    *c = (struct file_command){.name = "admin-key",
+                               .help = help,
+                               .flags = flags,
+                               .flag_count = sizeof flags / sizeof flags[0],
+                               .bytes_max = KEY_FILE_BYTES_MAX};
+    if (file_command_take(c, argc, argv)) {
+        judge(&r);
     }
-    if (error.count > 0) {
-        fputs(error.text, stderr);
-        return USAGE_STATUS;
+    if (!file_command_begins(c, &status)) {
+        return status;
     }
-    if (r.help) {
-        fputs(help, stdout);
-        return EXIT_SUCCESS;
-    }
-    const bool done = r.verb == VERB_ADD      ? add(&r, &error)
-                      : r.verb == VERB_REMOVE ? take_away(&r, &error)
-                                              : list(&r, &error);
-    fputs(error.text, stderr);
-    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+    return file_command_end(c, r.verb == VERB_ADD      ? add(&r)
+                               : r.verb == VERB_REMOVE ? take_away(&r)
+                                                       : list(&r));
 }

@@ -10,20 +10,17 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "broker/auth/locked_file.h"
+#include "broker/auth/file_command.h"
 #include "broker/auth/password_edit.h"
 #include "broker/auth/password_file.h"
 #include "broker/auth/password_prompt.h"
-#include "broker/config/config_error.h"
-#include "broker/config/resemblance.h"
-
-#define USAGE_STATUS 2
 
 struct request {
-    bool scram, create, delete, check, help;
-    bool more; /* there are more words than FILE and USER */
-    const char *file;
-    const char *user; /* NULL with --check */
+    struct file_command command;
+    bool scram, delete, check;
+    const char *user;  /* NULL with --check */
+    struct bytes hash; /* of the user's new line; at NULL: the user goes */
+    bool found;        /* the user was there */
 };
 
 /* ---- the command line */
@@ -53,82 +50,32 @@ static const char help[] =
     "  dunlin passwd --scram /etc/dunlin/passwords alice < /run/secrets/alice\n"
     "  dunlin passwd --check /etc/dunlin/passwords\n";
 
-static bool *flag_of(struct request *r, const char *argument)
-{
-    return strcmp(argument, "--scram") == 0                                 ? &r->scram
-           : strcmp(argument, "--create") == 0                              ? &r->create
-           : strcmp(argument, "--delete") == 0                              ? &r->delete
-           : strcmp(argument, "--check") == 0                               ? &r->check
-           : strcmp(argument, "--help") == 0 || strcmp(argument, "-h") == 0 ? &r->help
-                                                                            : NULL;
-}
-
-static void unknown_flag(const char *argument, struct config_error *error)
-{
-    static const char *const flags[] = {"--scram", "--create", "--delete", "--check", "--help"};
-    const char *best = NULL;
-    unsigned best_distance = RESEMBLANCE_NONE;
-    for (size_t i = 0; i < sizeof flags / sizeof flags[0]; i++) {
-        const unsigned d = resemblance(argument, strlen(argument), flags[i], strlen(flags[i]));
-        if (d < best_distance) {
-            best_distance = d;
-            best = flags[i];
-        }
-    }
-    if (best != NULL) {
-        config_error_add(error, "%.64s: there is no such flag; did you mean %s?", argument, best);
-    } else {
-        config_error_add(
-            error, "there is no such flag as one that is given; dunlin passwd --help lists all");
-    }
-}
-
 /* A word too many may well be a password: it is not repeated. */
-static void judge(const struct request *r, struct config_error *error)
+static void judge(struct request *r)
 {
-    if ((r->check && (r->scram || r->create || r->delete)) ||
-        (r->delete &&(r->scram || r->create))) {
+    struct file_command *const c = &r->command;
+    struct config_error *const error = &c->error;
+    c->file = c->words[0];
+    r->user = c->words[1];
+    c->makes = !r->delete;
+    if ((r->check && (r->scram || c->create || r->delete)) ||
+        (r->delete &&(r->scram || c->create))) {
         config_error_add(error, "--check and --delete go with no other flag; leave the others out");
         return;
     }
-    if (r->file == NULL || (r->user == NULL && !r->check)) {
+    if (c->file == NULL || (r->user == NULL && !r->check)) {
         config_error_add(error, "%s is missing; dunlin passwd --help tells more",
-                         r->file == NULL ? "FILE" : "USER");
+                         c->file == NULL ? "FILE" : "USER");
     }
     if (r->check && r->user != NULL) {
         config_error_add(error, "--check is for one FILE; nothing else belongs there");
-    } else if (r->more) {
+    } else if (c->word_count > 2) {
         config_error_add(error,
                          "behind FILE and USER nothing belongs; the password is asked for, or "
                          "read from stdin, where others do not see it");
     } else if (r->user != NULL && password_name_problem(bytes_text(r->user)) != NULL) {
         config_error_add(error, "USER %s", password_name_problem(bytes_text(r->user)));
     }
-}
-
-static bool parse(struct request *r, int argc, char *const *argv, struct config_error *error)
-{
-    bool flags = true; /* until -- */
-    for (int i = 1; i < argc; i++) {
-        bool *const flag = flags ? flag_of(r, argv[i]) : NULL;
-        if (flag != NULL) {
-            *flag = true;
-        } else if (flags && strcmp(argv[i], "--") == 0) {
-            flags = false;
-        } else if (flags && argv[i][0] == '-') {
-            unknown_flag(argv[i], error);
-        } else if (r->file == NULL) {
-            r->file = argv[i];
-        } else if (r->user == NULL) {
-            r->user = argv[i];
-        } else {
-            r->more = true;
-        }
-    }
-    if (!r->help && error->count == 0) {
-        judge(r, error);
-    }
-    return error->count == 0;
 }
 
 /* ---- the hash */
@@ -186,115 +133,73 @@ static bool make_hash(char text[PASSWORD_HASH_TEXT], const struct request *r,
 
 /* ---- the file */
 
-static void tell(const struct request *r, enum locked_file_err err, int sys_errno,
-                 struct config_error *error)
-{
-    const char *const remedy = err == LOCKED_FILE_ABSENT && !r->delete ? "; --create makes it"
-                               : err == LOCKED_FILE_EXISTS ? "; leave out --create to change it"
-                                                           : "";
-    config_error_add(error, "%s: %s%s%s%s", r->file, locked_file_err_text(err), remedy,
-                     sys_errno != 0 ? ": " : "", sys_errno != 0 ? strerror(sys_errno) : "");
-}
-
 /* Before somebody types a password in vain. */
-static bool is_there_as_asked(const struct request *r, struct config_error *error)
+static bool is_there_as_asked(struct file_command *c)
 {
     struct stat st;
-    assert(r->file != NULL); /* only --help comes without */
-    const bool there = stat(r->file, &st) == 0;
+    assert(c->file != NULL); /* only --help comes without */
+    const bool there = stat(c->file, &st) == 0;
     if (!there && errno != ENOENT) {
-        tell(r, LOCKED_FILE_UNREACHABLE, errno, error);
+        file_command_tell(c, LOCKED_FILE_UNREACHABLE, errno);
         return false;
     }
-    if (there == r->create) {
-        tell(r, there ? LOCKED_FILE_EXISTS : LOCKED_FILE_ABSENT, 0, error);
+    if (there == c->create) {
+        file_command_tell(c, there ? LOCKED_FILE_EXISTS : LOCKED_FILE_ABSENT, 0);
         return false;
     }
     return true;
 }
 
-static bool replace(struct locked_file *f, const struct request *r, struct bytes text,
-                    struct config_error *error)
+/* file_command_edit_fn. */
+static char *edit_text(struct file_command *c, void *context, struct bytes text, size_t *len)
 {
-    int sys_errno = 0;
-    const enum locked_file_err err = text.len > PASSWORD_FILE_BYTES_MAX
-                                         ? LOCKED_FILE_TOO_LARGE
-                                         : locked_file_replace(f, text, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-    }
-    return err == LOCKED_FILE_OK;
-}
-
-/* hash.at NULL: the user goes. *found: the user was there. */
-static bool edit_locked(struct locked_file *f, const struct request *r, struct bytes hash,
-                        bool *found, struct config_error *error)
-{
-    char *text;
-    size_t len;
-    int sys_errno;
-    const enum locked_file_err err =
-        locked_file_read(f, PASSWORD_FILE_BYTES_MAX, &text, &len, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-        return false;
-    }
+    struct request *const r = context;
     struct password_edit edited;
     assert(r->user != NULL); /* what asks for no user does not come here */
-    const bool enough = password_edit(&edited, bytes_of(text, len), bytes_text(r->user), hash);
-    free(text);
-    if (!enough) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
-        return false;
+    if (!password_edit(&edited, text, bytes_text(r->user), r->hash)) {
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
+        return NULL;
     }
-    *found = edited.found > 0;
-    bool done = false;
-    if (hash.at == NULL && !*found) {
-        config_error_add(error, "%s: there is no user '%s'", r->file, r->user);
-    } else {
-        done = replace(f, r, bytes_of(edited.text, edited.len), error);
+    r->found = edited.found > 0;
+    if (r->hash.at == NULL && !r->found) {
+        config_error_add(&c->error, "%s: there is no user '%s'", c->file, r->user);
+        free(edited.text);
+        return NULL;
     }
-    free(edited.text);
-    return done;
+    *len = edited.len;
+    return edited.text;
 }
 
-static bool edit(const struct request *r, struct bytes hash, struct config_error *error)
+static bool edit(struct request *r)
 {
-    struct locked_file f;
-    int sys_errno;
-    bool found = false;
-    const enum locked_file_err err =
-        locked_file_open(&f, r->file, r->create ? LOCKED_FILE_NEW : LOCKED_FILE_OLD, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-        return false;
-    }
-    const bool done = edit_locked(&f, r, hash, &found, error);
-    locked_file_close(&f);
+    const bool done = file_command_edit(&r->command, edit_text, r);
     if (done) {
-        printf("%s: user '%s' %s\n", r->file, r->user,
-               hash.at == NULL ? "is gone"
-               : found         ? "has a new password"
-                               : "is added");
+        printf("%s: user '%s' %s\n", r->command.file, r->user,
+               r->hash.at == NULL ? "is gone"
+               : r->found         ? "has a new password"
+                                  : "is added");
     }
     return done;
 }
 
 /* ---- what is asked for */
 
-static bool set(const struct request *r, struct config_error *error)
+static bool set(struct request *r)
 {
     char hash[PASSWORD_HASH_TEXT];
-    return is_there_as_asked(r, error) && make_hash(hash, r, error) &&
-           edit(r, bytes_text(hash), error);
+    if (!is_there_as_asked(&r->command) || !make_hash(hash, r, &r->command.error)) {
+        return false;
+    }
+    r->hash = bytes_text(hash);
+    return edit(r);
 }
 
-static bool check(const struct request *r, struct config_error *error)
+static bool check(struct file_command *c)
 {
     struct password_file *file;
-    const enum password_file_err err = password_file_read(&file, r->file, 0, error);
+    const enum password_file_err err = password_file_read(&file, c->file, 0, &c->error);
     if (err == PASSWORD_FILE_NO_MEMORY) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
     }
     if (err != PASSWORD_FILE_OK) {
         return false;
@@ -306,19 +211,21 @@ static bool check(const struct request *r, struct config_error *error)
 
 int passwd_command(int argc, char *const *argv)
 {
-    struct request r = {.file = NULL};
-    struct config_error error = {0};
-    if (!parse(&r, argc, argv, &error)) {
-        fputs(error.text, stderr);
-        return USAGE_STATUS;
+    struct request r = {.user = NULL};
+    const struct file_flag flags[] = {
+        {"--scram", &r.scram, NULL}, {"--delete", &r.delete, NULL}, {"--check", &r.check, NULL}};
+    struct file_command *const c = &r.command;
+    int status;
+    *c = (struct file_command){.name = "passwd",
+                               .help = help,
+                               .flags = flags,
+                               .flag_count = sizeof flags / sizeof flags[0],
+                               .bytes_max = PASSWORD_FILE_BYTES_MAX};
+    if (file_command_take(c, argc, argv)) {
+        judge(&r);
     }
-    if (r.help) {
-        fputs(help, stdout);
-        return EXIT_SUCCESS;
+    if (!file_command_begins(c, &status)) {
+        return status;
     }
-    const bool done = r.check    ? check(&r, &error)
-                      : r.delete ? edit(&r, bytes_of(NULL, 0), &error)
-                                 : set(&r, &error);
-    fputs(error.text, stderr);
-    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+    return file_command_end(c, r.check ? check(c) : r.delete ? edit(&r) : set(&r));
 }

@@ -6,27 +6,22 @@
 #include <string.h>
 #include <time.h>
 
-#include "broker/auth/locked_file.h"
-#include "broker/config/config_error.h"
+#include "broker/auth/file_command.h"
 #include "broker/config/file_text.h"
 #include "broker/guard/ban_edit.h"
 #include "broker/guard/ban_list.h"
 #include "proto/utf8.h"
 
-#define USAGE_STATUS 2
-#define FOR_S_MAX    (100ll * 366 * 86400)
+#define FOR_S_MAX (100ll * 366 * 86400)
 
 enum verb { VERB_NONE, VERB_ADD, VERB_REMOVE, VERB_LIST };
 
-#define WORDS_MAX 4u /* the verb, FILE, KIND, VALUE */
-
 struct request {
-    bool help, create;
+    struct file_command command;
     const char *until, *period, *because; /* NULL: not given */
-    const char *words[WORDS_MAX];
-    unsigned words_count; /* also those that found no room */
     enum verb verb;
     struct ban ban; /* of add and remove */
+    bool found;     /* there was such a ban */
 };
 
 /* ---- the command line */
@@ -61,68 +56,9 @@ static const char help[] =
     "  dunlin ban add --for 2h --because 'it floods' /etc/dunlin/bans address 192.0.2.7\n"
     "  dunlin ban remove /etc/dunlin/bans user alice\n";
 
-static const char **option_of(struct request *r, const char *argument)
+static enum verb verb_of(const struct file_command *c)
 {
-    return strcmp(argument, "--until") == 0     ? &r->until
-           : strcmp(argument, "--for") == 0     ? &r->period
-           : strcmp(argument, "--because") == 0 ? &r->because
-                                                : NULL;
-}
-
-/* How many arguments it took; 0: there is no such flag, or its value is missing. */
-static int take_flag(struct request *r, int argc, char *const *argv, int i)
-{
-    if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) {
-        r->help = true;
-        return 1;
-    }
-    if (strcmp(argv[i], "--create") == 0) {
-        r->create = true;
-        return 1;
-    }
-    const char **const option = option_of(r, argv[i]);
-    if (option == NULL || i + 1 == argc) {
-        return 0;
-    }
-    *option = argv[i + 1];
-    return 2;
-}
-
-static void take_word(struct request *r, const char *word)
-{
-    if (r->words_count < WORDS_MAX) {
-        r->words[r->words_count] = word;
-    }
-    r->words_count++;
-}
-
-static bool take_arguments(struct request *r, int argc, char *const *argv,
-                           struct config_error *error)
-{
-    bool flags = true; /* until -- */
-    for (int i = 1; i < argc;) {
-        int taken = 1;
-        if (flags && strcmp(argv[i], "--") == 0) {
-            flags = false;
-        } else if (flags && argv[i][0] == '-') {
-            taken = take_flag(r, argc, argv, i);
-        } else {
-            take_word(r, argv[i]);
-        }
-        if (taken == 0) {
-            config_error_add(error, "%.64s: %s; dunlin ban --help tells more", argv[i],
-                             option_of(r, argv[i]) == NULL ? "there is no such flag"
-                                                           : "its value is missing");
-            return false;
-        }
-        i += taken;
-    }
-    return true;
-}
-
-static enum verb verb_of(const struct request *r)
-{
-    const char *const word = r->words_count > 0 ? r->words[0] : "";
+    const char *const word = c->word_count > 0 ? c->words[0] : "";
     return strcmp(word, "add") == 0      ? VERB_ADD
            : strcmp(word, "remove") == 0 ? VERB_REMOVE
            : strcmp(word, "list") == 0   ? VERB_LIST
@@ -188,112 +124,70 @@ static void judge_because(struct request *r, struct config_error *error)
     }
 }
 
-static void judge(struct request *r, struct config_error *error)
+static void judge(struct request *r)
 {
-    r->verb = verb_of(r);
+    struct file_command *const c = &r->command;
+    r->verb = verb_of(c);
+    c->makes = r->verb == VERB_ADD;
+    c->file = c->words[1];
     if (r->verb == VERB_NONE) {
-        config_error_add(error, "what is to be done: add, remove, or list? dunlin ban --help tells "
-                                "more");
+        config_error_add(&c->error, "what is to be done: add, remove, or list? dunlin ban --help "
+                                    "tells more");
         return;
     }
-    const unsigned words = r->verb == VERB_LIST ? 2 : WORDS_MAX;
-    if (r->words_count != words) {
-        config_error_add(error, "behind %s belongs %s; dunlin ban --help tells more", r->words[0],
+    const unsigned words = r->verb == VERB_LIST ? 2 : 4;
+    if (c->word_count != words) {
+        config_error_add(&c->error, "behind %s belongs %s; dunlin ban --help tells more",
+                         c->words[0],
                          r->verb == VERB_LIST ? "one FILE, and nothing else" : "FILE KIND VALUE");
         return;
     }
     if (r->verb != VERB_ADD &&
-        (r->create || r->until != NULL || r->period != NULL || r->because != NULL)) {
-        config_error_add(error, "flags are for add; leave them out");
+        (c->create || r->until != NULL || r->period != NULL || r->because != NULL)) {
+        config_error_add(&c->error, "flags are for add; leave them out");
         return;
     }
     if (r->verb != VERB_LIST) {
         const char *const wrong =
-            ban_make(&r->ban, bytes_text(r->words[2]), bytes_text(r->words[3]));
+            ban_make(&r->ban, bytes_text(c->words[2]), bytes_text(c->words[3]));
         if (wrong != NULL) {
-            config_error_add(error, "%s", wrong);
+            config_error_add(&c->error, "%s", wrong);
         }
-        judge_end(r, error);
-        judge_because(r, error);
+        judge_end(r, &c->error);
+        judge_because(r, &c->error);
     }
 }
 
 /* ---- the file */
 
-static void tell(const struct request *r, enum locked_file_err err, int sys_errno,
-                 struct config_error *error)
+/* file_command_edit_fn. */
+static char *edit_text(struct file_command *c, void *context, struct bytes text, size_t *len)
 {
-    const char *const remedy = err == LOCKED_FILE_ABSENT && r->verb == VERB_ADD
-                                   ? "; --create makes it"
-                               : err == LOCKED_FILE_EXISTS ? "; leave out --create to change it"
-                                                           : "";
-    config_error_add(error, "%s: %s%s%s%s", r->words[1], locked_file_err_text(err), remedy,
-                     sys_errno != 0 ? ": " : "", sys_errno != 0 ? strerror(sys_errno) : "");
-}
-
-static bool replace(struct locked_file *f, const struct request *r, struct bytes text,
-                    struct config_error *error)
-{
-    int sys_errno = 0;
-    const enum locked_file_err err = text.len > BAN_FILE_BYTES_MAX
-                                         ? LOCKED_FILE_TOO_LARGE
-                                         : locked_file_replace(f, text, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-    }
-    return err == LOCKED_FILE_OK;
-}
-
-/* *found: there was such a ban. */
-static bool edit_locked(struct locked_file *f, const struct request *r, bool *found,
-                        struct config_error *error)
-{
-    char *text;
-    size_t len;
-    int sys_errno;
-    const enum locked_file_err err =
-        locked_file_read(f, BAN_FILE_BYTES_MAX, &text, &len, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-        return false;
-    }
+    struct request *const r = context;
     struct ban_edit edited;
-    const bool enough = ban_edit(&edited, bytes_of(text, len), &r->ban, r->verb == VERB_ADD);
-    free(text);
-    if (!enough) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
-        return false;
+    if (!ban_edit(&edited, text, &r->ban, r->verb == VERB_ADD)) {
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
+        return NULL;
     }
-    *found = edited.found > 0;
-    bool done = false;
-    if (r->verb == VERB_REMOVE && !*found) {
-        config_error_add(error, "%s: there is no such ban", r->words[1]);
-    } else {
-        done = replace(f, r, bytes_of(edited.text, edited.len), error);
+    r->found = edited.found > 0;
+    if (r->verb == VERB_REMOVE && !r->found) {
+        config_error_add(&c->error, "%s: there is no such ban", c->file);
+        free(edited.text);
+        return NULL;
     }
-    free(edited.text);
-    return done;
+    *len = edited.len;
+    return edited.text;
 }
 
-static bool edit(const struct request *r, struct config_error *error)
+static bool edit(struct request *r)
 {
-    struct locked_file f;
-    int sys_errno;
-    bool found = false;
-    const enum locked_file_err err = locked_file_open(
-        &f, r->words[1], r->create ? LOCKED_FILE_NEW : LOCKED_FILE_OLD, &sys_errno);
-    if (err != LOCKED_FILE_OK) {
-        tell(r, err, sys_errno, error);
-        return false;
-    }
-    const bool done = edit_locked(&f, r, &found, error);
-    locked_file_close(&f);
+    const bool done = file_command_edit(&r->command, edit_text, r);
     if (done) {
         char line[BAN_LINE_BYTES_MAX];
         ban_print(&r->ban, line);
-        printf("%s: %s %s\n", r->words[1], line,
+        printf("%s: %s %s\n", r->command.file, line,
                r->verb == VERB_REMOVE ? "is not banned any more"
-               : found                ? "is banned, as before"
+               : r->found             ? "is banned, as before"
                                       : "is banned");
     }
     return done;
@@ -315,21 +209,22 @@ static void print_all(struct bytes text, int64_t now_s)
     }
 }
 
-static bool list(const struct request *r, struct config_error *error)
+static bool list(struct request *r)
 {
     char *text;
     size_t len;
     struct ban_list *bans;
+    struct file_command *const c = &r->command;
     const struct ban_clock clock = {.wall_s = time(NULL)};
-    const int err = file_text_read(r->words[1], BAN_FILE_BYTES_MAX, &text, &len);
+    const int err = file_text_read(c->file, BAN_FILE_BYTES_MAX, &text, &len);
     if (err != 0) {
-        config_error_add(error, "%s: it cannot be read: %s", r->words[1], strerror(err));
+        config_error_add(&c->error, "%s: it cannot be read: %s", c->file, strerror(err));
         return false;
     }
     const enum ban_list_err parsed =
-        ban_list_parse(&bans, r->words[1], bytes_of(text, len), 0, clock, error);
+        ban_list_parse(&bans, c->file, bytes_of(text, len), 0, clock, &c->error);
     if (parsed == BAN_LIST_NO_MEMORY) {
-        tell(r, LOCKED_FILE_NO_MEMORY, 0, error);
+        file_command_tell(c, LOCKED_FILE_NO_MEMORY, 0);
     }
     print_all(bytes_of(text, len), clock.wall_s);
     free(text);
@@ -342,19 +237,20 @@ static bool list(const struct request *r, struct config_error *error)
 int ban_command(int argc, char *const *argv)
 {
     struct request r = {.verb = VERB_NONE};
-    struct config_error error = {0};
-    if (take_arguments(&r, argc, argv, &error) && !r.help) {
-        judge(&r, &error);
+    const struct file_flag flags[] = {
+        {"--until", NULL, &r.until}, {"--for", NULL, &r.period}, {"--because", NULL, &r.because}};
+    struct file_command *const c = &r.command;
+    int status;
+    *c = (struct file_command){.name = "ban",
+                               .help = help,
+                               .flags = flags,
+                               .flag_count = sizeof flags / sizeof flags[0],
+                               .bytes_max = BAN_FILE_BYTES_MAX};
+    if (file_command_take(c, argc, argv)) {
+        judge(&r);
     }
-    if (error.count > 0) {
-        fputs(error.text, stderr);
-        return USAGE_STATUS;
+    if (!file_command_begins(c, &status)) {
+        return status;
     }
-    if (r.help) {
-        fputs(help, stdout);
-        return EXIT_SUCCESS;
-    }
-    const bool done = r.verb == VERB_LIST ? list(&r, &error) : edit(&r, &error);
-    fputs(error.text, stderr);
-    return done ? EXIT_SUCCESS : EXIT_FAILURE;
+    return file_command_end(c, r.verb == VERB_LIST ? list(&r) : edit(&r));
 }
