@@ -334,7 +334,7 @@ def dunlinctl_writes_it_for_wireshark(b):
     file = os.path.join(Launch.folder, f'trace-{os.getpid()}.pcapng')
     tool = Tool(ctl, 'trace', '--client', 'captured', '--seconds', '5', '--write', file)
     watched(ctl)
-    c = ctl.broker.connected('captured')
+    c = ctl.broker.connected('captured', version=V311, username='user', password=SECRET)
     c.publish('the/topic', PAYLOAD, qos=1)
     c.disconnect()
     tool.end(0)
@@ -344,4 +344,5 @@ def dunlinctl_writes_it_for_wireshark(b):
     equal([row[0] or row[2] for row in rows], ['1', '2', 'connected client_id=captured', '3', '4', '14', 'closed: Success client_id=captured'])
     equal(rows[3][1], 'the/topic')
     with open(file, 'rb') as f:
-        equal(PAYLOAD in f.read(), False)
+        data = f.read()
+    equal((PAYLOAD in data, SECRET.encode() in data, b'captured' in data), (False, False, True))
