@@ -192,7 +192,7 @@ def a_backup_is_waited_for(b):
 
 @test(only='dunlin')
 def a_drain_is_waited_for(b):
-    ctl = Ctl(b, {'drain.wait_s': 1})
+    ctl = Ctl(b, {'drain.wait_s': 4})  # who asks twice is a program that starts twice
     c = ctl.broker.connected('drained')
     equal((ctl('ready'), ctl.json('live')['live']), ('ready\n', True))
     equal(ctl.json('drain status')['phase'], 'none')
