@@ -8,7 +8,6 @@
 #include "cluster/membership/core.h"
 
 #define TOMBSTONES_EVERY_MS 60000u /* how often it is looked whose time is over */
-#define LATE_MS             500u   /* called so late, this node cannot judge others */
 
 struct membership_conf membership_lan(void)
 {
@@ -29,6 +28,7 @@ struct membership_conf membership_lan(void)
         .reconnect_least_ms = 10000,
         .reconnect_most_ms = 30000,
         .tombstone_ms = (uint64_t)24 * 3600 * 1000,
+        .stall_ms = 500,
     };
 }
 
@@ -213,7 +213,7 @@ void membership_tick(struct membership *m, uint64_t now_ms)
     if (now_ms < due) {
         return;
     }
-    if (now_ms - due > LATE_MS) {
+    if (now_ms - due > m->conf.stall_ms) {
         m->counters.stalls++;
         probe_stalled(m, now_ms - due);
     }

@@ -94,6 +94,7 @@ struct membership_conf {
     uint32_t reconnect_least_ms;   /* 10 s; a dead member is tried each 10 to 30 s */
     uint32_t reconnect_most_ms;    /* 30 s */
     uint64_t tombstone_ms;         /* 24 h; there as long as gossip_to_dead_ms */
+    uint64_t stall_ms; /* 500: called so late, it judges nobody for that time; not there */
 };
 
 enum membership_event {

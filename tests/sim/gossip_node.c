@@ -121,6 +121,10 @@ static void on_send(void *context, const struct membership_via *via, struct node
     uint8_t out[GOSSIP_MESSAGE_MAX + SEAL_BYTES];
     size_t len = message.len + SEAL_BYTES;
     (void)to;
+    if (gossip_rules.no_stream_probes && via->carrier == MEMBERSHIP_STREAM &&
+        message.at[1] == GOSSIP_PING) {
+        return;
+    }
     if (g->seal != NULL) {
         const enum seal_err err = seal_make(g->seal, out, message);
         assert(err == SEAL_OK);
@@ -267,18 +271,24 @@ static void on_stream_received(void *self, uint64_t stream, struct bytes bytes)
     gossip_node_rearm(g);
 }
 
-/* As by DNS: by whatever address they have now, and whether they run or not. */
+static void ask(struct gossip_node *g, unsigned index)
+{
+    const struct sim_node *const seed = sim_node(sim_of(g->node), index);
+    if (seed != g->node && sim_is_ours(seed) == sim_is_ours(g->node)) {
+        const struct node_address address = sim_address(seed);
+        membership_contact(g->membership, sim_now_ms(g->node), &address);
+    }
+}
+
+/* As by DNS: the first nodes, and any one, by whatever address they have now, and whether they run
+ * or not. */
 static void ask_seeds(struct gossip_node *g)
 {
-    struct sim *const sim = sim_of(g->node);
-    for (unsigned i = 0; i < sim_nodes(sim); i++) {
-        const struct sim_node *const seed = sim_node(sim, i);
-        const bool is_seed = sim_is_ours(g->node) ? i < GOSSIP_SEEDS : !sim_is_ours(seed);
-        if (is_seed && seed != g->node) {
-            const struct node_address address = sim_address(seed);
-            membership_contact(g->membership, sim_now_ms(g->node), &address);
-        }
+    const unsigned nodes = sim_nodes(sim_of(g->node));
+    for (unsigned i = 0; i < GOSSIP_SEEDS && i < nodes; i++) {
+        ask(g, i);
     }
+    ask(g, (unsigned)(sim_random(g->node) % nodes));
     const bool alone = membership_counters(g->membership).living == 1;
     g->contact_ms = sim_now_ms(g->node) + (alone ? SEEDS_SOON_MS : SEEDS_LATER_MS);
 }

@@ -12,7 +12,7 @@
 #include "tests/sim/sim.h"
 
 #define GOSSIP_STREAMS_MAX 48u
-#define GOSSIP_SEEDS       3u /* nodes 0.. are the seeds, by whatever address they have now */
+#define GOSSIP_SEEDS       3u /* nodes 0.. are asked at a start, and any one with them */
 
 struct gossip_stream {
     uint64_t name; /* 0: free */
@@ -39,6 +39,7 @@ struct gossip_node {
 struct gossip_rules {
     struct membership_conf conf; /* but identity, address, seed */
     bool sealed;
+    bool no_stream_probes; /* as in SWIM: only datagrams say that somebody lives */
     unsigned (*ring)(const struct gossip_node *g, struct seal_key keys[SEAL_KEYS_MAX]);
     void (*on_start)(struct gossip_node *g);
     void (*on_stop)(struct gossip_node *g);
