@@ -142,6 +142,18 @@ static void change(struct sim *sim, unsigned index)
     }
 }
 
+/* Another one comes to be where that one was a moment ago, before anybody knows. */
+static void take_place(struct sim *sim, unsigned index)
+{
+    const unsigned other = any_running(sim);
+    if (other < sim->count) {
+        sim_say(sim, "%u takes the place of %u", other, index);
+        sim_crash(sim, other);
+        sim_swap(sim, index, other);
+        sim_start(sim, other);
+    }
+}
+
 static void crash(struct sim *sim)
 {
     const unsigned i = any_running(sim);
@@ -150,6 +162,9 @@ static void crash(struct sim *sim)
     }
     sim_crash(sim, i);
     change(sim, i);
+    if (has(sim, SIM_NEW_ADDRESS) && random_below(&sim->random, 4) == 0) {
+        take_place(sim, i);
+    }
     if (random_below(&sim->random, 5) > 0) {
         start_later(sim, i, sim_between(sim, 0, DOWN_MS_MAX));
     }

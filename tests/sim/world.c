@@ -145,6 +145,16 @@ void sim_move(struct sim *sim, unsigned index, bool reuse)
     settle(sim, index, reuse ? used_address(sim) : new_address(sim));
 }
 
+void sim_swap(struct sim *sim, unsigned a, unsigned b)
+{
+    assert(sim->nodes[a]->running == NULL && sim->nodes[b]->running == NULL);
+
+    const uint32_t at_a = number_of(&sim->nodes[a]->address);
+    const uint32_t at_b = number_of(&sim->nodes[b]->address);
+    settle(sim, a, at_b);
+    settle(sim, b, at_a);
+}
+
 /* ---- Clocks */
 
 uint64_t sim_time_ms(const struct sim *sim)

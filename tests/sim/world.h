@@ -117,6 +117,7 @@ bool sim_chance(struct sim *sim, unsigned per_10000);
 uint64_t sim_between(struct sim *sim, uint64_t least, uint64_t most);
 int32_t sim_occupant(const struct sim *sim, const struct node_address *address);
 void sim_move(struct sim *sim, unsigned index, bool reuse); /* a node that is down, elsewhere */
+void sim_swap(struct sim *sim, unsigned a, unsigned b);     /* the addresses of two that are down */
 bool sim_is_alive(const struct sim *sim, unsigned node, unsigned life);
 __attribute__((format(printf, 2, 3))) void sim_say(struct sim *sim, const char *format, ...);
 
