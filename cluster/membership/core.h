@@ -22,8 +22,11 @@
 /* A member, and what only this folder looks at. */
 struct slot {
     struct member member; /* first: a slot is found by its member */
-    uint16_t at;          /* in living[] or dead[]; NO_SLOT: it is free, or SELF */
-    uint16_t suspect_at;  /* in suspects[]; NO_SLOT: it is not one */
+    struct incarnation
+        attributes;      /* whose address, name and data there are: of that one, or an earlier,
+                          * as "suspect", "dead" and "left" say who, and nothing else */
+    uint16_t at;         /* in living[] or dead[]; NO_SLOT: it is free, or SELF */
+    uint16_t suspect_at; /* in suspects[]; NO_SLOT: it is not one */
 
     uint16_t before, after; /* in the list of rumours of its tier; NO_SLOT */
     uint8_t told;           /* how often: its tier */

@@ -15,6 +15,9 @@ static struct gossip_word word_of(const struct membership *m, const struct slot 
 {
     struct gossip_word word = rumours_word(s);
     word.whole = true;
+    /* What is said of its address and data holds for that incarnation; of a later one that died
+     * unheard of it would be false. */
+    word.incarnation = core_slot_of(m, s) == SELF ? word.incarnation : s->attributes;
     if (!core_is_living(s) && s->forget_ms > now_ms) {
         const uint64_t left_ms = s->forget_ms - now_ms;
         word.age_s = left_ms < m->conf.tombstone_ms

@@ -79,9 +79,11 @@ static void about_self(struct membership *m, uint64_t now_ms, const struct gossi
 
 /* ---- About others */
 
-/* false: it was the same. */
-static bool take_attributes(struct member *member, const struct gossip_word *word)
+/* false: they were the same. */
+static bool take_attributes(struct slot *s, const struct gossip_word *word)
 {
+    struct member *const member = &s->member;
+    s->attributes = word->incarnation;
     if (says_the_same(member, word)) {
         return false;
     }
@@ -108,11 +110,20 @@ static void join(struct membership *m, uint64_t now_ms, const struct gossip_word
         return;
     }
     s->member.incarnation = word->incarnation;
-    take_attributes(&s->member, word);
+    take_attributes(s, word);
     const bool placed = members_set_state(m, s, MEMBER_ALIVE, now_ms);
     assert(placed); /* members_add() has looked */
     news(m, s, now_ms);
     core_event(m, MEMBERSHIP_JOINED, s);
+}
+
+/* It was heard to be suspect, or dead, of an incarnation before what that one says of itself. */
+static void catch_up(struct membership *m, struct slot *s, const struct gossip_word *word)
+{
+    if (incarnation_compare(word->incarnation, s->attributes) > 0 && take_attributes(s, word) &&
+        core_is_living(s)) {
+        core_event(m, MEMBERSHIP_UPDATED, s);
+    }
 }
 
 static void alive(struct membership *m, uint64_t now_ms, const struct gossip_word *word)
@@ -123,6 +134,7 @@ static void alive(struct membership *m, uint64_t now_ms, const struct gossip_wor
         return;
     }
     if (incarnation_compare(word->incarnation, s->member.incarnation) <= 0) {
+        catch_up(m, s, word);
         return;
     }
     const enum member_state was = s->member.state;
@@ -131,7 +143,7 @@ static void alive(struct membership *m, uint64_t now_ms, const struct gossip_wor
         return;
     }
     s->member.incarnation = word->incarnation;
-    const bool changed = take_attributes(&s->member, word);
+    const bool changed = take_attributes(s, word);
     news(m, s, now_ms);
     if (was == MEMBER_DEAD || was == MEMBER_LEFT) {
         core_event(m, MEMBERSHIP_JOINED, s);
@@ -293,7 +305,7 @@ static void bury(struct membership *m, uint64_t now_ms, const struct gossip_word
     }
     s->member.incarnation = word->incarnation;
     s->accuser = sender;
-    take_attributes(&s->member, word);
+    take_attributes(s, word);
     const bool placed =
         members_set_state(m, s, word->kind == GOSSIP_LEFT ? MEMBER_LEFT : MEMBER_DEAD, now_ms);
     assert(placed);
