@@ -288,6 +288,7 @@ static void ask_seeds(struct gossip_node *g)
     for (unsigned i = 0; i < GOSSIP_SEEDS && i < nodes; i++) {
         ask(g, i);
     }
+    assert(nodes > 0); /* it is one itself */
     ask(g, (unsigned)(sim_random(g->node) % nodes));
     const bool alone = membership_counters(g->membership).living == 1;
     g->contact_ms = sim_now_ms(g->node) + (alone ? SEEDS_SOON_MS : SEEDS_LATER_MS);
