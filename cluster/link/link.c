@@ -28,12 +28,15 @@ struct link_conf link_conf_defaults(void)
 struct link *link_create(const struct link_conf *conf)
 {
     assert(!node_uuid_equal(conf->self.node, conf->peer));
-    assert(conf->stream != 0);
+    assert(conf->stream > 0);
+    assert(conf->stream < LINK_STREAMS);
     assert(conf->backoff_ms > 0);
 
     struct link *l = calloc(1, sizeof *l);
     if (l != NULL) {
         l->conf = *conf;
+        /* The peer may remember one of the start before, until it hears of this one. */
+        l->conf.stream = conf->self.generation * LINK_STREAMS + conf->stream;
         l->random = conf->seed;
         l->credit = UINT64_MAX;
         backlog_init(&l->kept);

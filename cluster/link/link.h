@@ -46,7 +46,8 @@
 #include "proto/node_hello.h"
 #include "proto/nodiscard.h"
 
-#define LINK_RUNS 3u /* of link_output() */
+#define LINK_RUNS    3u /* of link_output() */
+#define LINK_STREAMS (UINT64_C(1) << 24)
 
 struct link;
 
@@ -86,7 +87,8 @@ struct link_conf {
     struct identity self;
     struct node_uuid peer; /* not self's */
     uint16_t lane;
-    uint64_t stream;    /* not 0; no other link of this start, to whomever, has had it */
+    uint64_t stream; /* 1..LINK_STREAMS - 1; no other link of this start, to whomever, has had it.
+                      * Its name in HELLO has the generation in it: names are of one start only */
     struct bytes build; /* of HELLO; borrowed */
     uint64_t seed;      /* of the jitter of reconnects */
     struct link_events events;

@@ -245,7 +245,7 @@ Test(link_raw, says_hello_first_and_alone)
     cr_assert_eq(frame.type, NODE_FRAME_HELLO);
     cr_expect_eq(frame.lane, LANE);
     cr_assert_eq(node_hello_decode(&h, frame.body), NODE_OK);
-    cr_expect_eq(h.stream, 42);
+    cr_expect_eq(h.stream, LINK_STREAMS + 42, "its first start's");
     cr_expect_eq(h.received_stream, 0);
     cr_expect_eq(h.to.bytes[0], 2);
     cr_expect_eq(said_next().type, 0, "until it is answered");
@@ -303,7 +303,7 @@ Test(link_raw, refuses_a_start_that_is_over)
 Test(link_raw, refuses_who_has_received_what_was_never_sent)
 {
     struct node_hello h = hello_of(2);
-    h.received_stream = 42;
+    h.received_stream = LINK_STREAMS + 42;
     h.received_seq = 1;
     refused(&h, NODE_CLOSE_OUT_OF_ORDER);
 }

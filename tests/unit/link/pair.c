@@ -74,9 +74,10 @@ static void side_begin(struct pair *p, unsigned side, uint64_t generation)
 {
     struct pair_side *const s = &p->sides[side];
     s->self.generation = generation;
+    /* The same in each start, but where one start makes its link anew. */
+    s->conf.stream = s->conf.self.generation == generation ? s->conf.stream + 1 : 1;
+    s->conf.seed = ++p->streams_made;
     s->conf.self = s->self;
-    s->conf.stream = ++p->streams_made;
-    s->conf.seed = p->streams_made;
     s->conf.events = (struct link_events){.deliver = on_deliver,
                                           .up = on_up,
                                           .down = on_down,
