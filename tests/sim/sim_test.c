@@ -34,6 +34,13 @@ Test(sim, membership_holds_and_converges)
     run(&membership_suite, random_next(&random), seeds());
 }
 
+Test(sim, links_lose_nothing_without_a_word_and_interest_converges)
+{
+    struct random random = random_init();
+    run(&links_suite, 1, seeds());
+    run(&links_suite, random_next(&random), seeds());
+}
+
 Test(sim, the_world_keeps_its_own_promises)
 {
     struct random random = random_init();

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-static const struct sim_suite *const suites[] = {&membership_suite, &self_suite};
+static const struct sim_suite *const suites[] = {&links_suite, &membership_suite, &self_suite};
 
 const struct sim_suite *suite_at(unsigned i)
 {
