@@ -289,7 +289,9 @@ def what_means_nothing(b, _name, query, says):
 
 class Tool:
     def __init__(self, ctl, *words):
-        self.process = subprocess.Popen([TOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ctl.env)
+        # Who starts the tests in the background of a shell hands down that SIGINT is ignored.
+        self.process = subprocess.Popen([TOOL, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ctl.env,
+                                        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 
     def line(self):
         return self.process.stdout.readline().decode().rstrip('\n')
