@@ -13,7 +13,7 @@
  * What it promises of numbered frames (QoS 1 and 2): each is delivered once, in order, whatever
  * happens to connections; or the receiver hears of a gap in front of the next one that is, and the
  * sender of what was lost. A stream is lost when it is given up: the other node was started anew,
- * it took nothing for max_stall_ms, or the caller says so. Frames without a number (QoS 0,
+ * it took too little for max_stall_ms, or the caller says so. Frames without a number (QoS 0,
  * and what has numbers of its own, as interest has) are sent once, if there is a connection and
  * room, and forgotten.
  *
