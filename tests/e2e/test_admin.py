@@ -116,7 +116,9 @@ def it_is_not_ready_while_it_ends(b):
     c = admin.broker.connected('admin-lingers')  # does not close its side: it is waited for, a second
     admin.broker.signal(signal.SIGTERM)
     c.expect_disconnect(0x8B)
-    equal(admin.ask('/readyz')[::2], (503, 'the broker is ending\n'))
+    drains = (503, 'draining: nobody is let in, and clients are sent away\n')  # its last moment
+    said = wait_until(lambda: (answer := admin.ask('/readyz')[::2]) != drains and answer)
+    equal(said, (503, 'the broker is ending\n'))
     admin.broker.wait_end()
 
 
