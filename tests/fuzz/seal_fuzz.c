@@ -4,23 +4,33 @@
  *
  * Input: one byte of choice, then bytes. As they are they open nowhere. A message made of them is
  * sealed, and opens, once; and with the bytes laid over it at the place of choice it opens only if
- * that changed nothing.
+ * that changed nothing. The key is the input's own: the fuzzer remembers sealed bytes that it saw
+ * compared, and gives them to a later run.
  */
 #include <string.h>
+
+#include <xxhash.h>
 
 #include "cluster/seal.h"
 #include "tests/fuzz/fuzz.h"
 
 #define MESSAGE_MAX 256u
 
-static struct seal *create(uint8_t node, uint8_t cluster)
+static struct seal_key key_of(const uint8_t *data, size_t size)
 {
-    static const struct seal_key key = {{1, 2, 3}};
+    const uint64_t hash = XXH3_64bits(data, size);
+    struct seal_key key = {{0}};
+    memcpy(key.bytes, &hash, sizeof hash);
+    return key;
+}
+
+static struct seal *create(const struct seal_key *key, uint8_t node, uint8_t cluster)
+{
     const struct seal_conf conf = {
         .identity = {.cluster = {{cluster}}, .node = {{node}}, .generation = 1}, .senders_max = 8};
     struct seal *s = seal_create(&conf);
     FUZZ_EXPECT(s != NULL);
-    seal_set_keys(s, &key, 1);
+    seal_set_keys(s, key, 1);
     return s;
 }
 
@@ -44,7 +54,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size < 1) {
         return 0;
     }
-    struct seal *ann = create(1, 7), *bob = create(2, 7), *stranger = create(3, 8);
+    const struct seal_key key = key_of(data, size);
+    struct seal *ann = create(&key, 1, 7), *bob = create(&key, 2, 7),
+                *stranger = create(&key, 3, 8);
     const struct bytes input = bytes_of(data + 1, size - 1);
     const struct bytes message =
         bytes_of(input.at, input.len < MESSAGE_MAX ? input.len : MESSAGE_MAX);
