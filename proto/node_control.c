@@ -36,24 +36,16 @@ bool node_close_is_refusal(enum node_close why)
     return close_rule(why)->refused;
 }
 
-/* The one field of such a body. */
-static enum node_err value_find(struct bytes *value, struct bytes body)
+enum node_close node_close_of(enum node_err err)
 {
-    struct bytes found = {NULL, 0};
-    struct cursor c = node_cursor(body);
-    while (cursor_left(&c) > 0) {
-        struct node_field field;
-        if (!node_field_take(&c, &field)) {
-            return NODE_MALFORMED;
-        }
-        if (field.tag == TAG_VALUE) {
-            found = field.value;
-        } else if (node_field_unknown(&field) != NODE_OK) {
-            return NODE_UNKNOWN_CRITICAL;
-        }
+    switch (err) {
+    case NODE_TOO_LARGE:
+        return NODE_CLOSE_TOO_LARGE;
+    case NODE_UNKNOWN_CRITICAL:
+        return NODE_CLOSE_UNKNOWN_CRITICAL;
+    default:
+        return NODE_CLOSE_MALFORMED;
     }
-    *value = found;
-    return NODE_OK;
 }
 
 size_t node_close_encode(uint8_t *out, enum node_close why)
@@ -67,7 +59,7 @@ enum node_err node_close_decode(enum node_close *why, struct bytes body)
 {
     struct bytes value;
     uint8_t number;
-    const enum node_err err = value_find(&value, body);
+    const enum node_err err = node_field_only(&value, body, TAG_VALUE);
     if (err != NODE_OK) {
         return err;
     }
@@ -88,7 +80,7 @@ size_t node_credit_encode(uint8_t *out, uint64_t credit)
 enum node_err node_credit_decode(uint64_t *credit, struct bytes body)
 {
     struct bytes value;
-    const enum node_err err = value_find(&value, body);
+    const enum node_err err = node_field_only(&value, body, TAG_VALUE);
     if (err != NODE_OK) {
         return err;
     }
@@ -107,7 +99,7 @@ size_t node_gap_encode(uint8_t *out, const struct node_gap_body *gap)
 enum node_err node_gap_decode(struct node_gap_body *gap, struct bytes body)
 {
     struct bytes value;
-    const enum node_err err = value_find(&value, body);
+    const enum node_err err = node_field_only(&value, body, TAG_VALUE);
     if (err != NODE_OK) {
         return err;
     }

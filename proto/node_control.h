@@ -23,6 +23,9 @@ enum node_close {
 const char *node_close_text(enum node_close why); /* a sentence's end; of an unknown one, too */
 bool node_close_is_refusal(enum node_close why);  /* it will be the same the next time */
 
+/* Why a connection ends on which such a frame came. */
+enum node_close node_close_of(enum node_err err);
+
 /*
  * GAP stands for the numbers first..its own in the header, which are not sent (again). Whether
  * anything is lost by that, the receiver can tell: it has had some of them, or all.

@@ -48,6 +48,27 @@ static inline struct cursor node_cursor(struct bytes in)
     return (struct cursor){in.at, in.len == 0 ? in.at : in.at + in.len};
 }
 
+/* The value of that field of a body which has no other that is known; the last, or none. */
+NODISCARD static inline enum node_err node_field_only(struct bytes *value, struct bytes body,
+                                                      uint8_t tag)
+{
+    struct bytes found = {NULL, 0};
+    struct cursor c = node_cursor(body);
+    while (cursor_left(&c) > 0) {
+        struct node_field field;
+        if (!node_field_take(&c, &field)) {
+            return NODE_MALFORMED;
+        }
+        if (field.tag == tag) {
+            found = field.value;
+        } else if (node_field_unknown(&field) != NODE_OK) {
+            return NODE_UNKNOWN_CRITICAL;
+        }
+    }
+    *value = found;
+    return NODE_OK;
+}
+
 /* ---- Numbers of a value; false: it ends before. */
 
 NODISCARD static inline bool node_u16(struct cursor *c, uint16_t *out)

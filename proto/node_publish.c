@@ -182,18 +182,10 @@ size_t node_results_encode(uint8_t *out, const struct node_result *results, size
 
 enum node_err node_results_decode(struct bytes *list, struct bytes body)
 {
-    struct bytes found = {NULL, 0};
-    struct cursor c = node_cursor(body);
-    while (cursor_left(&c) > 0) {
-        struct node_field field;
-        if (!node_field_take(&c, &field)) {
-            return NODE_MALFORMED;
-        }
-        if (field.tag == RESULT_TAG_LIST) {
-            found = field.value;
-        } else if (node_field_unknown(&field) != NODE_OK) {
-            return NODE_UNKNOWN_CRITICAL;
-        }
+    struct bytes found;
+    const enum node_err err = node_field_only(&found, body, RESULT_TAG_LIST);
+    if (err != NODE_OK) {
+        return err;
     }
     if (found.len == 0 || found.len % NODE_RESULT_BYTES != 0) {
         return NODE_MALFORMED;

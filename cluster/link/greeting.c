@@ -22,18 +22,6 @@ enum node_close greeting_judge(const struct identity *self, const struct node_he
     return NODE_CLOSE_NONE;
 }
 
-static enum node_close why_of(enum node_err err)
-{
-    switch (err) {
-    case NODE_TOO_LARGE:
-        return NODE_CLOSE_TOO_LARGE;
-    case NODE_UNKNOWN_CRITICAL:
-        return NODE_CLOSE_UNKNOWN_CRITICAL;
-    default:
-        return NODE_CLOSE_MALFORMED;
-    }
-}
-
 enum greeting_state greeting_read(const struct identity *self, const uint8_t *in, size_t in_len,
                                   struct greeting *greeting, enum node_close *why)
 {
@@ -51,7 +39,7 @@ enum greeting_state greeting_read(const struct identity *self, const uint8_t *in
         err = node_hello_decode(&greeting->hello, frame.body);
     }
     if (err != NODE_OK) {
-        *why = why_of(err);
+        *why = node_close_of(err);
         return GREETING_BAD;
     }
     *why = greeting_judge(self, &greeting->hello, false);

@@ -25,18 +25,6 @@ static enum step end(struct link *l, enum node_close why, uint64_t now_ms)
     return STEP_ENDED;
 }
 
-static enum node_close why_of(enum node_err err)
-{
-    switch (err) {
-    case NODE_TOO_LARGE:
-        return NODE_CLOSE_TOO_LARGE;
-    case NODE_UNKNOWN_CRITICAL:
-        return NODE_CLOSE_UNKNOWN_CRITICAL;
-    default:
-        return NODE_CLOSE_MALFORMED;
-    }
-}
-
 static void note_unacked(struct link *l, const struct node_frame *frame, uint64_t now_ms)
 {
     if (l->unacked_bytes == 0) {
@@ -68,7 +56,7 @@ static enum step on_hello(struct link *l, const struct node_frame *frame, uint64
     }
     const enum node_err err = node_hello_decode(&hello, frame->body);
     if (err != NODE_OK) {
-        return end(l, why_of(err), now_ms);
+        return end(l, node_close_of(err), now_ms);
     }
     enum node_close why = greeting_judge(&l->conf.self, &hello, true);
     if (why == NODE_CLOSE_NONE) {
@@ -250,7 +238,7 @@ static enum step buffered(struct link *l, const uint8_t *in, size_t len, uint64_
             return step;
         }
         if (err != NODE_NEED_MORE) {
-            return end(l, why_of(err), now_ms);
+            return end(l, node_close_of(err), now_ms);
         }
         const size_t missing = size - l->in_len, left = len - *used;
         const size_t part = missing < left ? missing : left;
@@ -277,7 +265,7 @@ static enum step direct(struct link *l, const uint8_t *in, size_t len, uint64_t 
         return buffered(l, in, len, now_ms, used);
     }
     if (err != NODE_OK) {
-        return end(l, why_of(err), now_ms);
+        return end(l, node_close_of(err), now_ms);
     }
     const enum step step = frame_take(l, &frame, now_ms);
     *used = step == STEP_DONE ? size : 0;
