@@ -9,6 +9,10 @@
 
 PATTERN is part of `module.test`; --without PATTERN,… leaves those out. The last line is the count; the
 exit status is 1 on any failure.
+
+A test that fails while others run beside it is run once more, alone, at the end. If it passes then, it is
+shown and counted as unsteady: with more than UNSTEADY_MAX of them, or when a broker has ended or
+complained, the run has failed.
 """
 import argparse
 import concurrent.futures
@@ -34,6 +38,7 @@ import harness  # noqa: E402
 MODULE_TIMEOUT = 240  # seconds, times --slow
 PRINTING = threading.Lock()
 RESULTS = []  # of every test, for --results
+UNSTEADY_MAX = 2
 
 
 def arguments():
@@ -54,7 +59,9 @@ def arguments():
                         help='what brokers wait for the kernel with (default: theirs)')
     parser.add_argument('--results', metavar='FILE', help='write each result there, a line of JSON')
     parser.add_argument('--list', action='store_true', help='only print the names')
-    parser.add_argument('--module', help=argparse.SUPPRESS)  # one module, for the runner itself
+    # For the runner itself: one module, and the names of those of its tests that are run once more.
+    parser.add_argument('--module', help=argparse.SUPPRESS)
+    parser.add_argument('--again', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.peer:
         args.broker = args.broker or '/usr/sbin/mosquitto'
@@ -67,6 +74,8 @@ def arguments():
 
 def asked_for(module, case, args):
     name = f'{module[5:]}.{case.name}'
+    if args.again:
+        return case.name in json.loads(args.again)
     return any(pattern in name for pattern in args.only.split(',')) and \
         not any(pattern in name for pattern in args.without.split(',') if pattern) and \
         not (case.full and args.suite == 'quick')
@@ -103,11 +112,12 @@ def time_limit(seconds):
         signal.setitimer(signal.ITIMER_REAL, 0)
 
 
-def say(name, result, seconds=0.0, why=''):
-    print(json.dumps({'name': name, 'result': result, 'seconds': seconds, 'why': why}), flush=True)
+def say(name, result, seconds=0.0, why='', is_test=True):
+    print(json.dumps({'name': name, 'result': result, 'seconds': seconds, 'why': why,
+                      'is_test': is_test}), flush=True)
 
 
-def attempt(name, limit, *actions):
+def attempt(name, limit, *actions, is_test=True):
     """Runs all the actions, and says whether each went well."""
     begin, why, skipped = time.monotonic(), [], ''
     for action in actions:
@@ -117,10 +127,11 @@ def attempt(name, limit, *actions):
         except harness.Skipped as e:
             skipped = str(e)
         except Exception as e:  # whatever it is, it is this test's failure
+            is_test = is_test and not isinstance(e, harness.Complained)
             where = ''.join(traceback.format_tb(e.__traceback__)[-3:])
             why.append(f'{where}{type(e).__name__}: {e}')
     say(name, 'FAIL' if why else 'skip' if skipped else 'ok', time.monotonic() - begin,
-        '\n'.join(why) or skipped)
+        '\n'.join(why) or skipped, is_test)
     return not why
 
 
@@ -154,10 +165,10 @@ def run_module(args):
         if not broker.alive():
             status = broker.process.wait()
             say(f'broker lives on after {case.name}', 'FAIL', 0,
-                f'it ended with {status}\n{broker.log_tail()}')
+                f'it ended with {status}\n{broker.log_tail()}', is_test=False)
             broker, ended_badly = None, True
     if broker is not None and not ended_badly:
-        attempt('broker ends well', 60 * args.slow, broker.stop)
+        attempt('broker ends well', 60 * args.slow, broker.stop, is_test=False)
     if broker is not None:
         broker.kill()
 
@@ -174,37 +185,71 @@ def folder(args):
     return path
 
 
-def show(module, said, counts):
-    with PRINTING:
-        counts[said['result']] = counts.get(said['result'], 0) + 1
-        if said['result'] == 'skip':  # without a reason: it is not about this broker at all
-            if said['why']:
-                print(f'{module[5:]}.{said["name"]} ... skip: {said["why"]}', flush=True)
-            return
-        RESULTS.append({'name': f'{module[5:]}.{said["name"]}', 'ok': said['result'] == 'ok',
-                        'seconds': round(said['seconds'], 3)})
-        print(f'{module[5:]}.{said["name"]} ... {said["result"]} ({said["seconds"]:.2f} s)')
-        for line in said['why'].splitlines():
-            print(f'    {line}')
-        sys.stdout.flush()
+class Outcome:
+    """What the tests have said; of those that failed, what else may be tried."""
+
+    def __init__(self):
+        self.counts = {'ok': 0, 'FAIL': 0, 'skip': 0}
+        self.failed = {}  # module: names of tests
+        self.broken = False  # a broker has ended, or complained: that is not for a second try
+
+    def show(self, module, said):
+        with PRINTING:
+            self.counts[said['result']] += 1
+            if said['result'] == 'skip':  # without a reason: it is not about this broker at all
+                if said['why']:
+                    print(f'{module[5:]}.{said["name"]} ... skip: {said["why"]}', flush=True)
+                return
+            if said['result'] == 'FAIL' and said['is_test']:
+                self.failed.setdefault(module, []).append(said['name'])
+            self.broken |= said['result'] == 'FAIL' and not said['is_test']
+            RESULTS.append({'name': f'{module[5:]}.{said["name"]}', 'ok': said['result'] == 'ok',
+                            'seconds': round(said['seconds'], 3)})
+            print(f'{module[5:]}.{said["name"]} ... {said["result"]} ({said["seconds"]:.2f} s)')
+            for line in said['why'].splitlines():
+                print(f'    {line}')
+            sys.stdout.flush()
 
 
-def supervise(module, args, counts):
+def supervise(module, args, outcome, again=()):
     """Runs a module in a process, and shows what it says."""
+    only = ['--again', json.dumps(again)] if again else []
     process = subprocess.Popen(
-        [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--module', module],
+        [sys.executable, os.path.abspath(__file__), *sys.argv[1:], '--module', module, *only],
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
     watchdog = threading.Timer(MODULE_TIMEOUT * args.slow, process.kill)
     watchdog.start()
     for line in process.stdout:
         try:
-            show(module, json.loads(line), counts)
+            outcome.show(module, json.loads(line))
         except ValueError:
             print(line, end='')
     watchdog.cancel()
     if process.wait() != 0:
-        show(module, {'name': 'module', 'result': 'FAIL', 'seconds': 0,
-                      'why': f'its process ended with {process.returncode}'}, counts)
+        outcome.show(module, {'name': 'module', 'result': 'FAIL', 'seconds': 0, 'is_test': False,
+                              'why': f'its process ended with {process.returncode}'})
+
+
+def try_again(args, outcome):
+    """The few that failed, alone. Returns the names of those that pass then."""
+    failed = outcome.failed
+    if outcome.broken or not 0 < sum(map(len, failed.values())) <= UNSTEADY_MAX:
+        return []
+    print('once more, alone:', flush=True)
+    second = Outcome()
+    for module, names in failed.items():
+        supervise(module, args, second, names)
+    if second.broken:
+        return []
+    steady = {(module, name) for module, names in second.failed.items() for name in names}
+    unsteady = [(module, name) for module, names in failed.items() for name in names
+                if (module, name) not in steady]
+    for module, name in unsteady:
+        outcome.counts['FAIL'] -= 1
+        outcome.counts['ok'] += 1
+    passed = {f'{module[5:]}.{name}' for module, name in unsteady}
+    RESULTS[:] = [r for r in RESULTS if r['name'] not in passed or r['ok']]
+    return sorted(passed)
 
 
 def main():
@@ -229,16 +274,20 @@ def main():
             glob.glob(os.path.join(folder(args), '*.jsonl')):
         os.unlink(path)
     shutil.rmtree(os.path.join(folder(args), 'pki'), ignore_errors=True)  # pki.py makes it anew
-    counts = {}
+    outcome = Outcome()
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        for done in [pool.submit(supervise, m, args, counts) for m in picked]:
+        for done in [pool.submit(supervise, m, args, outcome) for m in picked]:
             done.result()
+    unsteady = try_again(args, outcome)
+    counts = outcome.counts
     if args.results:
         with open(args.results, 'w', encoding='utf-8') as f:
             f.writelines(json.dumps(result) + '\n' for result in RESULTS)
-    skipped = f', {counts["skip"]} skipped' if counts.get('skip') else ''
-    print(f'{counts.get("ok", 0)} passed, {counts.get("FAIL", 0)} failed{skipped}')
-    return 1 if counts.get('FAIL') or not counts.get('ok') else 0
+    for name in unsteady:
+        print(f'unsteady: {name}')
+    skipped = f', {counts["skip"]} skipped' if counts['skip'] else ''
+    print(f'{counts["ok"]} passed, {counts["FAIL"]} failed{skipped}')
+    return 1 if counts['FAIL'] or not counts['ok'] else 0
 
 
 def chosen_names(module, args):

@@ -154,6 +154,7 @@ def handshakes_broken_off(b, version):
             s.recv(1)
             s.close()
         b.connected(at='tls', wrap=Tls(version=version)).ping()
+    b.let_log_rest()
 
 
 # ---- Another protocol
