@@ -21,53 +21,51 @@
  * entry of the send (bench/). */
 #define PAYLOAD_COPIED_MAX 8192u
 
+/* An idle connection is little else; a larger one is of jemalloc's next class, 128 bytes more. */
+_Static_assert(sizeof(struct conn) <= 512, "what an idle connection takes");
+
 /* What each may have when those who do not read have taken all that there is for output. */
 #define UNSENT_BYTES_SMALL 8192u
 
-static struct conn_link *link_of(struct conn *c, size_t offset)
+void conn_list_add(struct conn_list *list, struct conn *c, enum conn_listing which)
 {
-    return (struct conn_link *)(void *)((char *)c + offset);
-}
-
-void conn_list_add(struct conn_list *list, struct conn *c, size_t offset)
-{
-    struct conn_link *link = link_of(c, offset);
-    if (link->in) {
+    if (conn_is_listed(c, which)) {
         return;
     }
-    *link = (struct conn_link){.prev = list->last, .in = true};
+    c->listed |= (uint8_t)(1u << which);
+    c->links[which] = (struct conn_link){.prev = list->last};
     if (list->last == NULL) {
         list->first = c;
     } else {
-        link_of(list->last, offset)->next = c;
+        list->last->links[which].next = c;
     }
     list->last = c;
 }
 
-void conn_list_remove(struct conn_list *list, struct conn *c, size_t offset)
+void conn_list_remove(struct conn_list *list, struct conn *c, enum conn_listing which)
 {
-    struct conn_link *link = link_of(c, offset);
-    if (!link->in) {
+    if (!conn_is_listed(c, which)) {
         return;
     }
-    if (link->prev == NULL) {
-        list->first = link->next;
+    c->listed &= (uint8_t) ~(1u << which);
+    const struct conn_link link = c->links[which];
+    if (link.prev == NULL) {
+        list->first = link.next;
     } else {
-        link_of(link->prev, offset)->next = link->next;
+        link.prev->links[which].next = link.next;
     }
-    if (link->next == NULL) {
-        list->last = link->prev;
+    if (link.next == NULL) {
+        list->last = link.prev;
     } else {
-        link_of(link->next, offset)->prev = link->prev;
+        link.next->links[which].prev = link.prev;
     }
-    *link = (struct conn_link){0};
 }
 
-struct conn *conn_list_take(struct conn_list *list, size_t offset)
+struct conn *conn_list_take(struct conn_list *list, enum conn_listing which)
 {
     struct conn *c = list->first;
     if (c != NULL) {
-        conn_list_remove(list, c, offset);
+        conn_list_remove(list, c, which);
     }
     return c;
 }

@@ -66,9 +66,19 @@ enum conn_flow {
     FLOWS,
 };
 
+/* The lists of its shard that a connection can be in. */
+enum conn_listing {
+    CONN_ALL,
+    CONN_DIRTY,
+    CONN_READY,
+    CONN_STALLED,
+    CONN_UNREAD,
+    CONN_HANDSHAKE,
+    CONN_LISTINGS,
+};
+
 struct conn_link {
     struct conn *next, *prev;
-    bool in;
 };
 
 /* What access.c knows of a client. */
@@ -89,8 +99,9 @@ struct conn {
     struct io_socket socket;
     struct shard *shard;
     struct session *session; /* borrowed; NULL unless CONNECTED */
-    struct conn_link in_all, in_dirty, in_ready, in_stalled, in_unread, in_handshake;
+    struct conn_link links[CONN_LISTINGS];
 
+    uint8_t listed;   /* 1 << enum conn_listing: the lists that it is in */
     uint16_t blocked; /* enum conn_blocked, or'ed */
     uint8_t phase;    /* enum conn_phase */
     uint8_t version;  /* enum mqtt_version; UNKNOWN before CONNECT */
@@ -193,19 +204,17 @@ bool conn_peer_has_gone(const struct conn *c);
  * who cannot close it themselves. */
 void conn_doom(struct conn *c, uint8_t reason);
 
-/* Lists through one of the links. */
+/* Its place in such a list; adding and removing twice is fine. */
 struct conn_list;
-void conn_list_add(struct conn_list *list, struct conn *c, size_t link_offset);
-void conn_list_remove(struct conn_list *list, struct conn *c, size_t link_offset);
+void conn_list_add(struct conn_list *list, struct conn *c, enum conn_listing which);
+void conn_list_remove(struct conn_list *list, struct conn *c, enum conn_listing which);
 struct conn *conn_list_take(struct conn_list *list,
-                            size_t link_offset); /* the first; NULL: empty */
+                            enum conn_listing which); /* the first; NULL: empty */
 
-#define CONN_ALL       offsetof(struct conn, in_all)
-#define CONN_DIRTY     offsetof(struct conn, in_dirty)
-#define CONN_READY     offsetof(struct conn, in_ready)
-#define CONN_STALLED   offsetof(struct conn, in_stalled)
-#define CONN_UNREAD    offsetof(struct conn, in_unread)
-#define CONN_HANDSHAKE offsetof(struct conn, in_handshake)
+static inline bool conn_is_listed(const struct conn *c, enum conn_listing which)
+{
+    return (c->listed >> which & 1) != 0;
+}
 
 /* "[::1]:4242", "127.0.0.1:4242", "unix:uid=1000,pid=42"; into text[size], at least
  * CONN_ADDRESS_TEXT. Returns text. */

@@ -395,7 +395,8 @@ static void received(void *context, struct io_socket *socket, const uint8_t *dat
 
 void conn_peer_left(struct conn *c)
 {
-    if (c->phase == CONN_CONNECTED && c->in_len > 0 && (c->blocked != 0 || c->in_ready.in)) {
+    if (c->phase == CONN_CONNECTED && c->in_len > 0 &&
+        (c->blocked != 0 || conn_is_listed(c, CONN_READY))) {
         c->peer_ended = true; /* what it sent before it left is still owed a hearing:
                                  input_resume() closes afterwards */
     } else {

@@ -70,7 +70,8 @@ void trust_turn(struct shard *s)
     unsigned cost = 0, looked_at = 0;
     while (s->trust_next != NULL && cost < COST_PER_TURN && looked_at < LOOKED_AT_PER_TURN) {
         struct conn *const c = s->trust_next;
-        s->trust_next = c->in_all.next; /* later ones have come in by what is trusted now */
+        s->trust_next =
+            c->links[CONN_ALL].next; /* later ones have come in by what is trusted now */
         cost += check(c);
         looked_at++;
     }
@@ -84,6 +85,6 @@ bool trust_is_busy(const struct shard *s)
 void trust_forget(struct conn *c)
 {
     if (c->shard->trust_next == c) {
-        c->shard->trust_next = c->in_all.next;
+        c->shard->trust_next = c->links[CONN_ALL].next;
     }
 }

@@ -203,7 +203,7 @@ struct guard_outlook guard_foresee(const struct shard *s, const struct conn *c,
 
 static void review(struct shard *s)
 {
-    for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+    for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
         if (c->phase == CONN_CONNECTED && is_listed(c, session_client_id(c->session))) {
             shard_count(s, METRIC_bans_enforced);
             conn_close(c, MQTT_REASON_ADMINISTRATIVE_ACTION, SESSION_WILL_PUBLISH);

@@ -371,7 +371,7 @@ static bool is_still(const struct conn *c)
 
 static void review(struct shard *s)
 {
-    for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+    for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
         if (c->user != NULL && c->phase == CONN_CONNECTED && !is_still(c)) {
             shard_count(s, METRIC_logins_revoked);
             log_event(LOG_WARNING, "login_revoked",

@@ -41,7 +41,7 @@ void farewells_turn(struct shard *s)
         begin(s);
     }
     bool any = false;
-    for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+    for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
         if (c->phase != CONN_CONNECTED) {
             continue;
         }

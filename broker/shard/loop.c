@@ -91,7 +91,7 @@ static void say_goodbye(struct shard *s)
     for (unsigned i = 0; i < s->listener_count; i++) {
         shard_pause(s, i, PAUSED_ENDING, true);
     }
-    for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+    for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
         conn_close(c, MQTT_REASON_SERVER_SHUTTING_DOWN, SESSION_WILL_PUBLISH);
     }
 }
@@ -264,7 +264,7 @@ uint64_t loop_work(struct shard *s)
 static void cut_off(struct shard *s)
 {
     if (s->ending && s->now_ms >= s->ending_by_ms) {
-        for (struct conn *c = s->all.first; c != NULL; c = c->in_all.next) {
+        for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
             conn_abort(c);
         }
         owed_abandon(s);
