@@ -36,7 +36,7 @@ struct io_driver {
 
 struct io {
     const struct io_driver *driver;
-    const struct io_handlers *handlers;
+    const struct io_handlers *handlers[2]; /* of all; of the sockets with IO_SECOND */
     void *context;
 
     /* Written by the owner, read by any thread; relaxed, no order promised. */
@@ -44,6 +44,16 @@ struct io {
 };
 
 #define IO_LISTENERS 64u
+
+/* In io_socket.flags, where all other bits are the backend's: io_attach_second(). */
+#define IO_SECOND (1u << 15)
+
+/* Whoever is told of that socket. Not a branch: clients pay nothing for there being others. */
+static inline const struct io_handlers *io_handlers_of(const struct io *io,
+                                                       const struct io_socket *s)
+{
+    return io->handlers[s->flags / IO_SECOND];
+}
 
 /* The owner's: there is one writer, so that no atomic addition is needed. */
 static inline void io_count(struct io *io, enum io_counter counter)

@@ -155,7 +155,7 @@ enum io_err io_epoll_create(struct io **out, const struct io_conf *conf,
     if (e == NULL) {
         goto out;
     }
-    e->io = (struct io){.driver = &driver, .handlers = handlers, .context = context};
+    e->io = (struct io){.driver = &driver, .handlers = {handlers}, .context = context};
     e->epoll_fd = e->wake_fd = -1;
     e->buffer_bytes = conf->receive_buffer_bytes;
     e->buffer = malloc(e->buffer_bytes);

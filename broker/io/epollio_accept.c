@@ -84,7 +84,7 @@ static void fail(struct epollio *e, unsigned listener, int error)
     l->again_ns = now_ns() + PAUSE_NS;
     e->unwatched |= bit(listener);
     io_count(&e->io, IO_ACCEPT_FAILED);
-    e->io.handlers->accept_failed(e->io.context, listener, error);
+    e->io.handlers[0]->accept_failed(e->io.context, listener, error);
 }
 
 static void watch(struct epollio *e, unsigned listener)
@@ -130,7 +130,7 @@ static bool accept_one(struct epollio *e, unsigned listener)
     const int error = fd < 0 ? errno : 0;
     if (fd >= 0) {
         l->wanted = !l->once;
-        e->io.handlers->accepted(e->io.context, listener, fd);
+        e->io.handlers[0]->accepted(e->io.context, listener, fd);
         if (!l->wanted) { /* nor again: then none but this was asked for */
             unwatch(e, listener);
         }

@@ -189,7 +189,7 @@ static void end_receiving(struct epollio *e, struct io_socket *s, int error)
 {
     want_no_more(s);
     set(s, EPOLLIO_ENDED);
-    e->io.handlers->ended(e->io.context, s, error);
+    io_handlers_of(&e->io, s)->ended(e->io.context, s, error);
 }
 
 /* One receive. Whether another may follow at once; false also when the socket is not ours to look
@@ -215,7 +215,7 @@ static bool receive(struct epollio *e, struct io_socket *s)
         want_no_more(s);
     }
     receive_buffer_hide(e->buffer + n, e->buffer_bytes - (size_t)n);
-    e->io.handlers->received(e->io.context, s, e->buffer, (size_t)n);
+    io_handlers_of(&e->io, s)->received(e->io.context, s, e->buffer, (size_t)n);
     receive_buffer_hide(e->buffer, e->buffer_bytes);
     return e->current == s && (size_t)n == e->buffer_bytes && has(s, WANT);
 }
@@ -230,7 +230,7 @@ static void send_done(struct epollio *e, struct io_socket *s)
     }
     s->send = NULL;
     s->kernel_ops--;
-    e->io.handlers->sent(e->io.context, s, error);
+    io_handlers_of(&e->io, s)->sent(e->io.context, s, error);
 }
 
 /* After an attempt: `taken` bytes of what is left, or an errno below 0. Whether the send is over.
@@ -341,7 +341,7 @@ void epollio_socket_tell(struct epollio *e, struct io_socket *s)
     if (has(s, EPOLLIO_CLOSING)) {
         unlink_socket(s);
         s->kernel_ops = 0;
-        e->io.handlers->closed(e->io.context, s);
+        io_handlers_of(&e->io, s)->closed(e->io.context, s);
     } else if (has(s, EPOLLIO_UNWATCHABLE)) {
         if (send_is_over(s)) { /* one call at a time: in it the socket may go */
             epollio_is_due(e, s);

@@ -68,6 +68,19 @@ void io_attach(struct io *io, struct io_socket *s, int fd)
     io->driver->attach(io, s, fd);
 }
 
+void io_set_second(struct io *io, const struct io_handlers *handlers)
+{
+    io->handlers[1] = handlers;
+}
+
+void io_attach_second(struct io *io, struct io_socket *s, int fd)
+{
+    assert(io->handlers[1] != NULL);
+
+    io_attach(io, s, fd);
+    s->flags = (uint16_t)(s->flags | IO_SECOND);
+}
+
 int io_detach(struct io *io, struct io_socket *s)
 {
     return io->driver->detach(io, s);

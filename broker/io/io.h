@@ -117,6 +117,11 @@ void io_listen_once(struct io *io, unsigned listener, int listen_fd);
 
 void io_attach(struct io *io, struct io_socket *s, int fd); /* fd is io's from here on */
 
+/* The same for a socket of another kind, of which other handlers are told, with the same context;
+ * set once, before. accepted() and accept_failed() of them are not called. */
+void io_set_second(struct io *io, const struct io_handlers *handlers);
+void io_attach_second(struct io *io, struct io_socket *s, int fd);
+
 /* Takes the descriptor (s->fd until then) out again, to be attached to another io: 0. Only while
  * nothing is under way: -1 if something is. */
 int io_detach(struct io *io, struct io_socket *s);

@@ -154,7 +154,7 @@ enum io_err uring_create(struct io **out, const struct io_conf *conf,
     if (u == NULL) {
         goto out;
     }
-    u->io = (struct io){.driver = &driver, .handlers = handlers, .context = context};
+    u->io = (struct io){.driver = &driver, .handlers = {handlers}, .context = context};
     u->options = *options;
     u->attached.next = u->attached.previous = &u->attached;
     u->ring.ring_fd = -1;

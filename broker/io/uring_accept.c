@@ -87,7 +87,7 @@ static void fail(struct uring *u, unsigned listener, int error)
         u->under_way++;
     }
     io_count(&u->io, IO_ACCEPT_FAILED);
-    u->io.handlers->accept_failed(u->io.context, listener, error);
+    u->io.handlers[0]->accept_failed(u->io.context, listener, error);
 }
 
 static void on_accept(struct uring *u, unsigned listener, const struct io_uring_cqe *cqe)
@@ -100,7 +100,7 @@ static void on_accept(struct uring *u, unsigned listener, const struct io_uring_
     if (cqe->res >= 0) {
         l->wanted = l->wanted && !l->once;
         arm(u, listener);
-        u->io.handlers->accepted(u->io.context, listener, cqe->res);
+        u->io.handlers[0]->accepted(u->io.context, listener, cqe->res);
     } else if (was_stale || accept_error_is_of_the_connection(-cqe->res)) {
         arm(u, listener);
     } else {

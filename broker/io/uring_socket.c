@@ -248,7 +248,7 @@ static void finish_close(struct uring *u, struct io_socket *s)
     if (s->kernel_ops == 0) {
         assert(s->send == NULL);
         unlink_socket(s);
-        u->io.handlers->closed(u->io.context, s);
+        io_handlers_of(&u->io, s)->closed(u->io.context, s);
     }
 }
 
@@ -267,7 +267,7 @@ static void receive_failed(struct uring *u, struct io_socket *s, int error)
     default:
         set(s, ENDED);
         clear(s, WANT_ONCE | WANT_MANY);
-        u->io.handlers->ended(u->io.context, s, error);
+        io_handlers_of(&u->io, s)->ended(u->io.context, s, error);
         break;
     }
 }
@@ -293,7 +293,7 @@ static void on_receive(struct uring *u, struct io_socket *s, const struct io_uri
         arm_receive(u, s);
         const size_t len = (size_t)cqe->res;
         const uint8_t *const data = uring_buffers_take(&u->buffers, buffer, len);
-        u->io.handlers->received(u->io.context, s, data, len);
+        io_handlers_of(&u->io, s)->received(u->io.context, s, data, len);
     }
     if (has_buffer) {
         uring_buffers_put(&u->buffers, buffer);
@@ -313,7 +313,7 @@ static void send_done(struct uring *u, struct io_socket *s, int error)
     if (has(s, SHUTDOWN)) {
         shutdown(s->fd, SHUT_WR);
     }
-    u->io.handlers->sent(u->io.context, s, error);
+    io_handlers_of(&u->io, s)->sent(u->io.context, s, error);
 }
 
 static void on_send(struct uring *u, struct io_socket *s, int res)

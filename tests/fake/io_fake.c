@@ -166,13 +166,8 @@ static struct connection *connection_of(const struct io_fake_net *net, int fd)
     return net->connections[fd - FD_FIRST];
 }
 
-int io_fake_connect(struct io *io, unsigned listener)
+int io_fake_open(struct io_fake_net *net)
 {
-    struct fake *const f = fake_of(io);
-    struct io_fake_net *const net = f->net;
-    if (!f->listening[listener]) {
-        return -1;
-    }
     struct connection *const c = calloc(1, sizeof *c);
     if (c == NULL) {
         abort();
@@ -182,9 +177,19 @@ int io_fake_connect(struct io *io, unsigned listener)
     net->connections =
         grown(net->connections, net->count, &net->capacity, sizeof net->connections[0]);
     net->connections[net->count++] = c;
-    f->waiting = grown(f->waiting, f->waiting_count, &f->waiting_capacity, sizeof f->waiting[0]);
-    f->waiting[f->waiting_count++] = (struct waiting){.listener = listener, .fd = c->fd};
     return c->fd;
+}
+
+int io_fake_connect(struct io *io, unsigned listener)
+{
+    struct fake *const f = fake_of(io);
+    if (!f->listening[listener]) {
+        return -1;
+    }
+    const int fd = io_fake_open(f->net);
+    f->waiting = grown(f->waiting, f->waiting_count, &f->waiting_capacity, sizeof f->waiting[0]);
+    f->waiting[f->waiting_count++] = (struct waiting){.listener = listener, .fd = fd};
+    return fd;
 }
 
 void io_fake_fail_accept(struct io *io, unsigned listener, int error)
@@ -557,7 +562,7 @@ static void accept_waiting(struct fake *f)
             f->fail_accept[listener] = 0;
             refused[listener] = true;
             io_count(&f->io, IO_ACCEPT_FAILED);
-            f->io.handlers->accept_failed(f->io.context, listener, error);
+            f->io.handlers[0]->accept_failed(f->io.context, listener, error);
         }
     }
     const size_t now = f->waiting_count;
@@ -566,7 +571,7 @@ static void accept_waiting(struct fake *f)
         const struct waiting w = f->waiting[i]; /* a handler may let others connect */
         if (f->listening[w.listener] && !refused[w.listener]) {
             f->listening[w.listener] = !f->once[w.listener];
-            f->io.handlers->accepted(f->io.context, w.listener, w.fd);
+            f->io.handlers[0]->accepted(f->io.context, w.listener, w.fd);
         } else {
             f->waiting[kept++] = w;
         }
@@ -601,7 +606,7 @@ static void turn_send(struct connection *c)
     c->shut_down = c->shutdown_asked;
     if (!c->close.under_way) {
         const struct io *const io = &c->io->io;
-        io->handlers->sent(io->context, c->s, c->client_reset ? EPIPE : 0);
+        io_handlers_of(io, c->s)->sent(io->context, c->s, c->client_reset ? EPIPE : 0);
     }
 }
 
@@ -620,7 +625,7 @@ static void receive(struct connection *c, size_t chunk_max)
         finish(c, &c->receive);
         c->want = WANT_NOTHING;
         c->ended = true;
-        io->handlers->ended(io->context, s, c->client_reset ? ECONNRESET : 0);
+        io_handlers_of(io, s)->ended(io->context, s, c->client_reset ? ECONNRESET : 0);
         return;
     }
     /* A copy of the exact size, so that a read beyond it, or later, is found. */
@@ -634,7 +639,7 @@ static void receive(struct connection *c, size_t chunk_max)
         c->want = WANT_NOTHING;
         finish(c, &c->receive);
     }
-    io->handlers->received(io->context, s, data, len);
+    io_handlers_of(io, s)->received(io->context, s, data, len);
     free(data);
 }
 
@@ -664,7 +669,7 @@ static void turn_close(struct connection *c)
     assert(s->kernel_ops == 0);
     c->closed = true;
     forget_socket(c);
-    io->handlers->closed(io->context, s);
+    io_handlers_of(io, s)->closed(io->context, s);
 }
 
 static void fake_turn(struct io *io, uint64_t timeout_ns)
@@ -744,7 +749,7 @@ struct io *io_fake_create(struct io_fake_net *net, const struct io_handlers *han
     if (f == NULL) {
         abort();
     }
-    f->io = (struct io){.driver = &driver, .handlers = handlers, .context = context};
+    f->io = (struct io){.driver = &driver, .handlers = {handlers}, .context = context};
     f->net = net;
     return &f->io;
 }

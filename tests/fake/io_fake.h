@@ -40,6 +40,9 @@ bool io_fake_is_woken(const struct io *io);
 /* A client connects: its descriptor, from now on the client's name too; -1 if nobody listens. */
 int io_fake_connect(struct io *io, unsigned listener);
 
+/* A connection that nobody listened for, to be attached by whoever it is given to. */
+int io_fake_open(struct io_fake_net *net);
+
 /* The next turn's accept fails with that error, once; the connections stay where they are. */
 void io_fake_fail_accept(struct io *io, unsigned listener, int error);
 
