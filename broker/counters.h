@@ -17,6 +17,7 @@
 #include "broker/io/io.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
+#include "broker/peers/peers.h"
 #include "broker/tally.h"
 
 /* Figures are asked for while the broker starts, too: then main is still setting up what does not
@@ -41,6 +42,8 @@ uint64_t counters_dropped(const struct node *node); /* messages, for whatever re
 /* What sessions are subscribed to; the latter: of shared subscriptions. */
 uint64_t counters_subscriptions(const struct node *node);
 uint64_t counters_shared_subscriptions(const struct node *node);
+/* Of all links; 0 without a cluster. */
+uint64_t counters_link(const struct node *node, enum peers_gauge gauge);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 
 /* 1 while the node drains, or ends by SIGTERM; 0 otherwise. */

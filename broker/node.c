@@ -10,6 +10,7 @@
 #include "broker/guard/address_rate.h"
 #include "broker/guard/pace.h"
 #include "broker/message.h"
+#include "broker/peers/peers.h"
 #include "broker/recorder/trace.h"
 #include "broker/route/deliver.h"
 #include "broker/route/match_cache.h"
@@ -237,6 +238,7 @@ void node_destroy(struct node *node)
         shard_destroy(node->shards[i]);
     }
     shard_self = NULL;
+    peers_destroy(node->peers);
     for (unsigned i = 0; i < node->listener_count; i++) {
         listener_fini(&node->listeners[i]);
     }

@@ -29,6 +29,7 @@ struct config;
 struct gate;
 struct listener;
 struct password_file;
+struct peers;
 struct quiescence;
 struct scram_server;
 struct shard;
@@ -81,6 +82,7 @@ struct node {
     struct key_server *key_server; /* has tokens' keys; NULL: there is none */
     struct sys_topics *sys_topics; /* one shard's */
     struct scram_server *scram;    /* of the exchanges of all shards; NULL as `users` */
+    struct peers *peers;           /* the other nodes; peers_create() sets it; NULL: no cluster */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

@@ -9,11 +9,13 @@
 #include "broker/conn/owed.h"
 #include "broker/conn/trust.h"
 #include "broker/conn/wire.h"
+#include "broker/counters.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
 #include "broker/histogram.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
+#include "broker/peers/peers.h"
 #include "broker/route/local.h"
 #include "broker/route/promise.h"
 #include "broker/route/publish.h"
@@ -158,6 +160,22 @@ static void keep(struct shard *s)
     store_end_turn(s);
 }
 
+static bool has_no_clients(const struct shard *s)
+{
+    return s->ending && s->all.first == NULL &&
+           (s->store == NULL || s->store->trouble != 0 ||
+            (store_is_idle(s->store) && will_is_none(s)));
+}
+
+/* Other nodes hear what the last client had to say, of whichever shard it was. */
+static void end_links(struct shard *s)
+{
+    if (s->ending && has_no_clients(s) && counters_now(&s->node->connections) == 0 &&
+        s->due_first == NULL && post_is_empty(s)) {
+        peers_end(s);
+    }
+}
+
 /* ---- and what comes after it */
 
 static uint64_t least(uint64_t a, uint64_t b)
@@ -173,7 +191,8 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;
-    const uint64_t next_ms = least(wheel_next_ms(s->wheel), s->expire_retained_ms);
+    const uint64_t next_ms =
+        least(least(wheel_next_ms(s->wheel), s->expire_retained_ms), peers_next_ms(s));
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
         ns = least(ns, CONGESTED_NS);
@@ -238,6 +257,8 @@ uint64_t loop_work(struct shard *s)
     errands_turn(s);
     sys_topics_turn(s);
     store_begin_turn(s);
+    peers_turn(s);
+    end_links(s);
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     settle(s);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
@@ -248,6 +269,7 @@ uint64_t loop_work(struct shard *s)
     keep(s);
     errands_settle(s);
     flush_dirty(s);
+    peers_flush(s);
     tell(s, post_flush(s));
     quiescence_pass(s->node->quiescence, s->id);
     /* Those of this turn may be gone now; the kernel's calls come before the next turn. */
@@ -269,15 +291,14 @@ static void cut_off(struct shard *s)
         }
         owed_abandon(s);
         will_abandon(s);
+        peers_cut_off(s);
         s->ending_by_ms = UINT64_MAX;
     }
 }
 
 bool loop_is_finished(const struct shard *s)
 {
-    return s->ending && s->all.first == NULL &&
-           (s->store == NULL || s->store->trouble != 0 ||
-            (store_is_idle(s->store) && will_is_none(s)));
+    return has_no_clients(s) && peers_are_gone(s);
 }
 
 void loop_run(struct shard *s)

@@ -9,6 +9,7 @@
 #include "broker/conn/conn.h"
 #include "broker/conn/life.h"
 #include "broker/io/io.h"
+#include "broker/peers/peers.h"
 #include "broker/route/publish.h"
 #include "broker/shard/claim.h"
 #include "broker/shard/latency.h"
@@ -90,7 +91,7 @@ static bool visit(struct shard *s, struct shard *to)
     assert(post_is_shown(to) && wheel_next_ms(to->wheel) == next_timer_ms);
     (void)next_timer_ms;
     return all && to->dirty.first == NULL && to->ready.first == NULL && to->due_first == NULL &&
-           !kept_has_news(to);
+           !kept_has_news(to) && !peers_are_waiting(to);
 }
 
 static void wake(struct shard *s, struct shard *to)

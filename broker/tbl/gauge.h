@@ -32,6 +32,11 @@ MILLIS(unkept,               counters_unkept_ms(node),             "age of the o
 MILLIS(checkpoint_age,       counters_checkpoint_age_ms(node),     "time since the beginning of the newest checkpoint that is on disk, of the shard where that is longest; it grows, too, while nothing changes that would have to be written; 0: there is none yet")
 GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
 GAUGE(traces,                counters_now(&node->traces),          "traces under way, which somebody watches by the API")
+GAUGE(links,                 counters_link(node, PEERS_LINKS),         "links with other nodes that are alive; one for each shard of the node that has fewer")
+GAUGE(links_up,              counters_link(node, PEERS_LINKS_UP),      "of those, connected")
+GAUGE(links_slow,            counters_link(node, PEERS_LINKS_SLOW),    "links that hold as much as slows publishers, as the other node takes too little")
+GAUGE(link_kept_bytes,       counters_link(node, PEERS_KEPT_BYTES),    "memory of numbered frames that other nodes have not acknowledged")
+GAUGE(link_passing_bytes,    counters_link(node, PEERS_PASSING_BYTES), "memory of frames without a number that are still to be sent to other nodes")
 
 TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")
 TOTAL(token_keys_failed,     key_server_failed(node->key_server),       "times that token.keys_url gave no good answer, and the former keys stayed in force")

@@ -12,6 +12,7 @@
 #include "broker/conn/owed.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/peers/peers.h"
 #include "broker/session/will.h"
 #include "broker/shard/loop.h"
 #include "broker/shard/mailbox.h"
@@ -207,6 +208,7 @@ void fake_node_end(struct fake_node *n)
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         owed_abandon(fake_node_enter(n, i)); /* as the loop does then */
         will_abandon(n->node->shards[i]);
+        peers_cut_off(n->node->shards[i]);
     }
     fake_node_settle(n);
     assert(all_gone(n));
@@ -257,7 +259,7 @@ bool fake_node_is_busy(const struct fake_node *n)
         const struct shard *s = n->node->shards[i];
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
             s->ready.first != NULL || s->dirty.first != NULL || is_congested(n, s) ||
-            is_at_disk(s) || sys_topics_are_waiting(s)) {
+            is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s)) {
             return true;
         }
     }
@@ -290,6 +292,7 @@ static uint64_t next_timer_ms(const struct fake_node *n)
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         const struct shard *s = n->node->shards[i];
         next_ms = least(next_ms, wheel_next_ms(s->wheel));
+        next_ms = least(next_ms, peers_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }
