@@ -369,7 +369,7 @@ void client_open(struct worker *w, struct client *c, uint64_t now_ns)
         client_close(w, c);
         return;
     }
-    c->fd = socket_connect(&o->url, source);
+    c->fd = socket_connect(c->plan->publisher == PLAN_NONE ? &o->subscribe_url : &o->url, source);
     if (c->fd < 0) {
         client_close(w, c);
         return;

@@ -32,6 +32,7 @@ static const struct option {
 } options[] = {
 #define AT(field) offsetof(struct options, field)
     {"url", TEXT, AT(url_text), 1, 600, "URL", "where the broker is (tcp://127.0.0.1:1883): tcp, tls, ws or wss"},
+    {"subscribe-url", TEXT, AT(subscribe_url_text), 1, 600, "URL", "where those are who do not publish, by the same transport: another node of the cluster (as --url)"},
     {"version", NUMBER, AT(version), 3, 5, "N", "MQTT version: 4 is 3.1.1 (the default), 5 is 5.0"},
     {"user", TEXT, AT(user_name), 0, TEXT_BYTES_MAX, "NAME", "user name"},
     {"password", TEXT, AT(password), 0, TEXT_BYTES_MAX, "TEXT", "password"},
@@ -183,6 +184,17 @@ static enum options_next check(struct options *o)
     const char *const why = url_parse(&o->url, o->url_text);
     if (why != NULL) {
         return bad(o->url_text, why);
+    }
+    if (o->subscribe_url_text == NULL) {
+        o->subscribe_url_text = o->url_text;
+    }
+    const char *const why_not = url_parse(&o->subscribe_url, o->subscribe_url_text);
+    if (why_not != NULL) {
+        return bad(o->subscribe_url_text, why_not);
+    }
+    if (o->subscribe_url.is_tls != o->url.is_tls ||
+        o->subscribe_url.is_websocket != o->url.is_websocket) {
+        return bad(o->subscribe_url_text, "it has to have the scheme of --url");
     }
     if (strpbrk(o->topic, "+#") != NULL) {
         return bad("--topic", "a prefix of topics has no wildcards");

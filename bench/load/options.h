@@ -16,12 +16,14 @@ struct options {
     const struct scenario *scenario;
     struct url url;
     const char *url_text;
-    const char *json;      /* file to write; NULL: none; "-": standard output */
-    const char *topic;     /* prefix of all topics; NULL: one of this process */
-    const char *client_id; /* prefix; NULL: one of this process */
-    const char *user_name; /* NULL: none */
-    const char *password;  /* NULL: none */
-    const char *ca_file;   /* NULL: the server's certificate is not checked */
+    struct url subscribe_url;       /* of clients that do not publish: another node of a cluster */
+    const char *subscribe_url_text; /* NULL: as url */
+    const char *json;               /* file to write; NULL: none; "-": standard output */
+    const char *topic;              /* prefix of all topics; NULL: one of this process */
+    const char *client_id;          /* prefix; NULL: one of this process */
+    const char *user_name;          /* NULL: none */
+    const char *password;           /* NULL: none */
+    const char *ca_file;            /* NULL: the server's certificate is not checked */
 
     double rate;         /* messages a second of all publishers; 0: closed loop */
     double connect_rate; /* connections a second; 0: as fast as --connecting allows */
