@@ -1,0 +1,336 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""A cluster of real nodes under load, over a network with delay, loss and cuts.
+
+    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|cost] [--rounds 10000]
+
+  rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
+  streams   a thousand publishers and subscribers at QoS 1 and 2, each pair on two nodes, while ways
+            between nodes are cut and healed every few seconds: nothing lost, repeated or out of order
+  death     the same, and one node gets SIGKILL: how long publishers to the others wait
+  cost      processor time a message of the entry node and of the destination, beside that of one node
+
+The nodes are in namespaces of their own, joined by tests/e2e/network.py: 5 ms each way and 1 % loss in
+`rounds`, 1 ms and none in `streams`; for `cost` they are on this host's loopback. Needs root. Ends with 1
+when anything was not as it should be.
+"""
+import argparse
+import base64
+import contextlib
+import itertools
+import json
+import os
+import queue
+import random
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
+from network import Network  # noqa: E402
+import raw  # noqa: E402
+
+CLIENTS, GOSSIP, ADMIN = 1883, 4000, 9090
+JOINED_S = 60
+
+
+class Nodes:
+    """N brokers that are one cluster. net: where they run; None: here, on loopback."""
+
+    def __init__(self, program, count, net=None):
+        self.program, self.net = program, net
+        self.folder = tempfile.TemporaryDirectory(prefix='dunlin-cluster-')
+        self.names = [f'n{i}' for i in range(count)]
+        self.processes = {}
+        self.ports = {name: (CLIENTS, GOSSIP, ADMIN) if net else tuple(free_port() for _ in range(3))
+                      for name in self.names}
+        self.key = os.path.join(self.folder.name, 'key')
+        with open(self.key, 'wb') as f:
+            f.write(base64.b64encode(os.urandom(32)) + b'\n')
+        for name in self.names:
+            self.start(name)
+        self.wait_joined(self.names)
+
+    def host(self, name):
+        return self.net.address(name) if self.net else '127.0.0.1'
+
+    def address(self, name):
+        return self.host(name), self.ports[name][0]
+
+    def url(self, name):
+        return 'tcp://%s:%d' % self.address(name)
+
+    def start(self, name):
+        first = self.names[0]
+        gossip = f'{self.host(name)}:{self.ports[name][1]}'
+        settings = {
+            'node.name': name, 'cluster.listen': gossip, 'cluster.key_file': self.key,
+            'cluster.seeds': f'{self.host(first)}:{self.ports[first][1]}',
+            'admin.listen': f'127.0.0.1:{self.ports[name][2]}',
+            'data.dir': os.path.join(self.folder.name, name),
+            'limits.connections_per_second_per_address': 0,
+        }
+        os.makedirs(settings['data.dir'], exist_ok=True)
+        command = [self.program, '--listen', 'tcp://%s:%d' % self.address(name)]
+        for key, value in settings.items():
+            command += ['--set', f'{key}={value}']
+        if self.net:
+            command = self.net.command(name, *command)
+        with open(self.log(name), 'ab') as log:
+            self.processes[name] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=log)
+
+    def log(self, name):
+        return os.path.join(self.folder.name, f'{name}.log')
+
+    def asked(self, name, path):
+        """What its API answers, asked from within its host."""
+        url = f'http://127.0.0.1:{self.ports[name][2]}{path}'
+        try:
+            with self.net.inside(name) if self.net else contextlib.nullcontext():
+                with urllib.request.urlopen(url, timeout=2) as answer:
+                    return json.load(answer)
+        except (OSError, ValueError):
+            return {}
+
+    def living(self, name):
+        members = self.asked(name, '/api/v1/cluster').get('members', [])
+        return sum(m.get('state') == 'alive' for m in members)
+
+    def wait_joined(self, names):
+        end = time.monotonic() + JOINED_S
+        while any(self.living(name) != len(names) for name in names):
+            if time.monotonic() > end:
+                sys.exit(f'the nodes do not find each other: {[self.living(n) for n in names]}\n' +
+                         self.said())
+            time.sleep(0.2)
+
+    def said(self):
+        text = ''
+        for name in self.names:
+            with open(self.log(name), encoding='utf-8', errors='replace') as f:
+                text += f'---- {name}\n' + ''.join(f.readlines()[-15:])
+        return text
+
+    def pid(self, name):
+        """Of the broker itself, which `ip netns exec` has become."""
+        return self.processes[name].pid
+
+    def processor_s(self, name):
+        with open(f'/proc/{self.pid(name)}/stat', encoding='utf-8') as f:
+            fields = f.read().rsplit(')', 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def kill(self, name):
+        self.processes[name].kill()
+        self.processes[name].wait()
+
+    def stop(self):
+        for process in self.processes.values():
+            process.terminate()
+        bad = []
+        for name, process in self.processes.items():
+            try:
+                status = process.wait(30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                status = 'nothing: it had to be killed'
+            if status not in (0, -9):
+                bad.append(f'{name} ended with {status}')
+        text = self.said() if bad else ''
+        self.folder.cleanup()
+        return bad, text
+
+
+class Faults:
+    def __init__(self):
+        self.count = 0
+
+    def add(self, text):
+        self.count += 1
+        if self.count <= 10:
+            print(f'  WRONG: {text}', flush=True)
+
+
+# ---- rounds
+
+def rounds(nodes, count, faults):
+    """Eight at a time."""
+    numbers, times, lock = queue.SimpleQueue(), [], threading.Lock()
+    for number in range(count):
+        numbers.put(number)
+
+    def work(seed):
+        chance = random.Random(seed)
+        clients = {}
+        for name in nodes.names:
+            clients[name] = raw.Client(nodes.address(name))
+            clients[name].connect(client_id=f'w{seed}-{name}')
+        while True:
+            try:
+                number = numbers.get_nowait()
+            except queue.Empty:
+                return
+            at, from_ = chance.sample(nodes.names, 2)
+            topic, qos = f'rounds/{seed}/{number}', chance.randrange(3)
+            topic_filter = chance.choice([topic, f'rounds/{seed}/{number}/#', f'rounds/+/{number}'])
+            try:
+                clients[at].subscribe(topic_filter, qos=2)
+                begun = time.monotonic()
+                clients[from_].publish(topic, str(number).encode(), qos=qos)
+                clients[at].expect(raw.PUBLISH, topic=topic, ack=True)
+                with lock:
+                    times.append(time.monotonic() - begun)
+                clients[at].unsubscribe(topic_filter)
+            except (OSError, AssertionError) as e:
+                faults.add(f'round {number}, {at} subscribes to {topic_filter}, {from_} publishes at '
+                           f'QoS {qos}: {str(e).splitlines()[0]}')
+                for name in nodes.names:
+                    clients[name] = raw.Client(nodes.address(name))
+                    clients[name].connect(client_id=f'w{seed}-{name}')
+
+    begun = time.monotonic()
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    print(f'rounds    {len(times)} of {count} arrived, {time.monotonic() - begun:.0f} s; from PUBLISH to '
+          f'arrival p50 {percentile(times, 50) * 1000:.1f} ms, p99 {percentile(times, 99) * 1000:.1f} ms, '
+          f'most {max(times) * 1000:.0f} ms')
+
+
+# ---- streams
+
+def generator(folder, nodes, from_, to, qos, clients, rate, seconds, out):
+    return subprocess.Popen(
+        [os.path.join(folder, 'dunlin-bench'), 'pair', '--publishers', str(clients), '--qos', str(qos),
+         '--rate', str(rate), '--url', nodes.url(from_), '--subscribe-url', nodes.url(to), '--version', '5',
+         '--duration', str(seconds), '--drain', '30', '--quiet', '--json', out],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def streams(folder, nodes, net, seconds, faults, death=None):
+    """Cuts, or the death of a node; returns the longest that a message took, in s."""
+    pairs = [(a, b, qos) for a, b in itertools.permutations(nodes.names, 2) for qos in (1, 2)
+             if death not in (a, b)]
+    if death is not None:  # and those that have to wait for it
+        pairs += [(a, death, 1) for a in nodes.names if a != death]
+    clients = max(1, 500 // len(pairs))
+    running = []
+    for number, (a, b, qos) in enumerate(pairs):
+        out = os.path.join(nodes.folder.name, f'{number}.json')
+        running.append((a, b, qos, out,
+                        generator(folder, nodes, a, b, qos, clients, 2 * clients, seconds, out)))
+    end, cuts, chance = time.monotonic() + seconds, 0, random.Random(7)
+    if death is not None:
+        time.sleep(seconds / 3)
+        nodes.kill(death)
+    while death is None and time.monotonic() < end - 5:
+        time.sleep(chance.uniform(1, 3))
+        a, b = chance.sample(nodes.names, 2)
+        kind = chance.randrange(3)
+        net.cut([(a, b), (b, a)] if kind == 0 else [(a, b)] if kind == 1 else
+                [(x, y) for x in nodes.names for y in nodes.names if (x == a) != (y == a)])
+        cuts += 1
+        time.sleep(chance.uniform(0.5, 3))
+        net.cut([])
+    sums = {'sent': 0, 'received': 0, 'lost': 0, 'duplicates': 0, 'disordered': 0}
+    most = 0.0
+    for a, b, qos, out, process in running:
+        process.wait()
+        if death == b:
+            continue  # its subscribers have gone with it
+        try:
+            with open(out, encoding='utf-8') as f:
+                said = json.load(f)
+        except (OSError, ValueError):
+            faults.add(f'{a} to {b}, QoS {qos}: the generator has said nothing')
+            continue
+        for key in sums:
+            sums[key] += said[key]
+        most = max(most, said['latency_ns'].get('most', 0) / 1e9)
+        if said['lost'] or said['duplicates'] or said['disordered'] or said['broken_connections']:
+            faults.add(f'{a} to {b}, QoS {qos}: ' + ', '.join(
+                f'{said[key]} {key}' for key in ('lost', 'duplicates', 'disordered', 'broken_connections')))
+    what = f'{cuts} cuts' if death is None else f'{death} killed'
+    print(f'{"streams" if death is None else "death":9} {len(pairs) * clients * 2} clients, {what}: '
+          f'{sums["sent"]} sent, {sums["received"]} received, {sums["lost"]} lost, {sums["duplicates"]} '
+          f'repeated, {sums["disordered"]} out of order; the longest way {most:.1f} s')
+
+
+# ---- cost
+
+def cost(program, folder, seconds):
+    """Of one node, and of entry and destination, at the same load: us a message of each."""
+    print('cost      us of processor time a message: one node; entry and destination; of them together')
+    nodes = Nodes(program, 3)
+    out = os.path.join(nodes.folder.name, 'cost.json')
+    a, b = nodes.names[0], nodes.names[1]
+    for what in (['--window', '50'], ['--window', '50', '--qos', '1'], ['--rate', '5000'],
+                 ['--rate', '5000', '--qos', '1']):
+        figures = []
+        for to in (a, b):
+            before = {name: nodes.processor_s(name) for name in nodes.names}
+            subprocess.run([os.path.join(folder, 'dunlin-bench'), 'pair', '--publishers', '10', *what,
+                            '--url', nodes.url(a), '--subscribe-url', nodes.url(to), '--quiet', '--warmup',
+                            '0', '--duration', str(seconds), '--json', out], check=False,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            with open(out, encoding='utf-8') as f:
+                said = json.load(f)
+            each = {name: (nodes.processor_s(name) - before[name]) / max(1, said['received']) * 1e6
+                    for name in nodes.names}
+            figures.append((each, said['received'] / seconds))
+        (one, one_rate), (two, two_rate) = figures
+        print(f'          {" ".join(what):22} {one[a]:.2f} ({one_rate:,.0f}/s); {two[a]:.2f} and {two[b]:.2f}'
+              f' ({two_rate:,.0f}/s); {(two[a] + two[b]) / one[a]:.2f} times')
+    return nodes.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--bin', required=True)
+    parser.add_argument('--nodes', type=int, default=3)
+    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'cost'])
+    parser.add_argument('--rounds', type=int, default=10000)
+    parser.add_argument('--seconds', type=int, default=60, help='of streams')
+    args = parser.parse_args()
+    raise_descriptor_limit()
+    program = os.path.join(args.bin, 'dunlin')
+    faults = Faults()
+
+    def wanted(what):
+        return args.only in (None, what)
+
+    def over(nodes):
+        bad, text = nodes.stop()
+        for line in bad:
+            faults.add(f'{line}\n{text}')
+
+    if wanted('rounds') or wanted('streams') or wanted('death'):
+        with Network([f'n{i}' for i in range(args.nodes)]) as net:
+            nodes = Nodes(program, args.nodes, net)
+            if wanted('rounds'):
+                net.shape(delay_ms=5, loss=0.01)
+                rounds(nodes, args.rounds, faults)
+            net.shape(delay_ms=1)
+            if wanted('streams'):
+                streams(args.bin, nodes, net, args.seconds, faults)
+            if wanted('death'):
+                streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
+            over(nodes)
+    if wanted('cost'):
+        bad, text = cost(program, args.bin, 5)
+        for line in bad:
+            faults.add(f'{line}\n{text}')
+    print(f'{faults.count} faults')
+    return 1 if faults.count else 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
