@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * sim SUITE [--seeds N] [--seed S] [--trace]
+ * sim --list
  *
  * Runs N seeds from S on (1, and 1 where --seed is given), each twice where it is only one: the
  * same seed must give the same run. A seed that fails is printed with the command that runs it
@@ -30,6 +31,14 @@ static int usage(void)
     }
     fprintf(stderr, "\n");
     return 2;
+}
+
+static int list(void)
+{
+    for (unsigned i = 0; suite_at(i) != NULL; i++) {
+        printf("%s\n", suite_at(i)->name);
+    }
+    return 0;
 }
 
 static bool read_number(const char *text, uint64_t *value)
@@ -89,6 +98,9 @@ int main(int argc, char **argv)
 {
     struct options o = {0};
     struct sums sums = {0};
+    if (argc == 2 && strcmp(argv[1], "--list") == 0) {
+        return list();
+    }
     if (!read_options(&o, argc, argv)) {
         return usage();
     }
