@@ -4,6 +4,7 @@
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/drain.h"
+#include "broker/gossip/gossiper.h"
 #include "broker/key_server.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
@@ -140,4 +141,10 @@ void counters_log(const struct node *node)
 #define MILLIS(name, value, what) LINE(#name "_milliseconds", value);
 #define TOTAL(name, value, what)  LINE(#name, value);
 #include "broker/tbl/gauge.h"
+    struct gossiper_figures f;
+    gossiper_figures(counters_may_look(node) ? node->gossiper : NULL, &f);
+#define FIGURE_GAUGE(name, value, what) LINE("cluster_" #name, value);
+#define FIGURE_TOTAL(name, value, what) LINE("cluster_" #name, value);
+#define REFUSED(reason, name)           LINE("cluster_refused_" #name, f.refused[SEAL_##reason]);
+#include "broker/gossip/tbl/figure.h"
 }

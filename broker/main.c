@@ -38,6 +38,7 @@
 #include "broker/counters.h"
 #include "broker/data_dir.h"
 #include "broker/drain.h"
+#include "broker/gossip/cluster.h"
 #include "broker/guard/ban_command.h"
 #include "broker/judges.h"
 #include "broker/listen.h"
@@ -79,6 +80,7 @@ struct broker {
     struct data_dir data_dir;
     struct persistence persistence;
     struct node *node;
+    struct cluster cluster;
     struct listen_sockets sockets;
     struct certificates certificates;
     struct users users;
@@ -192,6 +194,7 @@ static void reload(struct broker *b)
     permissions_refresh(&b->permissions, b->node, true);
     bans_refresh(&b->bans, b->node, true);
     admin_refresh(&b->admin, true);
+    cluster_refresh(&b->cluster, b->node, true);
     tokens_refresh(&b->tokens, b->node, b->config, true);
     supervisor_tell(&b->supervisor, "READY=1");
     log_event(LOG_INFO, "reloaded");
@@ -297,14 +300,16 @@ static bool start(struct broker *b)
     if (b->config->recorder.bytes_per_shard > 0 && recorder_dir(b)[0] != '\0') {
         crash_prepare(b->node, recorder_dir(b));
     }
-    if (!listen_open(&b->sockets, b->node, b->config) || !privileges_drop(&b->config->process) ||
-        !admin_start(&b->admin, b->node, b->config) || !open_data_dir(b) ||
+    if (!listen_open(&b->sockets, b->node, b->config) || !cluster_open(&b->cluster, b->config) ||
+        !privileges_drop(&b->config->process) || !admin_start(&b->admin, b->node, b->config) ||
+        !open_data_dir(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||
         !bans_open(&b->bans, b->node, b->config->auth.ban_file) ||
         !tokens_open(&b->tokens, b->node, b->config) ||
         !callbacks_open(&b->node->callbacks, b->node, &b->config->http) ||
+        !cluster_start(&b->cluster, b->node, b->config, &b->data_dir) ||
         !privileges_confine(&b->config->process, backend_is_uring(b->node)) || !start_shards(b)) {
         return false;
     }
@@ -340,7 +345,8 @@ static bool has_files(const struct broker *b)
 {
     return certificates_are_needed(&b->certificates) || users_are_needed(&b->users) ||
            tokens_are_needed(&b->tokens) || permissions_are_needed(&b->permissions) ||
-           bans_are_needed(&b->bans) || admin_is_needed(&b->admin);
+           bans_are_needed(&b->bans) || admin_is_needed(&b->admin) ||
+           cluster_is_needed(&b->cluster);
 }
 
 /* Keys of a server may be wanted sooner than files. */
@@ -360,6 +366,7 @@ static void look_after_files(struct broker *b, uint64_t now_ms)
     permissions_refresh(&b->permissions, b->node, false);
     bans_refresh(&b->bans, b->node, false);
     admin_refresh(&b->admin, false);
+    cluster_refresh(&b->cluster, b->node, false);
     tokens_refresh(&b->tokens, b->node, b->config, false);
     b->look_ms = now_ms + CERTIFICATES_POLL_MS;
 }
@@ -581,6 +588,7 @@ static void end(struct broker *b)
     for (unsigned i = 0; i < b->started; i++) {
         pthread_join(b->threads[i], NULL);
     }
+    cluster_leave(b->node);
     crash_forget();
     persistence_save(&b->persistence);
     admin_stop(&b->admin); /* until here it says that we are ending */
@@ -590,6 +598,7 @@ static void end(struct broker *b)
     bans_close(&b->bans, b->node);
     tokens_close(&b->tokens, b->node);
     callbacks_close(b->node == NULL ? NULL : b->node->callbacks);
+    cluster_close(&b->cluster, b->node);
     node_destroy(b->node);
     persistence_close(&b->persistence);
     listen_close(&b->sockets);

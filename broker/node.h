@@ -27,6 +27,7 @@ struct callbacks;
 struct key_server;
 struct config;
 struct gate;
+struct gossiper;
 struct listener;
 struct password_file;
 struct peers;
@@ -61,7 +62,8 @@ struct node {
     _Atomic(struct ban_list *) bans;   /* NULL: nobody is banned */
     _Atomic uint64_t bans_generation;  /* counts the above, after it */
     _Atomic bool serving;              /* the shards run; until then files are read */
-    _Atomic int drain;         /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
+    _Atomic bool joining; /* the cluster has not been found yet; the gossip thread's, relaxed */
+    _Atomic int drain;    /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
     _Atomic bool drain_wanted; /* set by anybody, who then wakes main: it begins one */
     _Atomic bool ending;       /* shards say goodbye to their clients and stop */
     _Atomic uint64_t message_memory_max, connections_max; /* limits in force, as figures */
@@ -77,7 +79,8 @@ struct node {
     /* Of the listeners that the shards' numbers of them mean; main's, before the shards run. */
     struct listener *listeners; /* [CONFIG_LISTENERS_MAX]; zeros: plain */
     unsigned listener_count;
-    struct gate *gate; /* judges passwords and tokens; NULL: there is nothing to judge by */
+    struct gate *gate;         /* judges passwords and tokens; NULL: there is nothing to judge by */
+    struct gossiper *gossiper; /* knows the cluster; NULL: there is none */
     struct callbacks *callbacks;   /* asks a server; NULL: there is none */
     struct key_server *key_server; /* has tokens' keys; NULL: there is none */
     struct sys_topics *sys_topics; /* one shard's */

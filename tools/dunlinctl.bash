@@ -29,7 +29,8 @@ _dunlinctl()
     --url | -h | --host | -p | --port | --timeout | -i | --client-id | --user | --address | --listener | --limit | --reason | --filter | -t | --topic | --publisher | --size | --for | --until | --because | -m | --message | -D | --property | --client | --seconds | --interval) return ;;
     esac
     case $path in
-    '') words='node clients sessions subscriptions explain retained bans config log-level publish backup drain recorder trace ready live top completion man' ;;
+    '') words='node cluster clients sessions subscriptions explain retained bans config log-level publish backup drain recorder trace ready live top completion man' ;;
+    ' cluster') words='status' ;;
     ' clients') words='list show kick' ;;
     ' sessions') words='list show delete' ;;
     ' subscriptions') words='list' ;;
@@ -45,6 +46,7 @@ _dunlinctl()
     esac
     case $path in
     ' node'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' cluster status'* | ' cluster') flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients list'* | ' clients') flags='-i --client-id --user --address --listener --limit --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients show'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients kick'*) flags='--reason --url -h --host -p --port --key-file --ca --timeout --json --help' ;;

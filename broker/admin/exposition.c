@@ -11,6 +11,7 @@
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/counters.h"
+#include "broker/gossip/gossiper.h"
 #include "broker/histogram.h"
 #include "broker/key_server.h"
 #include "broker/log/log.h"
@@ -93,6 +94,21 @@ static void write_gauges(const struct page *p, const struct node *node)
               "time until the first certificate of a listener ends; below 0: one has ended",
               (double)left_s);
     }
+}
+
+static void write_cluster(const struct page *p, const struct node *node)
+{
+    struct gossiper_figures f;
+    gossiper_figures(counters_may_look(node) ? node->gossiper : NULL, &f);
+#define FIGURE_GAUGE(name, value, what) gauge(p, "dunlin_cluster_" #name, what, (double)(value));
+#define FIGURE_TOTAL(name, value, what) total(p, "dunlin_cluster_" #name, what, value);
+#include "broker/gossip/tbl/figure.h"
+    family(p, "dunlin_cluster_messages_refused", "counter",
+           "messages from the network of the cluster that were not opened, by the reason");
+#define REFUSED(reason, name)                                                                      \
+    fprintf(p->out, "dunlin_cluster_messages_refused_total{reason=\"" #name "\"} %" PRIu64 "\n",   \
+            f.refused[SEAL_##reason]);
+#include "broker/gossip/tbl/figure.h"
 }
 
 /* ---- histograms */
@@ -252,6 +268,7 @@ char *exposition_write(const struct node *node, bool openmetrics, size_t *len)
     write_backend(&page, node);
     write_counters(&page, node);
     write_gauges(&page, node);
+    write_cluster(&page, node);
     write_listeners(&page, node);
     write_reasons(&page, node);
     write_histograms(&page, node);

@@ -55,10 +55,12 @@ bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
     const bool serving = atomic_load_explicit(&node->serving, memory_order_relaxed);
     const bool ending = atomic_load_explicit(&node->ending, memory_order_relaxed);
     const int drain = atomic_load_explicit(&node->drain, memory_order_relaxed);
+    const bool joining = atomic_load_explicit(&node->joining, memory_order_relaxed);
     snprintf(text, HEALTH_TEXT_BYTES, "%s\n",
              ending                ? "the broker is ending"
              : drain != DRAIN_NONE ? drain_phase_text((enum drain_phase)drain)
+             : joining             ? "joining the cluster"
              : serving             ? "ready"
                                    : "what is on disk is being read");
-    return serving && !ending && drain == DRAIN_NONE;
+    return serving && !joining && !ending && drain == DRAIN_NONE;
 }

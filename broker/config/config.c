@@ -9,6 +9,7 @@
 #include <cyaml/cyaml.h>
 
 #include "broker/config/auth_methods.h"
+#include "broker/config/cluster_check.h"
 #include "broker/config/document.h"
 #include "broker/config/environment.h"
 #include "broker/config/file_text.h"
@@ -324,6 +325,7 @@ enum config_err config_load(struct config **out, const struct config_sources *so
     check_http(c, "token.keys_url", c->token.keys_url, &found);
     check_http(c, "http.url", c->http.url, &found);
     check_admin(c, &found);
+    cluster_check(c, &found);
     topics_check(c, &found);
     if (found.count > 0) {
         err = CONFIG_INVALID;

@@ -101,7 +101,16 @@ struct config_tls {
 };
 
 struct config_node {
+    char *name;      /* node_name_is_valid(); "": the host's */
     uint32_t shards; /* 0: usable_processors(); <= 64 */
+};
+
+struct config_cluster {
+    char *listen;    /* listen_address_parse() takes it; "": there is no cluster */
+    char *advertise; /* the same, with a port, and no wildcard; "": found out */
+    char *seeds;     /* seeds_parse() takes it */
+    char *name;      /* 1..64 bytes */
+    char *key_file;  /* "": there is none, and listen is a loopback address */
 };
 
 struct config_admin {
@@ -253,6 +262,7 @@ struct settings;
 
 struct config {
     struct config_node node;
+    struct config_cluster cluster;
     struct config_process process;
     struct config_listener *listeners; /* [0..listeners_count) */
     uint32_t listeners_count;          /* 1..CONFIG_LISTENERS_MAX */

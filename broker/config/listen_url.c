@@ -168,3 +168,8 @@ const char *listen_address_parse(struct listen_url *out, const char *address)
     *out = u;
     return NULL;
 }
+
+bool listen_url_is_wildcard(const struct listen_url *url)
+{
+    return strcmp(url->host, "0.0.0.0") == 0 || strcmp(url->host, "::") == 0;
+}

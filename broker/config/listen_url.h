@@ -38,5 +38,8 @@ struct listen_url {
 /* NULL: *out is written. Otherwise what is wrong and what would be right; a constant text. */
 NODISCARD const char *listen_url_parse(struct listen_url *out, const char *url);
 
+/* All addresses of the machine: nothing that could be told to others. */
+bool listen_url_is_wildcard(const struct listen_url *url);
+
 /* Of HOST:PORT alone, for what is no listener of clients. */
 NODISCARD const char *listen_address_parse(struct listen_url *out, const char *address);

@@ -93,6 +93,7 @@ struct membership {
     uint32_t seq;
     uint32_t awareness;
     bool leaving;
+    uint64_t generation_heard; /* of this node, said by anybody; 0: none was */
 
     uint64_t probe_ms, gossip_ms, exchange_ms, reconnect_ms, tombstones_ms; /* next; or NEVER */
     uint64_t gossiped_ms;                                                   /* last */

@@ -276,6 +276,11 @@ bool membership_leave_is_told(const struct membership *m)
 
 /* ---- Reading */
 
+uint64_t membership_generation_heard(const struct membership *m)
+{
+    return m->generation_heard;
+}
+
 const struct member *membership_self(const struct membership *m)
 {
     return &m->slots[SELF].member;

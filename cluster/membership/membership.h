@@ -182,6 +182,10 @@ void membership_set_data(struct membership *m, uint64_t now_ms, struct bytes dat
 void membership_leave(struct membership *m, uint64_t now_ms);
 bool membership_leave_is_told(const struct membership *m);
 
+/* The highest generation that somebody has told of this node; 0: none. After a MEMBERSHIP_CONFLICT
+ * the next start has to be above it. */
+uint64_t membership_generation_heard(const struct membership *m);
+
 const struct member *membership_self(const struct membership *m);
 const struct member *membership_find(const struct membership *m, struct node_uuid node);
 struct membership_counters membership_counters(const struct membership *m);

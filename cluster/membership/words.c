@@ -67,6 +67,9 @@ static void about_self(struct membership *m, uint64_t now_ms, const struct gossi
 {
     const struct member *const self = &m->slots[SELF].member;
     const int order = incarnation_compare(word->incarnation, self->incarnation);
+    if (word->incarnation.generation > m->generation_heard) {
+        m->generation_heard = word->incarnation.generation;
+    }
     if (word->kind == GOSSIP_LEFT && m->leaving) {
         return; /* it said so itself */
     }

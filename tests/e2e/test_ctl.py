@@ -27,6 +27,7 @@ from dunlinctl_.usage import Line
 LINES = {
     'node': ('', False, None),
     'clients list': ('', False, None),
+    'cluster status': ('', False, 'cluster.listen'),
     'clients show': ('nobody', False, 'no such client'),
     'clients kick': ('nobody', True, 'no such client'),
     'sessions list': ('', False, None),
@@ -550,7 +551,7 @@ def help_names_every_command(_b):
 
 
 @test(only='dunlin', each=[
-    ('', 'cl', 'clients'), ('clients', '', 'list show kick'), ('--json clients', 'k', 'kick'), ('clients list', '--li', '--listener --limit'),
+    ('', 'cl', 'cluster clients'), ('clients', '', 'list show kick'), ('--json clients', 'k', 'kick'), ('clients list', '--li', '--listener --limit'),
     ('clients', '--li', '--listener --limit'), ('--url http://127.0.0.1:1 bans', 'a', 'add'), ('bans add', '', 'client user address'),
     ('publish -q', '', '0 1 2'), ('log-level set', 'd', 'debug'), ('clients --limit', '', ''), ('publish -f', '/etc/pass', '/etc/passwd*'),
     ('', 'log', 'log-level')])

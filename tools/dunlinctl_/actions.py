@@ -10,6 +10,7 @@ from .asking import Refused, Unreachable, encoded
 from .shown import Table, as_json, done, listing, record, safe
 from .usage import Misuse
 
+MEMBER = ('name', 'state', 'since_s', 'address', 'generation', 'node')
 CLIENT = ('client_id', 'user', 'address', 'listener', 'protocol', 'connected_at', 'in_flight', 'queued_messages')
 SESSION = ('client_id', 'connected', 'expires_at', 'subscriptions', 'queued_messages', 'queued_bytes', 'in_flight', 'kept')
 SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_published', 'identifier', 'filter')
@@ -30,6 +31,19 @@ def node(b, v):
     print()
     table = Table(('listener', 'connections', 'url'))
     table.add(listeners)
+
+
+def cluster_status(b, v):
+    item = b.ask('GET', '/cluster')
+    if v.json:
+        as_json(item)
+        return
+    members = item['members']
+    alive = sum(m['state'] == 'alive' for m in members)
+    print(f'{alive} of {len(members)} alive' + (', and this one looks for others' if item['joining'] else ''))
+    print()
+    table = Table(MEMBER)
+    table.add([{**m, 'name': m['name'] + (' *' if m['self'] else '')} for m in members])
 
 
 # ---- clients, sessions, subscriptions

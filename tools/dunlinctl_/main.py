@@ -48,6 +48,7 @@ def manual(_broker, _values):
 
 COMMANDS = (
     Command(('node',), actions.node, 'what the node is, how much it has, and its listeners'),
+    Command(('cluster', 'status'), actions.cluster_status, 'the nodes of the cluster, as this one sees them', default=True),
     Command(('clients', 'list'), actions.clients_list, 'who is connected', flags=WHICH, default=True),
     Command(('clients', 'show'), actions.clients_show, 'one who is connected', (ID,)),
     Command(('clients', 'kick'), actions.clients_kick, 'end its connection; its session stays, and it may come back', (ID,),

@@ -36,10 +36,30 @@
 
 /* clang-format off */
 GROUP(node)
+KEY(node, name, TEXT(64), "", "", AT_START,
+    "What the others of a cluster, logs and the API call this node: letters, digits, '-', '_' and '.'. It may change, and says nothing about "
+    "who the node is. Empty: the name of the host, with '-' in the place of anything else.")
 KEY(node, shards, UINT(0, 64), "0", "threads", AT_START,
     "Threads that each own connections and sessions. 0: as many as processors are really usable "
     "(affinity and cgroup quota counted).")
 END(node)
+
+GROUP(cluster)
+KEY(cluster, listen, TEXT(255), "", "", AT_START,
+    "HOST:PORT where the other nodes of the cluster reach this one, by UDP and by TCP. HOST is an IPv4 address, [an IPv6 address], localhost, "
+    "or * for all IPv4 addresses. Empty: there is no cluster.")
+KEY(cluster, advertise, TEXT(255), "", "", AT_START,
+    "ADDRESS:PORT that the others are told for it. Empty: cluster.listen; where that is all addresses, the one by which the first seed is reached.")
+KEY(cluster, seeds, TEXT(4095), "", "", AT_START,
+    "Where nodes of the cluster may be found, separated by commas, 16 at most: HOST:PORT, of which every address is tried that HOST has, or srv:NAME, "
+    "the hosts and ports that DNS has as SRV records of NAME. It may name this node, too. They are asked again as long as it runs; what DNS does not "
+    "name any more stays a member.")
+KEY(cluster, name, TEXT(64), "dunlin", "", AT_START,
+    "Which cluster: nodes of another one are not listened to.")
+KEY(cluster, key_file, TEXT(4095), "", "", AT_START,
+    "File with the key of the cluster: 32 random bytes in base64, as `openssl rand -base64 32` makes them; or two such lines, of which the first is used, and either "
+    "is understood (docs/cluster.md, to change it). Read again when it changes, and at a reload. Empty: only where cluster.listen is a loopback address.")
+END(cluster)
 
 GROUP(process)
 KEY(process, user, TEXT(255), "", "", AT_START,

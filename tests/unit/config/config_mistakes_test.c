@@ -121,6 +121,26 @@ Test(config_mistakes, in_the_file)
         {"admin: {listen: '127.0.0.1'}\n", "dunlin.yaml:1: admin.listen: '127.0.0.1' is not "
                                            "HOST:PORT, where HOST is an IPv4 address, "
                                            "[an IPv6 address], localhost, or *\n"},
+        {"cluster: {listen: '127.0.0.1'}\n", "dunlin.yaml:1: cluster.listen: '127.0.0.1' is not "
+                                             "HOST:PORT, where HOST is an IPv4 address, "
+                                             "[an IPv6 address], localhost, or *\n"},
+        {"cluster: {listen: '10.0.0.1:4000'}\n",
+         "dunlin.yaml:1: cluster.listen: '10.0.0.1:4000' can be reached from other machines; set "
+         "cluster.key_file (openssl rand -base64 32 makes one), or take a loopback address\n"},
+        {"cluster: {listen: '*:4000', key_file: k}\n",
+         "dunlin.yaml:1: cluster.listen: '*:4000' is no address that others could be told; set "
+         "cluster.advertise, or cluster.seeds\n"},
+        {"cluster: {listen: '*:4000', key_file: k, advertise: '*:4000'}\n",
+         "dunlin.yaml:1: cluster.advertise: '*:4000' is no address that others could be told\n"},
+        {"cluster: {listen: 'localhost:4000', seeds: 'a'}\n",
+         "dunlin.yaml:1: cluster.seeds: 'a' is no list of seeds, as in 10.0.0.7:4000,"
+         "dunlin.example.org:4000,srv:_dunlin._tcp.example.org\n"},
+        {"cluster: {seeds: 'a:1'}\n",
+         "dunlin.yaml:1: cluster.seeds is set, but cluster.listen is not: say where the others "
+         "reach this node\n"},
+        {"cluster: {name: ''}\nnode: {name: 'a b'}\n",
+         "dunlin.yaml:2: node.name: 'a b' is no name: it has letters, digits, '-', '_' and '.' "
+         "only\ndunlin.yaml:1: cluster.name: '' is no name\n"},
         {"auth: {methods: ''}\n",
          "dunlin.yaml:1: auth.methods: '' names no method; there are: " AUTH_METHODS_ALL "\n"},
         {"auth: {methods: 'password, pasword'}\n",

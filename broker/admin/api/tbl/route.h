@@ -5,6 +5,7 @@
 /*    method  path                role       handler        query */
 ROUTE(GET,    "/openapi.yaml",    READ_ONLY, openapi_get,   "")
 ROUTE(GET,    "/node",            READ_ONLY, node_get,      "")
+ROUTE(GET,    "/cluster",         READ_ONLY, cluster_get,   "")
 ROUTE(GET,    "/clients",         READ_ONLY, clients_list,  "limit cursor client_id user address listener")
 ROUTE(GET,    "/clients/{}",      READ_ONLY, client_get,    "")
 ROUTE(DELETE, "/clients/{}",      ADMIN,     client_kick,   "reason")

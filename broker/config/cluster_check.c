@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/config/cluster_check.h"
+
+#include "broker/config/listen_url.h"
+#include "broker/config/seeds.h"
+#include "broker/config/settings.h"
+#include "proto/node_id.h"
+
+static void check_name(const struct config *c, struct config_error *error)
+{
+    if (c->node.name[0] != '\0' && !node_name_is_valid(bytes_text(c->node.name))) {
+        config_error_add(error,
+                         "%s: node.name: '%.64s' is no name: it has letters, digits, '-', '_' and "
+                         "'.' only",
+                         settings_origin(c->settings, "node.name"), c->node.name);
+    }
+    if (c->cluster.name[0] == '\0') {
+        config_error_add(error, "%s: cluster.name: '' is no name",
+                         settings_origin(c->settings, "cluster.name"));
+    }
+}
+
+static void check_listen(const struct config *c, struct config_error *error)
+{
+    struct listen_url where;
+    const char *const wrong = listen_address_parse(&where, c->cluster.listen);
+    if (wrong != NULL) {
+        config_error_add(error, "%s: cluster.listen: '%.64s' %s",
+                         settings_origin(c->settings, "cluster.listen"), c->cluster.listen, wrong);
+        return;
+    }
+    if (!where.loopback && c->cluster.key_file[0] == '\0') {
+        config_error_add(error,
+                         "%s: cluster.listen: '%.64s' can be reached from other machines; set "
+                         "cluster.key_file (openssl rand -base64 32 makes one), or take a loopback "
+                         "address",
+                         settings_origin(c->settings, "cluster.listen"), c->cluster.listen);
+    }
+    if (listen_url_is_wildcard(&where) && c->cluster.advertise[0] == '\0' &&
+        c->cluster.seeds[0] == '\0') {
+        config_error_add(error,
+                         "%s: cluster.listen: '%.64s' is no address that others could be told; set "
+                         "cluster.advertise, or cluster.seeds",
+                         settings_origin(c->settings, "cluster.listen"), c->cluster.listen);
+    }
+}
+
+static void check_advertise(const struct config *c, struct config_error *error)
+{
+    struct listen_url where;
+    const char *wrong = listen_address_parse(&where, c->cluster.advertise);
+    if (wrong == NULL && (where.port == 0 || listen_url_is_wildcard(&where))) {
+        wrong = "is no address that others could be told";
+    }
+    if (wrong != NULL) {
+        config_error_add(error, "%s: cluster.advertise: '%.64s' %s",
+                         settings_origin(c->settings, "cluster.advertise"), c->cluster.advertise,
+                         wrong);
+    }
+}
+
+static void check_seeds(const struct config *c, struct config_error *error)
+{
+    struct seeds seeds;
+    const char *const wrong = seeds_parse(&seeds, c->cluster.seeds);
+    if (wrong != NULL) {
+        config_error_add(error, "%s: cluster.seeds: '%.64s' %s",
+                         settings_origin(c->settings, "cluster.seeds"), c->cluster.seeds, wrong);
+    }
+}
+
+void cluster_check(const struct config *c, struct config_error *error)
+{
+    check_name(c, error);
+    check_seeds(c, error);
+    if (c->cluster.listen[0] != '\0') {
+        check_listen(c, error);
+    } else if (c->cluster.seeds[0] != '\0') {
+        config_error_add(error,
+                         "%s: cluster.seeds is set, but cluster.listen is not: say where the "
+                         "others reach this node",
+                         settings_origin(c->settings, "cluster.seeds"));
+    }
+    if (c->cluster.advertise[0] != '\0') {
+        check_advertise(c, error);
+    }
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/gossip/cluster.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "broker/config/config.h"
+#include "broker/config/file_text.h"
+#include "broker/config/listen_url.h"
+#include "broker/data_dir.h"
+#include "broker/gossip/address.h"
+#include "broker/gossip/gossiper.h"
+#include "broker/log/log.h"
+#include "broker/node.h"
+#include "cluster/identity_file.h"
+
+#define BACKLOG    256
+#define PORT_TRIES 16u
+
+/* ---- Sockets */
+
+static int bound(const struct listen_url *where, int type)
+{
+    static const int on = 1;
+    const int family = where->address.ss_family;
+    const int fd = socket(family, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        return -1;
+    }
+    bool ok = family != AF_INET6 || setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on) == 0;
+    if (type == SOCK_STREAM) { /* two of UDP would each get a part */
+        ok = ok && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0;
+    }
+    ok = ok && bind(fd, (const struct sockaddr *)&where->address, where->address_len) == 0 &&
+         (type == SOCK_DGRAM || listen(fd, BACKLOG) == 0);
+    if (!ok) {
+        const int error = errno;
+        close(fd);
+        errno = error;
+        return -1;
+    }
+    return fd;
+}
+
+static void set_port(struct listen_url *where, uint16_t port)
+{
+    if (where->address.ss_family == AF_INET) {
+        ((struct sockaddr_in *)&where->address)->sin_port = htons(port);
+    } else {
+        ((struct sockaddr_in6 *)&where->address)->sin6_port = htons(port);
+    }
+}
+
+/* TCP and UDP on one port; of port 0, on any that is free for both. errno says why not. */
+static bool bind_both(struct cluster *c, struct listen_url where)
+{
+    const bool any = where.port == 0;
+    for (unsigned i = 0; i < PORT_TRIES; i++) {
+        socklen_t len = sizeof where.address;
+        c->tcp = bound(&where, SOCK_STREAM);
+        if (c->tcp < 0 || getsockname(c->tcp, (struct sockaddr *)&where.address, &len) != 0) {
+            return false;
+        }
+        c->udp = bound(&where, SOCK_DGRAM);
+        if (c->udp >= 0) {
+            c->family = where.address.ss_family;
+            c->listen = address_of(&where.address);
+            return true;
+        }
+        if (!any || errno != EADDRINUSE) {
+            return false;
+        }
+        close(c->tcp);
+        c->tcp = -1;
+        set_port(&where, 0);
+    }
+    return false;
+}
+
+bool cluster_open(struct cluster *c, const struct config *config)
+{
+    struct listen_url where;
+    *c = (struct cluster){.udp = -1, .tcp = -1, .dir = -1};
+    if (config->cluster.listen[0] == '\0') {
+        return true;
+    }
+    const char *const wrong = listen_address_parse(&where, config->cluster.listen);
+    assert(wrong == NULL); /* cluster_check() has looked */
+    (void)wrong;
+    c->is = true;
+    if (!bind_both(c, where)) {
+        log_event(LOG_ERROR, "cluster_listen_failed", LOG_TEXT("address", config->cluster.listen),
+                  LOG_ERRNO("error", errno));
+        return false;
+    }
+    return true;
+}
+
+/* ---- Who it is */
+
+static void take_name(struct identity *identity, const char *configured)
+{
+    char name[NODE_NAME_MAX + 1] = "";
+    if (configured[0] != '\0') {
+        strncpy(name, configured, NODE_NAME_MAX);
+    } else if (gethostname(name, NODE_NAME_MAX) != 0 || name[0] == '\0') {
+        strcpy(name, "node");
+    }
+    identity->name_len = (uint8_t)strnlen(name, NODE_NAME_MAX);
+    for (unsigned i = 0; i < identity->name_len; i++) {
+        const bool fits = node_name_is_valid(bytes_of(&name[i], 1));
+        identity->name[i] = (uint8_t)(fits ? name[i] : '-');
+    }
+}
+
+static const char *reason_of(enum identity_file_err err)
+{
+    switch (err) {
+    case IDENTITY_FILE_OK:
+        return "the file node is another node's than node.id: delete the one that does not belong "
+               "here";
+    case IDENTITY_FILE_IO:
+        return "the file node cannot be read, or not be written";
+    case IDENTITY_FILE_DAMAGED:
+        return "the file node is damaged: restore it; or delete it and node.id, to start as a new "
+               "node";
+    case IDENTITY_FILE_EXHAUSTED:
+        return "there is no higher generation";
+    }
+    return "?";
+}
+
+/* The node that node.id names, with its next generation. */
+static bool start_identity(struct cluster *c, struct identity *identity, const char *dir,
+                           const struct data_dir *data_dir)
+{
+    uint8_t id[UUID_BYTES];
+    int sys_errno = 0;
+    enum identity_file_err err = IDENTITY_FILE_IO;
+    struct identity kept = *identity;
+    const bool read = uuid_parse(id, bytes_text(data_dir->node_id));
+    assert(read); /* data_dir_open() has looked */
+    (void)read;
+    c->dir = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (c->dir < 0) {
+        sys_errno = errno;
+    } else {
+        err = identity_file_start(c->dir, id, &kept, &sys_errno);
+    }
+    if (err != IDENTITY_FILE_OK || !node_uuid_equal(kept.node, node_uuid_of_random(id))) {
+        log_event(LOG_ERROR, "identity_refused", LOG_TEXT("dir", dir),
+                  LOG_TEXT("reason", reason_of(err)), LOG_ERRNO("error", sys_errno));
+        return false;
+    }
+    identity->node = kept.node;
+    identity->generation = kept.generation;
+    if (cluster_uuid_equal(kept.cluster, identity->cluster)) {
+        return true;
+    }
+    err = identity_file_keep(c->dir, identity, &sys_errno);
+    if (err != IDENTITY_FILE_OK) {
+        log_event(LOG_ERROR, "identity_refused", LOG_TEXT("dir", dir),
+                  LOG_TEXT("reason", reason_of(err)), LOG_ERRNO("error", sys_errno));
+    }
+    return err == IDENTITY_FILE_OK;
+}
+
+/* Another node at each start; and if it were not, a later one. */
+static bool make_identity(struct identity *identity)
+{
+    struct timespec now;
+    uint8_t random[UUID_BYTES];
+    clock_gettime(CLOCK_REALTIME, &now);
+    identity->generation = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
+    if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
+        return false;
+    }
+    identity->node = node_uuid_of_random(random);
+    return true;
+}
+
+/* ---- The key */
+
+/* false: it is not good; told. */
+static bool read_keys(struct key_ring *ring, const char *file, const char *in_force)
+{
+    char *text = NULL;
+    size_t len = 0;
+    const int err = file_text_read(file, KEYS_FILE_BYTES_MAX, &text, &len);
+    const char *const wrong =
+        err != 0 ? "it cannot be read" : keys_parse(ring, bytes_of(text, len));
+    if (text != NULL) {
+        explicit_bzero(text, len);
+        free(text);
+    }
+    if (wrong != NULL) {
+        log_event(LOG_ERROR, "cluster_key_refused", LOG_TEXT("file", file),
+                  LOG_TEXT("reason", wrong), LOG_ERRNO("error", err),
+                  LOG_TEXT("in_force", in_force));
+        return false;
+    }
+    log_event(LOG_INFO, "cluster_key_read", LOG_TEXT("file", file),
+              LOG_NUMBER("keys", ring->count));
+    return true;
+}
+
+bool cluster_is_needed(const struct cluster *c)
+{
+    return watched_file_is_there(&c->key_file);
+}
+
+void cluster_refresh(struct cluster *c, struct node *node, bool all)
+{
+    struct key_ring ring;
+    if (watched_file_is_due(&c->key_file, all) &&
+        read_keys(&ring, c->key_file.name, "what was read before")) {
+        gossiper_set_keys(node->gossiper, &ring);
+        explicit_bzero(&ring, sizeof ring);
+    }
+}
+
+/* ---- Start and end */
+
+static bool take_keys(struct cluster *c, struct key_ring *ring, const struct config *config)
+{
+    if (!watched_file_open(&c->key_file, config->cluster.key_file)) {
+        return false;
+    }
+    return cluster_is_needed(c) ? read_keys(ring, c->key_file.name, "nothing")
+                                : keys_of_name(ring, config->cluster.name);
+}
+
+static bool fill(struct cluster *c, struct gossiper_conf *conf, const struct config *config,
+                 const struct data_dir *data_dir)
+{
+    struct listen_url advertise;
+    const char *const wrong = seeds_parse(&conf->seeds, config->cluster.seeds);
+    assert(wrong == NULL); /* cluster_check() has looked */
+    (void)wrong;
+    if (config->cluster.advertise[0] != '\0' &&
+        listen_address_parse(&advertise, config->cluster.advertise) == NULL) {
+        conf->advertise = address_of(&advertise.address);
+    }
+    take_name(&conf->identity, config->node.name);
+    return keys_cluster_of(&conf->identity.cluster, config->cluster.name) &&
+           take_keys(c, &conf->ring, config) &&
+           (config->data.dir[0] == '\0'
+                ? make_identity(&conf->identity)
+                : start_identity(c, &conf->identity, config->data.dir, data_dir));
+}
+
+bool cluster_start(struct cluster *c, struct node *node, const struct config *config,
+                   const struct data_dir *data_dir)
+{
+    if (!c->is) {
+        return true;
+    }
+    struct gossiper_conf conf = {.udp = c->udp,
+                                 .tcp = c->tcp,
+                                 .family = c->family,
+                                 .listen = c->listen,
+                                 .shards = node->shard_count,
+                                 .clock_ms = node->clock_ms,
+                                 .joining = &node->joining};
+    const bool filled = fill(c, &conf, config, data_dir);
+    conf.dir = c->dir;
+    if (filled) {
+        node->gossiper = gossiper_start(&conf);
+    }
+    if (filled && node->gossiper == NULL) {
+        log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "the cluster"));
+    }
+    explicit_bzero(&conf, sizeof conf);
+    return node->gossiper != NULL;
+}
+
+void cluster_leave(struct node *node)
+{
+    if (node != NULL) {
+        gossiper_stop(node->gossiper);
+    }
+}
+
+static void close_one(int fd)
+{
+    if (fd >= 0) {
+        close(fd);
+    }
+}
+
+void cluster_close(struct cluster *c, struct node *node)
+{
+    if (node != NULL) {
+        gossiper_destroy(node->gossiper);
+        node->gossiper = NULL;
+    }
+    if (c->is) {
+        close_one(c->udp);
+        close_one(c->tcp);
+        close_one(c->dir);
+        watched_file_close(&c->key_file);
+        c->is = false;
+    }
+}

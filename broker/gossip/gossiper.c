@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/gossip/gossiper.h"
+
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "broker/gossip/parts.h"
+#include "broker/log/log.h"
+
+#define EVENTS_MAX  64
+#define ACCEPTS_MAX 16u /* in a turn */
+#define MAGIC_BYTES 4u
+
+/* Keys of epoll that are no connection's, which are below. */
+#define KEY_UDP    UINT64_MAX
+#define KEY_ACCEPT (UINT64_MAX - 1)
+#define KEY_WAKE   (UINT64_MAX - 2)
+
+static_assert(sizeof GOSSIPER_STREAM_MAGIC == MAGIC_BYTES + 1, "four characters");
+static_assert(KNOCK_MAGIC_BYTES == MAGIC_BYTES, "both are of one length");
+
+/* ---- The thread */
+
+static void wake(struct gossiper *g)
+{
+    eventfd_write(g->wake, 1);
+}
+
+/* What a connection wants that somebody has made. */
+static void take_new(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms)
+{
+    if (c->in_len < MAGIC_BYTES) {
+        return;
+    }
+    if (memcmp(c->in, KNOCK_MAGIC, MAGIC_BYTES) == 0) {
+        calls_knock(g, c, now_ms);
+    } else if (memcmp(c->in, GOSSIPER_STREAM_MAGIC, MAGIC_BYTES) == 0) {
+        tcp_used(c, MAGIC_BYTES);
+        tcp_become(&g->tcp, c, TCP_STREAM);
+        speech_stream(g, c, now_ms);
+    } else {
+        g->figures.refused[SEAL_MALFORMED]++;
+        tcp_close(&g->tcp, c);
+    }
+}
+
+static void on_tcp(struct gossiper *g, uint64_t key, uint32_t events, uint64_t now_ms)
+{
+    struct tcp_conn *const c = tcp_of_key(&g->tcp, key);
+    const enum tcp_news news = c == NULL ? TCP_GONE : tcp_event(&g->tcp, c, events);
+    if (news == TCP_NOTHING || news == TCP_GONE) {
+        return;
+    }
+    switch (c->kind) {
+    case TCP_NEW:
+        take_new(g, c, now_ms);
+        break;
+    case TCP_STREAM:
+        if (news == TCP_CONNECTED) {
+            c->end_ms = now_ms + GOSSIPER_IDLE_MS;
+        } else {
+            speech_stream(g, c, now_ms);
+        }
+        break;
+    case TCP_KNOCK:
+    case TCP_GREETING:
+    case TCP_DIAL:
+        calls_event(g, c, news, now_ms);
+        break;
+    }
+}
+
+static void on_event(struct gossiper *g, const struct epoll_event *event, uint64_t now_ms)
+{
+    eventfd_t count;
+    switch (event->data.u64) {
+    case KEY_UDP:
+        speech_datagrams(g, now_ms);
+        break;
+    case KEY_ACCEPT:
+        for (unsigned i = 0; i < ACCEPTS_MAX; i++) {
+            if (tcp_accept(&g->tcp, g->conf.tcp, now_ms, GOSSIPER_HELLO_MS) == NULL) {
+                break;
+            }
+        }
+        break;
+    case KEY_WAKE:
+        (void)eventfd_read(g->wake, &count);
+        break;
+    default:
+        on_tcp(g, event->data.u64, event->events, now_ms);
+        break;
+    }
+}
+
+static void on_closed(void *context, struct tcp_conn *c)
+{
+    calls_closed(context, c);
+}
+
+/* What the time, and others, have made due. */
+static void turn(struct gossiper *g, uint64_t now_ms)
+{
+    tcp_expire(&g->tcp, now_ms);
+    discovery_turn(g, now_ms);
+    if (g->membership != NULL) {
+        membership_tick(g->membership, now_ms);
+        speech_renew(g, now_ms);
+    }
+    calls_told(g, now_ms);
+    calls_dial(g, now_ms);
+}
+
+static bool is_over(const struct gossiper *g, uint64_t now_ms)
+{
+    return g->stopping && (g->membership == NULL || membership_leave_is_told(g->membership) ||
+                           membership_counters(g->membership).living < 2 || now_ms >= g->end_ms);
+}
+
+static int wait_ms(const struct gossiper *g, uint64_t now_ms)
+{
+    uint64_t due = discovery_due(g);
+    const uint64_t tcp_ms = tcp_due(&g->tcp);
+    due = tcp_ms < due ? tcp_ms : due;
+    due = g->renew_ms < due ? g->renew_ms : due;
+    due = g->stopping && g->end_ms < due ? g->end_ms : due;
+    if (g->membership != NULL && membership_due(g->membership) < due) {
+        due = membership_due(g->membership);
+    }
+    const uint64_t wait = due > now_ms ? due - now_ms : 0;
+    return wait > 60000 ? 60000 : (int)wait;
+}
+
+static void *run(void *gossiper)
+{
+    struct gossiper *const g = gossiper;
+    struct epoll_event events[EVENTS_MAX];
+    int count = 0;
+    for (;;) {
+        pthread_mutex_lock(&g->lock);
+        const uint64_t now_ms = g->conf.clock_ms();
+        for (int i = 0; i < count; i++) {
+            on_event(g, &events[i], now_ms);
+        }
+        turn(g, now_ms);
+        const bool over = is_over(g, now_ms);
+        const int wait = wait_ms(g, now_ms);
+        pthread_mutex_unlock(&g->lock);
+        if (over) {
+            return NULL;
+        }
+        count = epoll_wait(g->epoll, events, EVENTS_MAX, wait);
+    }
+}
+
+/* ---- Life */
+
+static bool watch(struct gossiper *g, int fd, uint64_t key)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.u64 = key};
+    return epoll_ctl(g->epoll, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static bool begin(struct gossiper *g)
+{
+    g->epoll = epoll_create1(EPOLL_CLOEXEC);
+    g->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    g->tcp.context = g;
+    g->tcp.closed = on_closed;
+    g->renew_ms = GOSSIPER_NEVER;
+    return g->epoll >= 0 && g->wake >= 0 && tcp_init(&g->tcp, g->epoll) &&
+           watch(g, g->conf.udp, KEY_UDP) && watch(g, g->conf.tcp, KEY_ACCEPT) &&
+           watch(g, g->wake, KEY_WAKE);
+}
+
+struct gossiper *gossiper_start(const struct gossiper_conf *conf)
+{
+    struct gossiper *const g = calloc(1, sizeof *g);
+    if (g == NULL) {
+        return NULL;
+    }
+    g->conf = *conf;
+    g->epoll = g->wake = -1;
+    pthread_mutex_init(&g->lock, NULL);
+    atomic_store_explicit(conf->joining, true, memory_order_relaxed);
+    if (!begin(g) || !discovery_begin(g, conf->clock_ms()) ||
+        pthread_create(&g->thread, NULL, run, g) != 0) {
+        gossiper_destroy(g);
+        return NULL;
+    }
+    pthread_setname_np(g->thread, "gossip");
+    return g;
+}
+
+void gossiper_stop(struct gossiper *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&g->lock);
+    const uint64_t now_ms = g->conf.clock_ms();
+    g->stopping = true;
+    g->end_ms = now_ms + GOSSIPER_LEAVE_MS;
+    if (g->membership != NULL) {
+        membership_leave(g->membership, now_ms);
+    }
+    pthread_mutex_unlock(&g->lock);
+    wake(g);
+    pthread_join(g->thread, NULL);
+}
+
+void gossiper_destroy(struct gossiper *g)
+{
+    if (g == NULL) {
+        return;
+    }
+    resolver_stop(g->resolver);
+    tcp_fini(&g->tcp);
+    membership_destroy(g->membership);
+    seal_destroy(g->seal);
+    if (g->epoll >= 0) {
+        close(g->epoll);
+    }
+    if (g->wake >= 0) {
+        close(g->wake);
+    }
+    pthread_mutex_destroy(&g->lock);
+    explicit_bzero(g, sizeof *g);
+    free(g);
+}
+
+/* ---- What others ask for */
+
+void gossiper_set_keys(struct gossiper *g, const struct key_ring *ring)
+{
+    pthread_mutex_lock(&g->lock);
+    g->conf.ring = *ring;
+    if (g->seal != NULL) {
+        seal_set_keys(g->seal, ring->at, ring->count);
+    }
+    pthread_mutex_unlock(&g->lock);
+}
+
+void gossiper_dial(struct gossiper *g, unsigned number, unsigned lane)
+{
+    assert(number < PEERS_MAX && lane < 64);
+    atomic_fetch_or_explicit(&g->dials_wanted[number], (uint64_t)1 << lane, memory_order_release);
+    wake(g);
+}
+
+/* ---- For those who look */
+
+static void count_members(const struct gossiper *g, struct gossiper_figures *out)
+{
+    const struct member *m;
+    for (size_t i = 0; (m = membership_at(g->membership, i)) != NULL; i++) {
+        out->alive += m->state == MEMBER_ALIVE;
+        out->suspect += m->state == MEMBER_SUSPECT;
+        out->dead += m->state == MEMBER_DEAD;
+        out->left += m->state == MEMBER_LEFT;
+    }
+}
+
+void gossiper_figures(struct gossiper *g, struct gossiper_figures *out)
+{
+    *out = (struct gossiper_figures){.alive = 0};
+    if (g == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&g->lock);
+    *out = g->figures;
+    if (g->membership != NULL) {
+        out->membership = membership_counters(g->membership);
+        count_members(g, out);
+    }
+    out->streams = tcp_count(&g->tcp, TCP_STREAM);
+    out->streams_accepted = g->tcp.accepted;
+    out->streams_displaced = g->tcp.displaced;
+    out->streams_timed_out = g->tcp.timed_out;
+    pthread_mutex_unlock(&g->lock);
+}
+
+size_t gossiper_members(struct gossiper *g, struct member *out, size_t max)
+{
+    const struct member *m;
+    size_t count = 0;
+    pthread_mutex_lock(&g->lock);
+    while (g->membership != NULL && count < max &&
+           (m = membership_at(g->membership, count)) != NULL) {
+        out[count++] = *m;
+    }
+    pthread_mutex_unlock(&g->lock);
+    return count;
+}

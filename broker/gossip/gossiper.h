@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * gossiper: the thread that finds the other nodes of the cluster, knows who of them lives, and
+ * makes the connections that shards have to them. It is the shell of cluster/membership: sockets, a
+ * clock, DNS.
+ *
+ *   UDP ───────────────▶ seal ─▶ membership ─▶ log, figures, gossiper_links.tell()
+ *   TCP "DLGS" streams ─▶  ▲         │
+ *   seeds, resolver.h ─────┴ contact ┘
+ *   TCP "DLNK" knock.h, HELLO ─────────────────▶ gossiper_links.arrived()
+ *   gossiper_dial() ─▶ TCP, knock.h ─────────────▶ gossiper_links.dialed()
+ *
+ * Owner: what is in struct gossiper is that of who holds its lock: the thread while it is awake,
+ * which is for microseconds, others to look. No shard takes the lock; what shards ask is one atomic
+ * word for each node (gossiper_dial()).
+ * Memory: that of membership, seal and tcp, all of it bounded there; nothing grows with time.
+ * Bounds: RECEIVE_MAX datagrams in a turn, then other things first; a datagram that the kernel does
+ * not take is dropped (membership bears that); connections: tcp.h.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "broker/config/seeds.h"
+#include "broker/gossip/keys.h"
+#include "broker/gossip/peer_numbers.h"
+#include "broker/peers/peers.h"
+#include "cluster/identity.h"
+#include "cluster/membership/membership.h"
+#include "cluster/seal.h"
+#include "proto/bytes.h"
+#include "proto/nodiscard.h"
+
+#define GOSSIPER_STREAM_MAGIC "DLGS" /* with which a stream of gossip begins */
+
+struct gossiper;
+
+/* Who has the links between nodes. Called on the gossip thread; must not wait. */
+struct gossiper_links {
+    void *context;
+    void (*tell)(void *context, const struct peer_facts *peer);
+    /* The connection is the callee's; `read` is what has come: a HELLO, and maybe more. */
+    void (*arrived)(void *context, unsigned number, unsigned lane, int fd, struct bytes read);
+    /* After each gossiper_dial(), once; fd -1: it did not work. */
+    void (*dialed)(void *context, unsigned number, unsigned lane, int fd);
+};
+
+struct gossiper_conf {
+    struct identity identity;
+    int dir;                       /* of the identity file; -1: it is not kept. Borrowed. */
+    int udp, tcp;                  /* bound to the same address, non-blocking; borrowed */
+    int family;                    /* of both */
+    struct node_address listen;    /* what they are bound to */
+    struct node_address advertise; /* port 0: listen, or what is found out */
+    struct seeds seeds;
+    struct key_ring ring;
+    unsigned shards;
+    uint64_t (*clock_ms)(void);
+    _Atomic bool *joining; /* set at the start, cleared when the node has found others, or need not
+                            * wait for them */
+    const struct gossiper_links *links; /* NULL: nobody has any; connections for them are refused */
+};
+
+/* NULL: no memory, or no thread. */
+NODISCARD struct gossiper *gossiper_start(const struct gossiper_conf *conf);
+
+/* Tells the others that this node leaves, for GOSSIPER_LEAVE_MS at most, and ends the thread. */
+#define GOSSIPER_LEAVE_MS 1000u
+void gossiper_stop(struct gossiper *g);    /* NULL is fine */
+void gossiper_destroy(struct gossiper *g); /* stopped; NULL is fine */
+
+/* From now on. */
+void gossiper_set_keys(struct gossiper *g, const struct key_ring *ring);
+
+/* Asks for a connection to that node for a lane (< 64). Any thread; does not wait. */
+void gossiper_dial(struct gossiper *g, unsigned number, unsigned lane);
+
+/* ---- For those who look; any thread but a shard's. */
+
+struct gossiper_figures {
+    struct membership_counters membership; /* zeros while the own address is not known */
+    uint64_t alive, suspect, dead, left;   /* members in that state; this node is one */
+    uint64_t datagrams_received, datagrams_sent, datagrams_dropped;
+    uint64_t refused[SEAL_NO_MEMORY + 1]; /* messages, by why they were not opened */
+    uint64_t streams, streams_accepted, streams_displaced, streams_timed_out;
+    uint64_t links_accepted, links_dialed, links_refused, links_failed;
+    uint64_t peers_refused; /* times that a node got no number */
+    uint64_t conflicts;
+    uint64_t seeds_failed; /* of the last time that seeds were looked up */
+};
+
+void gossiper_figures(struct gossiper *g, struct gossiper_figures *out); /* NULL: zeros */
+
+/* At most `max` members, this node first, copied; how many. */
+size_t gossiper_members(struct gossiper *g, struct member *out, size_t max);

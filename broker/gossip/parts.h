@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What a gossip thread is made of; for this folder. All of it is under the lock, unless it says
+ * otherwise. */
+#pragma once
+
+#include <pthread.h>
+
+#include "broker/gossip/gossiper.h"
+#include "broker/gossip/resolver.h"
+#include "broker/gossip/tcp.h"
+
+#define GOSSIPER_HELLO_MS   5000u  /* from an accept to its first four bytes, or to a HELLO */
+#define GOSSIPER_CONNECT_MS 3000u  /* for TCP to come through */
+#define GOSSIPER_IDLE_MS    10000u /* of a stream */
+
+#define GOSSIPER_NEVER UINT64_MAX
+
+struct gossiper {
+    struct gossiper_conf conf; /* does not change, but for identity and ring */
+    pthread_t thread;
+    pthread_mutex_t lock;
+    int epoll, wake;                          /* do not change */
+    _Atomic uint64_t dials_wanted[PEERS_MAX]; /* a bit for each lane; shards set, we clear */
+
+    bool stopping;
+    uint64_t end_ms; /* when it ends although not all have heard that it leaves */
+
+    struct node_address own; /* port 0: not known yet, and there is no membership */
+    struct membership *membership;
+    struct seal *seal;
+    struct tcp tcp;
+    struct gossiper_figures figures;
+
+    /* Discovery. */
+    struct resolver *resolver; /* NULL: there are no seeds */
+    uint64_t ask_ms, pause_ms; /* when seeds are asked next; and how long after that, alone */
+    uint64_t joined_by_ms;     /* the node is ready then, whoever was found */
+    bool warned;               /* that a seed has no address */
+
+    /* A conflict about who this node is. */
+    uint64_t renew_ms; /* when it starts over; GOSSIPER_NEVER: it need not */
+    uint64_t renew_pause_ms, renewed_ms;
+    uint64_t told_ms; /* when a second one of some node was told so last; 0: never */
+
+    /* Links. */
+    bool changed; /* a member is another; peers are to be told */
+    bool numbers_warned;
+    struct peer_numbers numbers;
+    struct peer_facts told[PEERS_MAX]; /* what links were told last */
+};
+
+/* speech.c: what membership says, and hears. */
+bool speech_begin(struct gossiper *g, uint64_t now_ms); /* identity and own address are known */
+void speech_datagrams(struct gossiper *g, uint64_t now_ms);
+void speech_stream(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms); /* c->in has more */
+void speech_renew(struct gossiper *g, uint64_t now_ms);                      /* if it is time to */
+
+/* discovery.c: seeds; the own address; whether the node has joined. */
+bool discovery_begin(struct gossiper *g, uint64_t now_ms);
+void discovery_turn(struct gossiper *g, uint64_t now_ms);
+uint64_t discovery_due(const struct gossiper *g);
+
+/* calls.c: connections that become links. */
+void calls_told(struct gossiper *g, uint64_t now_ms); /* tells links what has changed */
+void calls_dial(struct gossiper *g, uint64_t now_ms); /* those that are wanted */
+void calls_knock(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms);
+void calls_event(struct gossiper *g, struct tcp_conn *c, enum tcp_news news, uint64_t now_ms);
+void calls_closed(struct gossiper *g, const struct tcp_conn *c);
