@@ -177,6 +177,21 @@ def nonsense_is_counted(b):
     know_each_other(one, two)
 
 
+@test(only='dunlin')
+def who_says_nothing_makes_room(b):
+    """Also who began to knock and left it at that; a node that comes then is heard."""
+    one = Member(b, 1, [])
+    host, port = one.address.split(':')
+    for i in range(150):
+        s = socket.create_connection((host, int(port)), timeout=SECONDS)
+        b.open.append(s)
+        s.sendall(b'' if i % 2 else b'DLGS')
+    wait_until(lambda: one.figure('connections_displaced_total') >= 80.0, SECONDS)
+    two = Member(b, 2, [one])
+    know_each_other(one, two)
+    wait_until(lambda: one.figure('connections_timed_out_total') >= 30.0, SECONDS)
+
+
 @test(only='dunlin', timeout=60)
 def a_key_is_changed_without_a_death(b):
     key = key_file(1)
