@@ -325,9 +325,9 @@ static void a_lane_that_is_none_is_refused(void)
         start((struct how){.number = 2, .cluster = 9, .key = 5, .shards = 2, .seed = a});
     AWAIT(lives, a, 2);
     AWAIT(lives, b, 1);
-    gossiper_dial(a->gossiper, number_of(a, 2), 3);
+    gossiper_dial(a->gossiper, number_of(a, 2), 2);
     AWAIT(has_dialed, a, 1);
-    say_hello(a, b->identity.node, 3);
+    say_hello(a, b->identity.node, 2);
     EXPECT(is_closed(a->fd));
     struct gossiper_figures f;
     gossiper_figures(b->gossiper, &f);
