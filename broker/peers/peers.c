@@ -110,6 +110,7 @@ static void serve(struct shard *s, struct shard_peers *sp, struct peer *p)
             log_event(LOG_ERROR, "link_failed",
                       LOG_BYTES("node", bytes_of(facts->name, facts->name_len)),
                       LOG_NUMBER("lane", s->id), LOG_TEXT("reason", "no memory"));
+            sp->again_ms = s->now_ms + MEMORY_AGAIN_MS;
             sp->next_ms = 0; /* so that peers_flush() finds it anew */
             return;
         }
@@ -208,7 +209,7 @@ static void on_time(struct shard *s, struct shard_peers *sp)
             lane_turn(l);
         }
     }
-    for (uint32_t set = sp->failed; set != 0;) {
+    for (uint32_t set = s->now_ms >= sp->again_ms ? sp->failed : 0; set != 0;) {
         serve(s, sp, &sp->peer[take_first(&set)]);
     }
 }
@@ -266,8 +267,8 @@ static void flush(struct shard *s, struct shard_peers *sp)
         const uint64_t next_ms = sp->peer[take_first(&all)].lane->next_ms;
         sp->next_ms = next_ms < sp->next_ms ? next_ms : sp->next_ms;
     }
-    if (sp->failed != 0 && s->now_ms + MEMORY_AGAIN_MS < sp->next_ms) {
-        sp->next_ms = s->now_ms + MEMORY_AGAIN_MS;
+    if (sp->failed != 0 && sp->again_ms < sp->next_ms) {
+        sp->next_ms = sp->again_ms;
     }
     write_gauges(sp);
 }
@@ -308,7 +309,8 @@ void peers_end(struct shard *s)
     for (uint32_t set = sp->has_lane & ~sp->dirty; set != 0;) {
         const unsigned number = take_first(&set);
         struct lane *const l = sp->peer[number].lane;
-        if (!l->sending) {
+        if (!l->sending && !l->end_told) {
+            l->end_told = true;
             link_want(l->link, false, s->now_ms);
             sp->dirty |= peer_bit(number);
         }

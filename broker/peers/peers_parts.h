@@ -61,7 +61,8 @@ struct lane {
     bool dial_due;    /* the link wants one, and an earlier one has yet to come back */
     bool give_up_due; /* peers_give_up() */
     bool up;
-    bool gone; /* nobody's any more, but for the kernel: */
+    bool end_told; /* by peers_end() */
+    bool gone;     /* nobody's any more, but for the kernel: */
     struct lane *next_gone;
 
     /* Held (LINK_NOT_NOW): what has come behind what the link has. */
@@ -89,9 +90,10 @@ struct shard_peers {
     uint32_t has_lane; /* bits, by number: */
     uint32_t dirty;    /* something of it may be to be sent, or done */
     uint32_t resume;   /* to be given again */
-    uint32_t failed;   /* there was no memory for the link */
-    uint64_t next_ms;  /* of all of them */
-    unsigned sockets;  /* lanes with a connection, those let go of included: */
+    uint32_t failed;   /* there was no memory for the link, until: */
+    uint64_t again_ms;
+    uint64_t next_ms; /* of all of them */
+    unsigned sockets; /* lanes with a connection, those let go of included: */
     struct lane *gone;
     bool ending;
     struct peer peer[PEERS_MAX];

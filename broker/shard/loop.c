@@ -51,7 +51,8 @@
 #define RETIRED_NS   (100 * MS)
 #define ENDING_NS    (10 * MS)
 
-#define ENDING_MS 3000u /* clients that do not go by themselves are cut off */
+#define ENDING_MS       3000u /* clients that do not go by themselves are cut off, */
+#define ENDING_LINKS_MS 1500u /* and then links to other nodes, which tell of it */
 
 #define EXPIRE_RETAINED_MS 1000u
 
@@ -64,6 +65,12 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_REPLAY] = replay_on_request,           [POST_REPLAYED] = replay_on_answer,
     [POST_DELIVER] = publish_on_deliver,         [POST_DELIVER_SHARED] = publish_on_deliver_shared,
 };
+
+/* Who has none does not even call. */
+static bool has_cluster(const struct shard *s)
+{
+    return s->node->peers != NULL;
+}
 
 /* ---- the parts of a turn */
 
@@ -191,8 +198,10 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
         return 0;
     }
     uint64_t ns = LOOP_FOREVER;
-    const uint64_t next_ms =
-        least(least(wheel_next_ms(s->wheel), s->expire_retained_ms), peers_next_ms(s));
+    uint64_t next_ms = least(wheel_next_ms(s->wheel), s->expire_retained_ms);
+    if (has_cluster(s)) {
+        next_ms = least(next_ms, peers_next_ms(s));
+    }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
         ns = least(ns, CONGESTED_NS);
@@ -257,8 +266,10 @@ uint64_t loop_work(struct shard *s)
     errands_turn(s);
     sys_topics_turn(s);
     store_begin_turn(s);
-    peers_turn(s);
-    end_links(s);
+    if (has_cluster(s)) {
+        peers_turn(s);
+        end_links(s);
+    }
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     settle(s);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
@@ -269,7 +280,9 @@ uint64_t loop_work(struct shard *s)
     keep(s);
     errands_settle(s);
     flush_dirty(s);
-    peers_flush(s);
+    if (has_cluster(s)) {
+        peers_flush(s);
+    }
     tell(s, post_flush(s));
     quiescence_pass(s->node->quiescence, s->id);
     /* Those of this turn may be gone now; the kernel's calls come before the next turn. */
@@ -285,14 +298,20 @@ uint64_t loop_work(struct shard *s)
 
 static void cut_off(struct shard *s)
 {
-    if (s->ending && s->now_ms >= s->ending_by_ms) {
+    if (!s->ending || s->now_ms < s->ending_by_ms) {
+        return;
+    }
+    if (!s->cut_off) {
+        s->cut_off = true;
+        s->ending_by_ms = s->now_ms + ENDING_LINKS_MS;
         for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
             conn_abort(c);
         }
         owed_abandon(s);
         will_abandon(s);
-        peers_cut_off(s);
+    } else {
         s->ending_by_ms = UINT64_MAX;
+        peers_cut_off(s);
     }
 }
 

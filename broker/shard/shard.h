@@ -89,6 +89,7 @@ struct shard {
     bool awake;                  /* online for reclamation, now_ms fresh; see shard_enter() */
     bool leaving;          /* nobody comes in any more, and clients are told to go, by and by */
     bool ending;           /* clients were told; the loop ends when all are gone */
+    bool cut_off;          /* clients that did not go by themselves were */
     uint64_t ending_by_ms; /* then what is left is cut off */
     uint64_t expire_retained_ms; /* next time */
     unsigned lookup_positions; /* that look-ups of retained messages may still walk in this turn */

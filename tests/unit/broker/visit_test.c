@@ -5,6 +5,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "broker/peers/peers.h"
 #include "broker/shard/shard.h"
 #include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
@@ -234,5 +235,44 @@ Test(visit, a_client_that_has_said_something_is_heard_first)
     cr_expect_eq(fake_node_count(p.n, METRIC_drop_qos0_offline) +
                      fake_node_count(p.n, METRIC_publish_sent),
                  0, "the session has ended, and its subscription");
+    fake_node_destroy(p.n);
+}
+
+/* ---- other nodes */
+
+static void on_facts(struct shard *s, const struct peer_facts *facts)
+{
+    (void)s;
+    (void)facts;
+}
+
+/* What a delivery has put for another node cannot be sent by who visits: rings belong to threads.
+ */
+Test(visit, what_is_for_another_node_is_the_owners)
+{
+    static const struct peers_events events = {.facts = on_facts};
+    struct pair p = pair_create(SETTINGS(), 0);
+    const struct peers_conf conf = {
+        .node = p.n->node, .self = {.node = {{1}}, .generation = 1}, .events = &events};
+    struct peers *const peers = peers_create(&conf);
+    cr_assert_not_null(peers);
+    const struct peer_facts facts = {.number = 3, .node = {{2}}, .lanes = 2};
+    peers_tell(peers, &facts);
+    for (unsigned turn = 0; turn < 4; turn++) { /* all hear of it, and lie down */
+        fake_node_step(p.n, turn % 2);
+    }
+    client_say(p.pub, "t", "1", 0);
+    fake_node_step(p.n, p.near);
+    cr_expect_not(is_woken(&p));
+    shard_self = p.n->node->shards[p.far]; /* as a visitor's delivery would, in its visit */
+    uint8_t *body;
+    uint64_t seq;
+    cr_assert_eq(peers_put(shard_self, 3, NODE_FRAME_RESULT, true, 1, &body, &seq), LINK_OK);
+    *body = 0;
+    shard_self = NULL;
+    client_say(p.pub, "t", "2", 0);
+    fake_node_step(p.n, p.near);
+    cr_expect_eq(got_now(p.sub), 2);
+    cr_expect(is_woken(&p));
     fake_node_destroy(p.n);
 }

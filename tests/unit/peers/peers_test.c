@@ -15,6 +15,7 @@
 #include "tests/fake/io_fake.h"
 #include "tests/unit/broker/fake_client.h"
 #include "tests/unit/broker/fake_node.h"
+#include "tests/unit/route/fault.h"
 
 #define NUMBER  5u /* of the other node, if not said otherwise */
 #define GOT_MAX 64u
@@ -119,7 +120,8 @@ static void on_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t las
 
 static void on_facts(struct shard *s, const struct peer_facts *facts)
 {
-    cr_assert_eq(peers_has_lane(s, facts->number), !facts->forgotten && s->id < facts->lanes);
+    cr_assert_eq(peers_has_lane(s, facts->number),
+                 !facts->forgotten && s->id < facts->lanes && !fault_happened());
     cr_assert_eq(peers_lanes(s, facts->number), facts->forgotten ? 0 : facts->lanes);
     w.told.facts++;
 }
@@ -850,4 +852,82 @@ Test(peers, who_takes_nothing_is_not_waited_for_at_the_end)
     turns();
     w.other.fd = -1;
     end(); /* fake_node_end() gives it as long as loop_run() does */
+}
+
+/* ---- without memory */
+
+Test(peers, a_link_that_could_not_be_made_is_made_later)
+{
+    for (unsigned allocation = 0; allocation < 2; allocation++) {
+        begin(1, 1, 2);
+        const struct peer_facts facts = facts_of(&w.other.self, 1, true);
+        peers_tell(w.peers, &facts);
+        fault_at(allocation);
+        turns();
+        cr_assert(fault_happened());
+        fault_at(FAULT_NEVER);
+        cr_expect_not(peers_has_lane(fake_node_enter(w.n, 0), NUMBER));
+        cr_expect_eq(put(0, true, 1), LINK_NO_ROOM);
+        fake_node_advance(w.n, 999);
+        cr_expect_eq(w.dials, 0);
+        fake_node_advance(w.n, 1);
+        answer_dial();
+        cr_expect_eq(w.told.ups, 1);
+        end();
+    }
+}
+
+/* Nor is a node that is forgotten meanwhile. */
+Test(peers, a_link_that_could_not_be_made_is_not_made_for_who_has_gone)
+{
+    begin(1, 1, 2);
+    const struct peer_facts facts = facts_of(&w.other.self, 1, true);
+    peers_tell(w.peers, &facts);
+    fault_at(0);
+    turns();
+    fault_at(FAULT_NEVER);
+    forget(&w.other.self);
+    fake_node_advance(w.n, 5000);
+    cr_expect_eq(w.dials, 0);
+    end();
+}
+
+Test(peers, what_is_held_without_room_ends_the_connection_and_comes_again)
+{
+    begin(1, 2, 1);
+    tell(&w.other.self, 1, true);
+    call();
+    go_on();
+    w.refuses = 1;
+    other_put(true, 1);
+    other_put(true, 2);
+    (void)other_goes_on();
+    fault_at(0);
+    turns();
+    cr_assert(fault_happened());
+    fault_at(FAULT_NEVER);
+    go_on();
+    cr_expect_eq(w.told.downs, 1);
+    expect_got(&w.told, 0);
+    call();
+    go_on();
+    expect_got(&w.told, 2);
+    end();
+}
+
+Test(peers, a_call_without_memory_is_refused)
+{
+    begin(1, 2, 1);
+    tell(&w.other.self, 1, true);
+    fault_at(0);
+    call();
+    cr_assert(fault_happened());
+    fault_at(FAULT_NEVER);
+    go_on();
+    cr_expect_eq(w.told.ups, 0);
+    hang_up();
+    call();
+    go_on();
+    cr_expect_eq(w.told.ups, 1);
+    end();
 }
