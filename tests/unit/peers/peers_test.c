@@ -44,8 +44,9 @@ struct world {
     struct identity self;
     struct other other;
     struct told told;
-    unsigned dials;   /* asked for and not answered */
-    unsigned refuses; /* so many deliveries are not taken */
+    unsigned dials;             /* asked for and not answered */
+    unsigned refuses;           /* so many deliveries are not taken */
+    bool refuses_each, refused; /* each frame is not taken once */
     unsigned dialed_number, dialed_lane;
 };
 
@@ -69,6 +70,11 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         w.refuses--;
         return LINK_NOT_NOW;
     }
+    if (w.refuses_each && !w.refused) {
+        w.refused = true;
+        return LINK_NOT_NOW;
+    }
+    w.refused = false;
     return take(&w.told, frame);
 }
 
@@ -598,6 +604,24 @@ Test(peers, it_is_given_again_by_itself)
     expect_got(&w.told, 0);
     advance(2);
     expect_got(&w.told, 2);
+    end();
+}
+
+/* What has come in one piece is held again behind each frame. */
+Test(peers, each_of_many_is_given_twice_and_taken_once)
+{
+    begin(1, 2, 1);
+    tell(&w.other.self, 1, true);
+    call();
+    go_on();
+    w.refuses_each = true;
+    for (uint64_t i = 1; i <= 20; i++) {
+        other_put(true, i);
+    }
+    go_on();
+    expect_got(&w.told, 0);
+    advance(200);
+    expect_got(&w.told, 20);
     end();
 }
 
