@@ -14,6 +14,8 @@
 #include "broker/recorder/trace.h"
 #include "broker/route/deliver.h"
 #include "broker/route/match_cache.h"
+#include "broker/remote/remote.h"
+#include "broker/route/publication.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
 #include "broker/shard/loop.h"
@@ -192,6 +194,9 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->promises);
     fifo_fini(&s->replies);
     fifo_fini(&s->receipts);
+    fifo_fini(&s->receipts_due);
+    publications_fini(s);
+    remote_destroy(s);
     fifo_fini(&s->received);
     wills_fini(&s->wills);
     keeping_fini(&s->keeping);

@@ -29,7 +29,7 @@
 /* ---- journals */
 
 struct journals {
-    struct recovered recovered[INDEX_SHARDS_MAX];
+    struct recovered recovered[STORE_JOURNALS_MAX];
     unsigned count; /* shards of which there may be one */
 };
 
@@ -303,7 +303,7 @@ void persistence_tell_topics(const struct persistence *p, const struct config *c
 bool persistence_open(struct persistence *p, struct node *node, const struct config *config)
 {
     char dir[PATH_BYTES];
-    struct journals journals = {.count = INDEX_SHARDS_MAX};
+    struct journals journals = {.count = STORE_JOURNALS_MAX};
     const uint64_t begun_ms = node->clock_ms();
     bool is_open = false;
     snprintf(dir, sizeof dir, "%s/journal", config->data.dir);

@@ -88,7 +88,7 @@ static bool check_journals(const struct manifest *m, const char *dir, const uint
         return false;
     }
     bool done = true;
-    for (uint32_t shard = 0; done && shard < INDEX_SHARDS_MAX; shard++) {
+    for (uint32_t shard = 0; done && shard < STORE_JOURNALS_MAX; shard++) {
         files.shard = shard;
         done = check_journal(&files, store_id, &segments, error);
     }

@@ -201,7 +201,7 @@ bool source_journals(struct source *s, const char *to, const uint8_t store_id[CH
         tell_errno(error, to, "it cannot be opened", number);
     }
     bool done = number == 0;
-    for (uint32_t shard = 0; done && shard < INDEX_SHARDS_MAX; shard++) {
+    for (uint32_t shard = 0; done && shard < STORE_JOURNALS_MAX; shard++) {
         source.shard = shard;
         done = copy_one(&source, &target, store_id, error, s->dir);
     }

@@ -189,6 +189,7 @@ struct config_limits {
 
 struct config_shared_subscriptions {
     enum config_strategy strategy;
+    bool prefer_local; /* another node's member only if none of this one's is connected */
 };
 
 struct config_auth {

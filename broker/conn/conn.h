@@ -130,6 +130,7 @@ struct conn {
         waiting;   /* answers that other shards, the disk, or the gate, owe and that point here */
     uint32_t owed; /* of those, by the disk (conn/owed.h) */
     uint32_t receipts; /* of those, receipts */
+    uint32_t receipts_pass; /* conn/owed.c's: one of them waits, as of that pass */
 
     /* What CONNACK told the client; a reload changes it for later connections only. */
     uint16_t server_receive_maximum;
@@ -167,6 +168,7 @@ struct conn {
     uint32_t flow[FLOWS]; /* since it is on this shard */
     struct flow_marks *flow_marks; /* session/busiest.h's; owned; NULL: nobody has looked at it */
     uint32_t keep_alive_ms;        /* one and a half times; 0: off */
+    uint32_t forwarded;            /* other nodes, 1 << number, that it lately published to */
     uint64_t last_packet_ms;
     uint64_t since_ms;             /* when CONNECT was accepted */
     uint64_t stalled_ms;           /* since when BLOCKED_ROOM */

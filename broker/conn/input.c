@@ -16,6 +16,7 @@
 #include "broker/log/log.h"
 #include "broker/login/exchange.h"
 #include "broker/login/login.h"
+#include "broker/remote/forward.h"
 #include "broker/session/replay.h"
 #include "broker/shard/shard.h"
 
@@ -84,7 +85,8 @@ static bool must_wait(struct conn *c, const struct mqtt_packet *packet)
         return true;
     }
     if (packet->type == MQTT_PUBLISH &&
-        (shard_congested(s) || memory_is_short(c, &packet->publish))) {
+        (shard_congested(s) || memory_is_short(c, &packet->publish) ||
+         (c->forwarded != 0 && forward_is_slow(s, &c->forwarded)))) {
         c->blocked |= BLOCKED_ROOM;
         conn_list_add(&s->stalled, c, CONN_STALLED);
         shard_count(s, METRIC_publish_stalled);

@@ -8,6 +8,7 @@
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
 #include "broker/message.h"
+#include "broker/route/publication.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -17,7 +18,7 @@
 
 struct receipt {
     uint64_t ticket;
-    uint64_t shards; /* that have to keep it, 1 << id */
+    uint64_t targets; /* that have to keep it, 1 << id */
     uint64_t begun_ms;
     struct conn *conn;
     struct session *session; /* that is kept, of QoS 2; NULL: it is not, or has ended */
@@ -27,6 +28,7 @@ struct receipt {
     uint16_t packet_id;
     uint8_t qos;
     uint8_t reason;
+    bool after_all; /* those before it, whosever they are */
 };
 
 struct reply {
@@ -142,12 +144,17 @@ static void give_reply(const struct reply *r)
 static void show_oldest(struct shard *s)
 {
     const struct receipt *const first = fifo_first(&s->receipts);
-    const struct received *const received = fifo_first(&s->received); /* begun before that one */
-    atomic_store_explicit(&s->exchanges_oldest_ms,
-                          received != NULL ? received->begun_ms
-                          : first != NULL  ? first->begun_ms
-                                           : NEVER,
-                          memory_order_release);
+    uint64_t oldest_ms = first != NULL ? first->begun_ms : NEVER;
+    for (uint32_t i = 0; i < s->received.count; i++) { /* they may have overtaken one another */
+        const struct received *const received = fifo_at(&s->received, i);
+        oldest_ms = received->begun_ms < oldest_ms ? received->begun_ms : oldest_ms;
+    }
+    atomic_store_explicit(&s->exchanges_oldest_ms, oldest_ms, memory_order_release);
+}
+
+static bool by_other_nodes(const struct receipt *r)
+{
+    return r->targets >> INDEX_PEER_FIRST != 0;
 }
 
 /* From one set to the other. */
@@ -184,6 +191,7 @@ static void add_receipt(struct conn *c, const struct receipt *r)
     }
     begin(c);
     c->receipts++;
+    s->receipts_remote += by_other_nodes(r);
     show_oldest(s);
 }
 
@@ -200,12 +208,15 @@ void owed_after(struct conn *c, owed_fn *fn, void *context)
 
 void owed_after_all(struct conn *c, owed_fn *fn, void *context)
 {
-    if (c->shard->receipts.count == 0) {
+    if (c->shard->receipts.count == 0 && c->shard->receipts_due.count == 0) {
         fn(c, context);
         return;
     }
-    const struct receipt r = {
-        .begun_ms = c->shard->now_ms, .conn = c, .fn = fn, .context = context};
+    const struct receipt r = {.begun_ms = c->shard->now_ms,
+                              .conn = c,
+                              .fn = fn,
+                              .context = context,
+                              .after_all = true};
     add_receipt(c, &r);
 }
 
@@ -220,12 +231,16 @@ void owed_receipt(struct conn *c, struct session *session, const struct message 
     if (!is_kept && !is_there(c)) {
         return;
     }
+    if (s->route_waits >> INDEX_PEER_FIRST != 0) {
+        c->forwarded |= (uint32_t)(s->route_waits >> INDEX_PEER_FIRST);
+        reason = s->route_reason != 0 ? s->route_reason : reason;
+    }
     if (!is_kept && s->route_waits == 0 && c->receipts == 0) {
         conn_send_ack(c, type, packet_id, reason);
         return;
     }
     const struct receipt r = {.ticket = s->ticket,
-                              .shards = s->route_waits,
+                              .targets = s->route_waits,
                               .begun_ms = s->now_ms,
                               .conn = c,
                               .session = is_kept ? session : NULL,
@@ -253,14 +268,29 @@ void owed_refusal(struct conn *c, uint8_t qos, uint16_t packet_id, uint8_t reaso
     add_receipt(c, &r);
 }
 
-bool owed_is_kept(const struct shard *s, uint64_t shards, uint64_t ticket)
+bool owed_is_kept(const struct shard *s, uint64_t targets, uint64_t ticket)
 {
-    for (; shards != 0; shards &= shards - 1) {
-        if (s->kept_by[__builtin_ctzll(shards)] < ticket) {
+    for (; targets != 0; targets &= targets - 1) {
+        if (s->kept_by[__builtin_ctzll(targets)] < ticket) {
             return false;
         }
     }
     return true;
+}
+
+/* Another node will not have it. The exchange of QoS 2 ends with that (4.3.3). */
+static void give_refusal(const struct receipt *r, struct session *session)
+{
+    struct conn *const c = r->conn;
+    shard_count(c->shard, METRIC_publish_refused);
+    if (r->qos == 2 && session != NULL) {
+        session_release(session, r->packet_id);
+    }
+    if (is_there(c) && c->version == MQTT_V5) {
+        conn_send_ack(c, r->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC, r->packet_id, r->reason);
+    } else if (is_there(c)) {
+        conn_doom(c, r->reason); /* it will come again */
+    }
 }
 
 static void give_receipt(const struct receipt *r)
@@ -268,6 +298,7 @@ static void give_receipt(const struct receipt *r)
     struct conn *const c = r->conn;
     const enum mqtt_type type = r->qos == 1 ? MQTT_PUBACK : MQTT_PUBREC;
     c->receipts--;
+    c->shard->receipts_remote -= by_other_nodes(r);
     if (r->fn != NULL) {
         r->fn(c, r->context);
         end(c);
@@ -276,6 +307,11 @@ static void give_receipt(const struct receipt *r)
     struct session *const session = r->session != NULL ? r->session : c->session;
     if (r->qos == 2 && session != NULL) {
         owed_wait_no_more(session, r->packet_id);
+    }
+    if (by_other_nodes(r) && r->reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
+        give_refusal(r, session);
+        end(c);
+        return;
     }
     if (r->session != NULL) {
         kept_received(r->session, r->packet_id, r->exchange);
@@ -288,9 +324,26 @@ static void give_receipt(const struct receipt *r)
     end(c);
 }
 
-void owed_kept(struct shard *s, unsigned shard, uint64_t ticket)
+void owed_kept(struct shard *s, unsigned target, uint64_t ticket)
 {
-    s->kept_by[shard] = ticket;
+    s->kept_by[target] = ticket;
+}
+
+void owed_refused(struct shard *s, uint64_t ticket, uint8_t reason)
+{
+    for (uint32_t i = 0; i < s->receipts.count; i++) { /* it is one of the first, mostly */
+        struct receipt *const r = fifo_at(&s->receipts, i);
+        if (r->ticket == ticket && by_other_nodes(r)) {
+            r->reason = reason;
+            return;
+        }
+    }
+    if (publication_refused(s, ticket)) {
+        return;
+    }
+    if (ticket == s->ticket) { /* it is being routed */
+        s->route_reason = reason;
+    }
 }
 
 /* What others know of these exchanges may go when RECEIVED is on disk, and not when it is only
@@ -321,15 +374,57 @@ static bool forget_received(struct shard *s)
     return any;
 }
 
+/*
+ * Another node that lets wait must not hold up those who publish to others: what is complete behind
+ * what is not is taken out, but nothing of a connection that waits for what is before it. What
+ * waits for the disks alone is of one shard all the same, and goes in the order of all.
+ */
+static void take_due(struct shard *s)
+{
+    const uint32_t count = s->receipts.count;
+    bool disk_waits = false;
+    bool any_waits = false;
+    s->receipts_pass++;
+    s->receipts_due.item = sizeof(struct receipt);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct receipt r = *(const struct receipt *)fifo_first(&s->receipts);
+        fifo_pop(&s->receipts);
+        const bool follows = r.conn->receipts_pass == s->receipts_pass ||
+                             (r.after_all && any_waits) || (!by_other_nodes(&r) && disk_waits);
+        const bool waits = follows || !owed_is_kept(s, r.targets, r.ticket);
+        if (waits) {
+            r.conn->receipts_pass = s->receipts_pass;
+            any_waits = true;
+            disk_waits = disk_waits || !by_other_nodes(&r);
+        }
+        if (!fifo_push(waits ? &s->receipts : &s->receipts_due, &r)) {
+            store_out_of_memory();
+        }
+    }
+}
+
+/* The next one to be given; false: there is none. */
+static bool next_receipt(struct shard *s, struct receipt *out)
+{
+    struct fifo *const from = s->receipts_due.count > 0 ? &s->receipts_due : &s->receipts;
+    const struct receipt *const r = fifo_first(from);
+    if (r == NULL || (from == &s->receipts && (s->receipts_remote > 0 ||
+                                               !owed_is_kept(s, r->targets, r->ticket)))) {
+        return false;
+    }
+    *out = *r;
+    fifo_pop(from);
+    return true;
+}
+
 static void settle_receipts(struct shard *s)
 {
     bool any = forget_received(s);
     bool any_received = false;
-    for (const struct receipt *r;
-         (r = fifo_first(&s->receipts)) != NULL && owed_is_kept(s, r->shards, r->ticket);
-         any = true) {
-        const struct receipt complete = *r;
-        fifo_pop(&s->receipts);
+    if (s->receipts_remote > 0) {
+        take_due(s);
+    }
+    for (struct receipt complete; next_receipt(s, &complete); any = true) {
         if (complete.session != NULL && !any_received) {
             any_received = true;
             begin_received(s, complete.begun_ms);
@@ -368,6 +463,7 @@ void owed_abandon(struct shard *s)
         }
         end(abandoned.conn);
     }
+    s->receipts_remote = 0;
     for (const struct reply *r; (r = fifo_first(&s->replies)) != NULL;) {
         const struct reply abandoned = *r;
         fifo_pop(&s->replies);
@@ -378,15 +474,21 @@ void owed_abandon(struct shard *s)
     }
 }
 
-void owed_forget(struct shard *s, struct session *session)
+static void forget_in(const struct fifo *receipts, struct session *session)
 {
-    for (uint32_t i = 0; i < s->receipts.count; i++) {
-        struct receipt *const r = fifo_at(&s->receipts, i);
+    for (uint32_t i = 0; i < receipts->count; i++) {
+        struct receipt *const r = fifo_at(receipts, i);
         if (r->session == session) {
             owed_wait_no_more(session, r->packet_id);
             r->session = NULL;
         }
     }
+}
+
+void owed_forget(struct shard *s, struct session *session)
+{
+    forget_in(&s->receipts, session);
+    forget_in(&s->receipts_due, session);
 }
 
 bool owed_none_since(const struct node *node, uint64_t ms)

@@ -2,8 +2,9 @@
 /*
  * owed: answers that a client gets when what they say is kept.
  *
- *   receipts   PUBACK and PUBREC, when all shards have kept the message that have to, in the order
- *              of the PUBLISH packets (4.6); PUBREC of a session that is kept waits once more,
+ *   receipts   PUBACK and PUBREC, when all shards have kept the message that have to, and other
+ *              nodes, in the order of the PUBLISH packets (4.6): of one connection, where it is
+ *              another node that lets wait, else of all; PUBREC of a session that is kept waits once more,
  * until it is written that the message was received. Until then its packet identifier is in
  *              session->open, and then in session->received
  *   replies    PUBREC, PUBREL, PUBCOMP, when this shard has kept what came before them
@@ -60,11 +61,15 @@ void owed_after(struct conn *c, owed_fn *fn, void *context);
  * earlier connection of the same session. */
 void owed_after_all(struct conn *c, owed_fn *fn, void *context);
 
-/* That shard has kept all up to the ticket. */
-void owed_kept(struct shard *s, unsigned shard, uint64_t ticket);
+/* That target, a shard or another node, has kept all up to the ticket. */
+void owed_kept(struct shard *s, unsigned target, uint64_t ticket);
 
-/* Have those shards, 1 << id, kept all up to the ticket? */
-bool owed_is_kept(const struct shard *s, uint64_t shards, uint64_t ticket);
+/* Another node will not have what was routed under the ticket: no acknowledgement says that it has,
+ * but that reason, or the connection is closed. */
+void owed_refused(struct shard *s, uint64_t ticket, uint8_t reason);
+
+/* Have those targets, 1 << id, kept all up to the ticket? */
+bool owed_is_kept(const struct shard *s, uint64_t targets, uint64_t ticket);
 
 void owed_settle(struct shard *s); /* what has become true is told */
 

@@ -147,17 +147,22 @@ static struct share_group *groups_of(const struct filter *filter)
     return atomic_load_explicit(&filter->groups, memory_order_acquire);
 }
 
-enum index_err index_add(struct index *index, unsigned self, struct bytes filter, unsigned shard,
+static bool is_target(const struct index *index, unsigned target)
+{
+    return target < index->shards || (target >= INDEX_PEER_FIRST && target < INDEX_TARGETS_MAX);
+}
+
+enum index_err index_add(struct index *index, unsigned self, struct bytes filter, unsigned target,
                          uint64_t *filter_id, const uint8_t **text)
 {
-    assert(shard < index->shards);
+    assert(is_target(index, target));
     assert(topic_filter_valid(filter));
 
     struct filter *const f = part_make(owned_part(index, self, filter), filter);
     if (f == NULL) {
         return INDEX_NO_MEMORY;
     }
-    atomic_store_explicit(&f->shards, shards_of(f) | UINT64_C(1) << shard, memory_order_release);
+    atomic_store_explicit(&f->shards, shards_of(f) | UINT64_C(1) << target, memory_order_release);
     changed(index, filter);
     *filter_id = f->id;
     if (text != NULL) {
@@ -173,14 +178,14 @@ static void drop_if_unused(struct part *part, struct filter *f)
     }
 }
 
-void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned shard)
+void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned target)
 {
-    assert(shard < index->shards);
+    assert(is_target(index, target));
 
     struct part *const part = owned_part(index, self, filter);
     struct filter *const f = part_find(part, filter);
     if (f != NULL) {
-        atomic_store_explicit(&f->shards, shards_of(f) & ~(UINT64_C(1) << shard),
+        atomic_store_explicit(&f->shards, shards_of(f) & ~(UINT64_C(1) << target),
                               memory_order_release);
         changed(index, filter);
         drop_if_unused(part, f);
@@ -245,7 +250,7 @@ enum index_err index_share_join(struct index *index, unsigned self, struct bytes
                                 struct bytes filter, struct share_member *member,
                                 uint64_t *group_id)
 {
-    assert(member->shard < index->shards);
+    assert(is_target(index, member->shard));
     assert(topic_filter_valid(filter));
 
     struct part *const part = owned_part(index, self, filter);

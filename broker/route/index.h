@@ -24,7 +24,11 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-#define INDEX_SHARDS_MAX 64u
+/* Who wants a filter is a target: a shard of this node, or another node as a whole. */
+#define INDEX_SHARDS_MAX  32u
+#define INDEX_PEER_FIRST  32u /* target of peer 0 */
+#define INDEX_TARGETS_MAX 64u
+#define INDEX_SHARDS_MASK UINT64_C(0xffffffff)
 
 struct index;
 struct quiescence;
@@ -58,18 +62,18 @@ static inline uint32_t index_id_number(uint64_t filter_id)
     return (uint32_t)filter_id;
 }
 
-/* ---- changes; on the owner's thread. `self` is the owner; `shard` the one that has subscribers.
+/* ---- changes; on the owner's thread. `self` is the owner; `target` the one that has subscribers.
  */
 
-/* The shard has subscribers for the plain filter from now on: every match that begins after the
+/* The target has subscribers for the plain filter from now on: every match that begins after the
  * return sees it. *filter_id: the same for all shards while the filter exists; its upper half is
  * index_name_hash(), the lower never 0, and not reused before 2^32 others. *text, unless NULL: the
  * filter's text in the index, which the shard may read until it has it removed. Adding twice is
  * fine. */
 NODISCARD enum index_err index_add(struct index *index, unsigned self, struct bytes filter,
-                                   unsigned shard, uint64_t *filter_id, const uint8_t **text);
+                                   unsigned target, uint64_t *filter_id, const uint8_t **text);
 /* `filter` may be its text in the index. */
-void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned shard);
+void index_remove(struct index *index, unsigned self, struct bytes filter, unsigned target);
 
 /*
  * One member of a shared-subscription group: a session's subscription to "$share/NAME/FILTER".
@@ -103,7 +107,7 @@ void index_share_leave(struct index *index, unsigned self, struct share_member *
 
 struct match_filter {
     uint64_t filter_id;
-    uint64_t shards; /* bit per shard that has subscribers; not 0 */
+    uint64_t shards; /* bit per target that has subscribers; not 0 */
 };
 
 /* Scratch, owned by the caller's shard; grows to the largest match and is reused. */
@@ -156,6 +160,8 @@ struct share_choice {
     uint64_t topic_hash;
     uint64_t random; /* SHARE_RANDOM: fresh for each call */
     uint64_t except; /* a subscription_id that must not be chosen, 0: none */
+    bool only_here;  /* members of this node's shards alone */
+    bool here_first; /* another node's only if none of these is connected */
 };
 
 /* The member that gets the message: a connected one if there is any, else an offline one; NULL if
@@ -178,6 +184,7 @@ uint64_t share_group_id(const struct share_group *group);
 const struct share_member *share_member_of(const struct share_group *group, unsigned shard);
 bool share_keeps(const struct share_group *group);          /* may a member's session be kept? */
 uint64_t share_group_name(const struct share_group *group); /* share_name_hash() of it */
+bool share_is(const struct share_group *group, struct bytes share_name, struct bytes filter);
 
 /* ---- figures; any thread, eventually exact */
 uint64_t index_filter_count(const struct index *index);

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "broker/remote/told.h"
 #include "broker/route/index.h"
 #include "broker/route/share.h"
 #include "broker/session/session.h"
@@ -187,6 +188,9 @@ static void filter_withdraw(struct shard *s, struct local_filter *f)
     const struct bytes name = local_filter_name(f);
     const bool is_in = f->number != 0;
     const unsigned owner = owner_of(f);
+    if (is_in && told_is_needed(s, name)) {
+        told_end(s, name);
+    }
     filter_free(s, f);
     if (!is_in) {
         return;
@@ -507,6 +511,16 @@ static bool wait_for(struct local_filter *f, struct subscribe_job *job)
     return true;
 }
 
+/* The last wait_for() is taken back. */
+static void wait_no_more(struct local_filter *f, struct subscribe_job *job)
+{
+    struct local_name *const own = own_name(f);
+    struct local_waiter *const w = own->waiting;
+    own->waiting = w->next;
+    job->pending--;
+    free(w);
+}
+
 /* Tells the index of the shard's first subscriber. */
 static enum local_err filter_announce(struct shard *s, struct local_filter *f,
                                       struct subscribe_job *job)
@@ -521,8 +535,20 @@ static enum local_err filter_announce(struct shard *s, struct local_filter *f,
     if (owner == s->id) {
         uint64_t id;
         const uint8_t *text;
-        if (index_add(s->node->index, s->id, local_filter_name(f), s->id, &id, &text) != INDEX_OK) {
+        const bool is_told = told_is_needed(s, local_filter_name(f));
+        if (is_told && !wait_for(f, job)) {
             return LOCAL_NO_MEMORY;
+        }
+        if (index_add(s->node->index, s->id, local_filter_name(f), s->id, &id, &text) != INDEX_OK) {
+            if (is_told) {
+                wait_no_more(f, job);
+            }
+            return LOCAL_NO_MEMORY;
+        }
+        if (is_told) {
+            f->adding = true;
+            told_filter(s, f, id, text);
+            return LOCAL_WAIT;
         }
         filter_activate(f, id, text);
         return LOCAL_OK;
@@ -535,6 +561,17 @@ static enum local_err filter_announce(struct shard *s, struct local_filter *f,
     add->filter = f;
     post_commit(s, owner);
     return LOCAL_WAIT;
+}
+
+/* The other nodes, of a member that is about to be let in. */
+static bool member_tell(struct shard *s, const struct local_filter *f, struct subscribe_job *job)
+{
+    if (!told_is_needed(s, local_filter_name(f))) {
+        return false;
+    }
+    job->pending++;
+    told_member(s, local_filter_name(f), job);
+    return true;
 }
 
 /* Lets the member into its group. */
@@ -551,7 +588,7 @@ static enum local_err member_announce(struct shard *s, struct subscription *sub,
             INDEX_OK) {
             return LOCAL_NO_MEMORY;
         }
-        return LOCAL_OK;
+        return member_tell(s, f, job) ? LOCAL_WAIT : LOCAL_OK;
     }
     struct filter_copy *copy = filter_copy(f);
     if (copy == NULL) {
@@ -565,6 +602,7 @@ static enum local_err member_announce(struct shard *s, struct subscription *sub,
     join->failed = false;
     post_commit(s, owner);
     job->pending++;
+    (void)member_tell(s, f, job);
     return LOCAL_WAIT;
 }
 
@@ -624,6 +662,9 @@ void local_unsubscribe(struct session *session, struct local_filter *f)
     struct share_member *const member = subscription_end(session, f);
     if (member != NULL) {
         member_leave(s, owner_of(f), member);
+        if (told_is_needed(s, local_filter_name(f))) {
+            told_end(s, local_filter_name(f));
+        }
     }
     if (f->sessions.count == 0 && !f->adding) {
         filter_withdraw(s, f);
@@ -673,15 +714,13 @@ void local_on_filter_add(struct shard *s, unsigned from, const struct post_head 
     post_commit(s, from);
 }
 
-void local_on_filter_added(struct shard *s, unsigned from, const struct post_head *record)
+/* The index has it, or had no memory (id 0), and the other nodes know of it. */
+static void filter_added(struct shard *s, struct local_filter *f, uint64_t id, const uint8_t *text)
 {
-    (void)from;
-    const struct post_filter_added *added = (const void *)record;
-    struct local_filter *f = added->filter;
     struct local_waiter *w = own_name(f)->waiting;
     f->adding = false;
-    if (added->id != 0) {
-        filter_activate(f, added->id, added->text);
+    if (id != 0) {
+        filter_activate(f, id, text);
     } else {
         for (struct session *session; (session = pointer_set_last(&f->sessions)) != NULL;) {
             (void)subscription_end(session, f); /* a plain one */
@@ -692,9 +731,30 @@ void local_on_filter_added(struct shard *s, unsigned from, const struct post_hea
     }
     while (w != NULL) {
         struct local_waiter *next = w->next;
-        job_step(s, w->job, added->id == 0);
+        job_step(s, w->job, id == 0);
         free(w);
         w = next;
+    }
+}
+
+void local_on_filter_added(struct shard *s, unsigned from, const struct post_head *record)
+{
+    (void)from;
+    const struct post_filter_added *added = (const void *)record;
+    struct local_filter *f = added->filter;
+    if (added->id != 0 && told_is_needed(s, local_filter_name(f))) {
+        told_filter(s, f, added->id, added->text);
+    } else {
+        filter_added(s, f, added->id, added->text);
+    }
+}
+
+void local_told(struct shard *s, const struct told *told)
+{
+    if (told->filter != NULL) {
+        filter_added(s, told->filter, told->filter_id, told->text);
+    } else {
+        job_step(s, told->job, false);
     }
 }
 
@@ -729,6 +789,9 @@ void local_on_share_joined(struct shard *s, unsigned from, const struct post_hea
     struct share_member *member = local_member(s, joined->subscription_id);
     if (member != NULL && joined->failed) { /* if it has left, it is freed where it went */
         struct local_filter *f = member->subscription->filter;
+        if (told_is_needed(s, local_filter_name(f))) {
+            told_end(s, local_filter_name(f));
+        }
         free(subscription_end(member->subscription->session, f));
         if (f->sessions.count == 0) {
             filter_withdraw(s, f);

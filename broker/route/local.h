@@ -9,6 +9,8 @@
  *   subscribe ─▶ local_filter new? ── its part is ours: index_add() ─────────────────▶ active
  *                                  └─ another's: POST_FILTER_ADD … POST_FILTER_ADDED ─▶ active
  *
+ * In a cluster it is active when the other nodes know of it as well (remote/told.h).
+ *
  * A subscription is one place in the filter's set of sessions, and one in the session's of filters;
  * the few that need more have a struct subscription besides.
  *
@@ -48,7 +50,7 @@ struct local_filter {
     const uint8_t *name;
     uint32_t number; /* the lower half of its id; 0 until it is known; a shared one has none */
     uint16_t name_len;
-    bool adding; /* POST_FILTER_ADD is under way: nobody may free it */
+    bool adding; /* the index's writer, or other nodes, have yet to answer: nobody may free it */
     bool shared; /* "$share/NAME/FILTER" */
 };
 
@@ -179,6 +181,10 @@ void local_set_online(struct session *session, bool online);
 struct local_filter *local_filter_by_id(struct shard *s, uint64_t id);         /* or NULL */
 struct local_filter *local_filter_by_name(struct shard *s, struct bytes name); /* or NULL */
 struct share_member *local_member(struct shard *s, uint64_t subscription_id);  /* or NULL */
+
+/* The other nodes know of it now (remote/told.h). */
+struct told;
+void local_told(struct shard *s, const struct told *told);
 
 extern post_fn local_on_filter_add, local_on_filter_added, local_on_filter_remove,
     local_on_share_join, local_on_share_joined, local_on_share_leave;

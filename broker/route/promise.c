@@ -26,6 +26,15 @@ static void add(struct shard *s, const struct promise *p)
     }
 }
 
+uint64_t promise_wait_for(struct shard *s, unsigned target)
+{
+    if (s->route_waits == 0) {
+        s->ticket++;
+    }
+    s->route_waits |= UINT64_C(1) << target;
+    return s->ticket;
+}
+
 void promise_ticket(struct shard *s, unsigned from, uint64_t ticket)
 {
     s->promised[from] = ticket;

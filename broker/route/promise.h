@@ -20,6 +20,10 @@
 
 struct shard;
 
+/* The message that is being routed has to be kept by that target as well: s->route_waits. Returns
+ * its ticket. */
+uint64_t promise_wait_for(struct shard *s, unsigned target);
+
 /* All that the shard `from` (or this one) has sent up to the ticket was dealt with here. */
 void promise_ticket(struct shard *s, unsigned from, uint64_t ticket);
 

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "broker/conn/owed.h"
 #include "broker/message.h"
 #include "broker/route/index.h"
 #include "broker/shard/shard.h"
@@ -43,6 +44,28 @@ static enum errand_step store(struct shard *s, struct publication *p)
     return ERRAND_MORE;
 }
 
+/* They are not refused any more; nobody may wait for them, either. */
+static void forget_kept(struct shard *s)
+{
+    for (struct publication **at = &s->publications; *at != NULL;) {
+        struct publication *const p = *at;
+        if (!owed_is_kept(s, p->waits, p->ticket)) {
+            at = &p->next;
+            continue;
+        }
+        *at = p->next;
+        errand_put(&p->errand);
+    }
+}
+
+void publications_fini(struct shard *s)
+{
+    for (struct publication *p; (p = s->publications) != NULL;) {
+        s->publications = p->next;
+        errand_put(&p->errand);
+    }
+}
+
 static enum errand_step route(struct shard *s, struct publication *p)
 {
     p->matched = publish_route(s, p->message, 0);
@@ -53,7 +76,28 @@ static enum errand_step route(struct shard *s, struct publication *p)
     if (p->matched == 0) {
         shard_count(s, METRIC_publish_unmatched);
     }
-    return p->waits == 0 ? ERRAND_DONE : ERRAND_LATER;
+    if (s->route_reason != 0) {
+        p->result = PUBLICATION_REFUSED;
+    }
+    forget_kept(s);
+    if (p->waits == 0) {
+        return ERRAND_DONE;
+    }
+    errand_take(&p->errand);
+    p->next = s->publications;
+    s->publications = p;
+    return ERRAND_LATER;
+}
+
+bool publication_refused(struct shard *s, uint64_t ticket)
+{
+    for (struct publication *p = s->publications; p != NULL; p = p->next) {
+        if (p->ticket == ticket) {
+            p->result = PUBLICATION_REFUSED;
+            return true;
+        }
+    }
+    return false;
 }
 
 static bool is_ready(const struct shard *s, const struct errand *e)
@@ -62,12 +106,7 @@ static bool is_ready(const struct shard *s, const struct errand *e)
     if (p->phase != PUBLICATION_ROUTED) {
         return p->phase == PUBLICATION_STORED;
     }
-    for (uint64_t left = p->waits; left != 0; left &= left - 1) {
-        if (s->kept_by[__builtin_ctzll(left)] < p->ticket) {
-            return false;
-        }
-    }
-    return true;
+    return owed_is_kept(s, p->waits, p->ticket);
 }
 
 static bool is_congested(struct shard *s, const struct publication *p)

@@ -12,6 +12,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -26,6 +27,7 @@ enum publication_result {
     PUBLICATION_DONE,
     PUBLICATION_CONGESTED,  /* mail, memory, or the disk is full, or refuses */
     PUBLICATION_NOT_STORED, /* it was not retained, for want of room; and given to nobody */
+    PUBLICATION_REFUSED,    /* by another node that has subscribers; others have it */
 };
 
 struct publication {
@@ -39,7 +41,8 @@ struct publication {
         PUBLICATION_STORED,
         PUBLICATION_ROUTED, /* and not on disk everywhere */
     } phase;
-    uint64_t waits, ticket; /* for those shards, 1 << id, to have that ticket on disk */
+    uint64_t waits, ticket; /* for those targets, 1 << id, to have kept that ticket */
+    struct publication *next; /* ROUTED: in s->publications */
 
     enum publication_result result;
     size_t matched; /* filters and groups */
@@ -48,4 +51,8 @@ struct publication {
 /* Takes the reference, also when it gives NULL: no memory. The errand is for
  * publication_shard(). */
 NODISCARD struct publication *publication_create(struct message *message, bool route);
+/* Another node refuses what was routed under the ticket; false: it was none of these. */
+bool publication_refused(struct shard *s, uint64_t ticket);
+void publications_fini(struct shard *s); /* the shard runs no more */
+
 struct shard *publication_shard(const struct node *node, const struct message *message);

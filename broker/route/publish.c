@@ -8,6 +8,7 @@
 #include "broker/config/config.h"
 #include "broker/conn/publishable.h"
 #include "broker/message.h"
+#include "broker/remote/forward.h"
 #include "broker/route/deliver.h"
 #include "broker/route/index.h"
 #include "broker/route/local.h"
@@ -18,6 +19,8 @@
 #include "broker/session/will.h"
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
+#include "proto/node_publish.h"
+#include "proto/topic.h"
 
 struct post_deliver {
     struct post_head head;
@@ -67,11 +70,7 @@ static uint64_t ticket_for(struct shard *s, unsigned to, const struct message *m
     if (m->qos == 0 || !is_kept || kept_hurries(s->node->shards[to], m)) {
         return 0;
     }
-    if (s->route_waits == 0) {
-        s->ticket++;
-    }
-    s->route_waits |= 1ull << to;
-    return s->ticket;
+    return promise_wait_for(s, to);
 }
 
 static void promise(struct shard *s, unsigned from, uint64_t ticket)
@@ -169,7 +168,9 @@ static void give_to_member(struct shard *s, const struct share_member *member,
     look_for_another(s, &again);
 }
 
-static void give_to_group(struct shard *s, const struct share_group *group, struct due *due)
+/* only_here: by another node, which has chosen this one. false: there is no member. */
+static bool give_to_group(struct shard *s, const struct share_group *group, struct due *due,
+                          bool only_here)
 {
     struct message *const m = due->message;
     const enum share_strategy strategy =
@@ -181,20 +182,25 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
         .topic_hash = m->topic_hash,
         .random = strategy == SHARE_RANDOM ? shard_random(s) : 0,
         .except = due->except,
+        .only_here = only_here,
+        .here_first = s->config->shared_subscriptions.prefer_local,
     };
     const struct share_member *member = share_pick(group, &how);
     if (member == NULL) {
-        drop(s, due->hidden > 0 ? METRIC_drop_hidden : METRIC_drop_shared_no_member, m);
-        return;
+        return false;
     }
     due->group_id = share_group_id(group);
     due->except = member->subscription_id;
+    if (member->shard >= INDEX_PEER_FIRST) {
+        forward_group(s, member->shard - INDEX_PEER_FIRST, m, group, due);
+        return true;
+    }
     const uint64_t ticket = ticket_for(s, member->shard, m, member->kept);
     if (member->shard == s->id) {
         promise(s, s->id, ticket);
         /* Or it has left, and the index's writer has yet to hear of it. */
         give_to_member(s, member->subscription == NULL ? NULL : member, due);
-        return;
+        return true;
     }
     struct post_deliver_shared *p = post_reserve(s, member->shard, POST_DELIVER_SHARED, sizeof *p);
     p->message = message_take(m, 1);
@@ -204,6 +210,14 @@ static void give_to_group(struct shard *s, const struct share_group *group, stru
     p->ticket = ticket;
     p->hidden = due->hidden;
     post_commit(s, member->shard);
+    return true;
+}
+
+static void give_to_any(struct shard *s, const struct share_group *group, struct due *due)
+{
+    if (!give_to_group(s, group, due, false)) {
+        drop(s, due->hidden > 0 ? METRIC_drop_hidden : METRIC_drop_shared_no_member, due->message);
+    }
 }
 
 void publish_on_deliver_shared(struct shard *s, unsigned from, const struct post_head *record)
@@ -247,16 +261,22 @@ static bool is_spared(const struct shard *s, const struct share_group *group)
     return false;
 }
 
+static uint64_t targets_of(const struct match *match)
+{
+    uint64_t targets = 0;
+    for (size_t i = 0; i < match->filter_count; i++) {
+        targets |= match->filters[i].shards;
+    }
+    return targets;
+}
+
 bool publish_is_refused(struct shard *s, const struct message *m, uint8_t *reason)
 {
     if (!store_refuses(s, reason) || match_cached(s->match_cache, s->node->index, message_topic(m),
                                                   m->topic_hash, &s->match) != INDEX_OK) {
         return false;
     }
-    uint64_t shards = 0;
-    for (size_t i = 0; i < s->match.filter_count; i++) {
-        shards |= s->match.filters[i].shards;
-    }
+    uint64_t shards = targets_of(&s->match) & INDEX_SHARDS_MASK;
     for (; shards != 0; shards &= shards - 1) {
         if (keeps(s, (unsigned)__builtin_ctzll(shards))) {
             return true;
@@ -270,31 +290,86 @@ bool publish_is_refused(struct shard *s, const struct message *m, uint8_t *reaso
     return false;
 }
 
-size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash)
+/* false: no memory, and it is dropped. */
+static bool begin(struct shard *s, const struct message *m)
 {
     ASSERT_OWNED(s);
 
     s->route_waits = 0;
+    s->route_reason = 0;
     if (match_cached(s->match_cache, s->node->index, message_topic(m), m->topic_hash, &s->match) !=
         INDEX_OK) {
         drop(s, METRIC_drop_no_memory, m);
-        return 0;
+        return false;
     }
     s->work += s->match.steps;
-    uint64_t shards = 0;
-    for (size_t i = 0; i < s->match.filter_count; i++) {
-        shards |= s->match.filters[i].shards;
-    }
+    return true;
+}
+
+static void to_shards(struct shard *s, struct message *m, uint64_t shards)
+{
     for (; shards != 0; shards &= shards - 1) {
         hand_over(s, (unsigned)__builtin_ctzll(shards), m);
+    }
+}
+
+/* Not the broker's own: each node has them. */
+static void to_peers(struct shard *s, struct message *m, uint64_t peers)
+{
+    if (publishable_is_own(message_topic(m))) {
+        return;
+    }
+    for (; peers != 0; peers &= peers - 1) {
+        forward_plain(s, (unsigned)__builtin_ctzll(peers), m);
+    }
+}
+
+size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash)
+{
+    if (!begin(s, m)) {
+        return 0;
+    }
+    const uint64_t targets = targets_of(&s->match);
+    to_shards(s, m, targets & INDEX_SHARDS_MASK);
+    if (targets >> INDEX_PEER_FIRST != 0) {
+        to_peers(s, m, targets >> INDEX_PEER_FIRST);
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
         struct due due = {.message = m, .publisher_hash = publisher_hash};
         if (!is_spared(s, s->match.groups[i])) {
-            give_to_group(s, s->match.groups[i], &due);
+            give_to_any(s, s->match.groups[i], &due);
         }
     }
     return s->match.filter_count + s->match.group_count;
+}
+
+/* false: the group has no member here. */
+static bool give_here(struct shard *s, struct message *m, struct bytes share, struct bytes plain)
+{
+    for (size_t i = 0; i < s->match.group_count; i++) {
+        if (share_is(s->match.groups[i], share, plain)) {
+            struct due due = {.message = m};
+            return give_to_group(s, s->match.groups[i], &due, true);
+        }
+    }
+    return false;
+}
+
+bool publish_arrived(struct shard *s, struct message *m, struct bytes groups)
+{
+    if (!begin(s, m)) {
+        return true;
+    }
+    if (groups.len == 0) {
+        to_shards(s, m, targets_of(&s->match) & INDEX_SHARDS_MASK);
+        return true;
+    }
+    bool all = true;
+    struct bytes text, share, plain;
+    while (node_group_next(&groups, &text)) {
+        all = topic_share_parse(text, &share, &plain) && give_here(s, m, share, plain) && all;
+    }
+    return all;
 }
 
 /* Again to the group that it was for, as the member chosen first is gone. */
@@ -306,7 +381,7 @@ static void route_to_group(struct shard *s, struct due *due)
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
         if (share_group_id(s->match.groups[i]) == due->group_id) {
-            give_to_group(s, s->match.groups[i], due);
+            give_to_any(s, s->match.groups[i], due);
             return;
         }
     }

@@ -4,7 +4,8 @@
  * once to each shard that has subscribers, and once to the member chosen of each shared group.
  *
  *   publish_retain() ─▶ publish_route() ─▶ own subscribers: deliver.c
- *   (if RETAIN)                        └─▶ POST_DELIVER ─▶ theirs
+ *   (if RETAIN)                        ├─▶ POST_DELIVER ─▶ theirs
+ *                                      └─▶ forward.c ─▶ other nodes
  *
  * A retained message is stored before it is matched, and a subscription is in the index before its
  * retained messages are looked up: so a subscriber gets the message by at least one of the two
@@ -20,6 +21,8 @@
 #include <stdint.h>
 
 #include "broker/shard/post.h"
+#include "proto/bytes.h"
+#include "proto/nodiscard.h"
 
 struct message;
 struct retain_job;
@@ -59,8 +62,13 @@ bool publish_is_refused(struct shard *s, const struct message *message, uint8_t 
 
 /* Delivers to all that match; the message stays the caller's. publisher_hash: of the client id, for
  * hash_client. Returns how many filters and groups matched. s->route_waits: the shards that have to
- * keep it, under s->ticket (route/promise.h). */
+ * keep it, and the other nodes, under s->ticket (route/promise.h). s->route_reason: it is not to
+ * be acknowledged. */
 size_t publish_route(struct shard *s, struct message *message, uint64_t publisher_hash);
+
+/* What another node has sent, to those of this node alone: to all that match; or, where groups are
+ * named (node_publish.h), to a member of each of them, and to nobody else. false: one has none. */
+NODISCARD bool publish_arrived(struct shard *s, struct message *message, struct bytes groups);
 
 /* Routes what the shard itself has to say (shard_due()). */
 void publish_due(struct shard *s);

@@ -189,6 +189,12 @@ bool share_keeps(const struct share_group *group)
     return atomic_load_explicit(&group->kept, memory_order_relaxed);
 }
 
+bool share_is(const struct share_group *group, struct bytes share_name, struct bytes filter)
+{
+    return bytes_equal(bytes_of(group->name, group->name_len), share_name) &&
+           bytes_equal(bytes_of(group->filter->text, group->filter->len), filter);
+}
+
 uint64_t share_group_id(const struct share_group *group)
 {
     return group->id;
@@ -209,10 +215,11 @@ static bool is_online(const struct share_member *member)
 
 /* Looks at one place; true: it holds a connected member that may be chosen. */
 static bool consider(struct candidates *c, const struct share_roster *roster, uint32_t place,
-                     uint64_t except)
+                     const struct share_choice *how)
 {
     const struct share_member *const member = member_at(roster, place);
-    if (member == NULL || member->subscription_id == except) {
+    if (member == NULL || member->subscription_id == how->except ||
+        (how->only_here && member->shard >= INDEX_PEER_FIRST)) {
         return false;
     }
     if (is_online(member)) {
@@ -229,12 +236,12 @@ static bool consider(struct candidates *c, const struct share_roster *roster, ui
 
 /* The first connected member from `start` on, around; cheap if most are connected. */
 static struct candidates search(const struct share_roster *roster, uint32_t used, uint32_t start,
-                                uint64_t except)
+                                const struct share_choice *how)
 {
     struct candidates c = {.online = NULL};
     for (uint32_t i = 0; i < used; i++) {
         const uint32_t place = start + i < used ? start + i : start + i - used;
-        if (consider(&c, roster, place, except)) {
+        if (consider(&c, roster, place, how)) {
             break;
         }
     }
@@ -257,23 +264,24 @@ static uint32_t below(uint64_t random, uint32_t bound)
 }
 
 static const struct share_member *pick_round_robin(const struct share_roster *roster, uint32_t used,
-                                                   struct share_cursor *cursor, uint64_t except)
+                                                   struct share_cursor *cursor,
+                                                   const struct share_choice *how)
 {
-    const struct candidates c = search(roster, used, cursor->next % used, except);
+    const struct candidates c = search(roster, used, cursor->next % used, how);
     cursor->next = (c.online != NULL ? c.online_place : c.offline_place) + 1;
     return c.online != NULL ? c.online : c.offline;
 }
 
 static struct candidates search_random(const struct share_roster *roster, uint32_t used,
-                                       uint64_t random, uint64_t except)
+                                       const struct share_choice *how)
 {
     struct candidates c = {.online = NULL};
     for (uint32_t i = 0; i < RANDOM_ATTEMPTS; i++) {
-        if (consider(&c, roster, below(mix(random, i), used), except)) {
+        if (consider(&c, roster, below(mix(how->random, i), used), how)) {
             return c;
         }
     }
-    return search(roster, used, below(random, used), except);
+    return search(roster, used, below(how->random, used), how);
 }
 
 /* Where the member with that subscription is, or `used`. */
@@ -299,7 +307,7 @@ static uint32_t find_place(const struct share_roster *roster, uint32_t used, uin
 /* The highest random weight (Thaler & Ravishankar, 1998): of n members, one that leaves or joins
  * moves 1/n of the keys. Looks at a member only if its weight would win. */
 static const struct share_member *pick_hash(const struct share_roster *roster, uint32_t used,
-                                            uint64_t key, uint64_t except)
+                                            uint64_t key, const struct share_choice *how)
 {
     struct candidates best = {.online = NULL};
     uint64_t online_weight = 0, offline_weight = 0;
@@ -309,7 +317,7 @@ static const struct share_member *pick_hash(const struct share_roster *roster, u
             continue;
         }
         struct candidates c = {.online = NULL};
-        if (consider(&c, roster, i, except)) {
+        if (consider(&c, roster, i, how)) {
             best.online = c.online;
             online_weight = weight;
         } else if (c.offline != NULL && (best.offline == NULL || weight > offline_weight)) {
@@ -333,12 +341,12 @@ static const struct share_member *pick_sticky(const struct share_roster *roster,
         cursor->sticky_place =
             find_place(roster, used, cursor->sticky_subscription, cursor->sticky_place);
         if (cursor->sticky_place < used &&
-            consider(&c, roster, cursor->sticky_place, how->except)) {
+            consider(&c, roster, cursor->sticky_place, how)) {
             return c.online;
         }
     }
     const struct share_member *const former = c.offline;
-    const struct share_member *const chosen = pick_hash(roster, used, STICKY_KEY, how->except);
+    const struct share_member *const chosen = pick_hash(roster, used, STICKY_KEY, how);
     if (former != NULL && (chosen == NULL || !is_online(chosen))) {
         return former;
     }
@@ -358,19 +366,30 @@ static const struct share_member *pick(const struct share_roster *roster,
     }
     switch (how->strategy) {
     case SHARE_ROUND_ROBIN:
-        return pick_round_robin(roster, used, cursor, how->except);
+        return pick_round_robin(roster, used, cursor, how);
     case SHARE_RANDOM: {
-        const struct candidates c = search_random(roster, used, how->random, how->except);
+        const struct candidates c = search_random(roster, used, how);
         return c.online != NULL ? c.online : c.offline;
     }
     case SHARE_STICKY:
         return pick_sticky(roster, used, cursor, how);
     case SHARE_HASH_CLIENT:
-        return pick_hash(roster, used, how->publisher_hash, how->except);
+        return pick_hash(roster, used, how->publisher_hash, how);
     case SHARE_HASH_TOPIC:
-        return pick_hash(roster, used, how->topic_hash, how->except);
+        return pick_hash(roster, used, how->topic_hash, how);
     }
     abort(); /* a strategy that is not one */
+}
+
+/* A member of this node that is connected, if there is one; else as they come. */
+static const struct share_member *pick_here_first(const struct share_group *group,
+                                                  struct share_cursor *cursor,
+                                                  const struct share_choice *how)
+{
+    struct share_choice here = *how;
+    here.only_here = true;
+    const struct share_member *const member = pick(roster_of(group), cursor, &here);
+    return member != NULL && is_online(member) ? member : pick(roster_of(group), cursor, how);
 }
 
 const struct share_member *share_pick(const struct share_group *group,
@@ -378,7 +397,9 @@ const struct share_member *share_pick(const struct share_group *group,
 {
     assert(how->self < group->shards);
 
-    return pick(roster_of(group), &group->cursors[how->self], how);
+    struct share_cursor *const cursor = &group->cursors[how->self];
+    return how->here_first ? pick_here_first(group, cursor, how)
+                           : pick(roster_of(group), cursor, how);
 }
 
 const struct share_member *share_foresee(const struct share_group *group,
@@ -387,7 +408,8 @@ const struct share_member *share_foresee(const struct share_group *group,
     assert(how->self < group->shards);
 
     struct share_cursor copy = group->cursors[how->self];
-    return pick(roster_of(group), &copy, how);
+    return how->here_first ? pick_here_first(group, &copy, how)
+                           : pick(roster_of(group), &copy, how);
 }
 
 bool share_count(const struct share_group *group, uint32_t *members, uint32_t *online)

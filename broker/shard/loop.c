@@ -16,6 +16,11 @@
 #include "broker/io/io.h"
 #include "broker/message.h"
 #include "broker/peers/peers.h"
+#include "broker/remote/forward.h"
+#include "broker/remote/gap.h"
+#include "broker/remote/remote.h"
+#include "broker/remote/told.h"
+#include "broker/remote/views.h"
 #include "broker/route/local.h"
 #include "broker/route/promise.h"
 #include "broker/route/publish.h"
@@ -64,6 +69,11 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_RETAINED] = publish_on_retained,       [POST_KEPT] = promise_on_kept,
     [POST_REPLAY] = replay_on_request,           [POST_REPLAYED] = replay_on_answer,
     [POST_DELIVER] = publish_on_deliver,         [POST_DELIVER_SHARED] = publish_on_deliver_shared,
+    [POST_TELL] = told_on_tell,                  [POST_TOLD] = told_on_told,
+    [POST_UNTELL] = told_on_untell,              [POST_PEER_ITEM] = views_on_item,
+    [POST_PEER_MARK] = views_on_mark,            [POST_PEER_MARKED] = views_on_marked,
+    [POST_FORWARD] = forward_on_forward,         [POST_FORWARDED] = forward_on_forwarded,
+    [POST_REFUSED] = forward_on_refused,         [POST_GAP] = gap_on_gap,
 };
 
 /* Who has none does not even call. */
@@ -200,7 +210,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     uint64_t ns = LOOP_FOREVER;
     uint64_t next_ms = least(wheel_next_ms(s->wheel), s->expire_retained_ms);
     if (has_cluster(s)) {
-        next_ms = least(next_ms, peers_next_ms(s));
+        next_ms = least(next_ms, least(peers_next_ms(s), remote_next_ms(s)));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -277,7 +287,9 @@ uint64_t loop_work(struct shard *s)
     resume_ready(s);
     wire_handshakes(s);
     publish_due(s);
+    remote_turn(s);
     keep(s);
+    remote_flush(s);
     errands_settle(s);
     flush_dirty(s);
     if (has_cluster(s)) {

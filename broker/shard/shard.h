@@ -32,6 +32,7 @@
 #include "broker/shard/post.h"
 #include "broker/shard/wheel.h"
 #include "broker/store/difference.h"
+#include "broker/store/format.h"
 #include "broker/tally.h"
 #include "broker/transport/transport.h"
 #include "cluster/table.h"
@@ -45,6 +46,8 @@ struct io;
 struct match_cache;
 struct message;
 struct password_file;
+struct publication;
+struct remote;
 struct retained;
 struct store;
 struct token_keys;
@@ -168,13 +171,19 @@ struct shard {
     struct fifo promises;  /* route/promise.h's */
     uint64_t promised_set; /* shards, 1 << id, that have a ticket of this turn: */
     uint64_t promised[INDEX_SHARDS_MAX];
-    struct fifo replies, receipts, received; /* conn/owed.h's */
+    struct fifo replies, receipts, received; /* conn/owed.h's, and: */
+    struct fifo receipts_due;                /* complete, and about to be given */
+    uint32_t receipts_remote;                /* in both: those that other nodes are waited for */
+    uint32_t receipts_pass;
+    struct publication *publications; /* route/publication.h's: what waits to be kept */
     struct wills wills;
-    uint64_t kept_by[INDEX_SHARDS_MAX]; /* the ticket up to which that shard has kept all */
-    uint64_t ticket;                    /* of the last message that a shard had to keep */
-    uint64_t route_waits; /* shards, 1 << id, that have to keep what publish_route() routed last */
+    uint64_t kept_by[INDEX_TARGETS_MAX]; /* the ticket up to which that target has kept all */
+    uint64_t ticket;                     /* of the last message that a target had to keep */
+    uint64_t route_waits; /* targets, 1 << id, that have to keep what publish_route() routed last */
+    uint8_t route_reason; /* enum mqtt_reason; of that: why it is not to be acknowledged; 0: it is */
     const struct route_spares *route_spares; /* NULL but while store/revive.c routes */
 
+    struct remote *remote;  /* the other nodes, as far as this shard is concerned; NULL: a node alone */
     struct post post;       /* mail to and from the other shards */
     struct errands errands; /* of threads that are no shards */
 
@@ -218,7 +227,7 @@ uint64_t shard_random(struct shard *s); /* xoshiro256**, seeded by the kernel; n
 /* A number that no other session or shared subscription of this process has or had. */
 static inline uint64_t shard_serial(struct shard *s)
 {
-    return s->next_serial++ * INDEX_SHARDS_MAX + s->id;
+    return s->next_serial++ * STORE_JOURNALS_MAX + s->id;
 }
 
 static inline void shard_count(struct shard *s, enum metric metric)

@@ -394,7 +394,7 @@ static void put_least(struct capture *c, struct shard *const *shards, unsigned c
 {
     uint64_t least = NEVER;
     for (unsigned i = 0; i < count; i++) {
-        const uint64_t next = shards[i]->next_serial * INDEX_SHARDS_MAX;
+        const uint64_t next = shards[i]->next_serial * STORE_JOURNALS_MAX;
         least = next < least ? next : least;
     }
     field_writer_begin(&c->value);

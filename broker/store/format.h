@@ -27,5 +27,9 @@
 #define STORE_FORMAT        2u
 #define STORE_FORMAT_OLDEST 1u /* that is read */
 
+/* Journals that a directory may have: as many as a version before had shards at most. Serial numbers
+ * that are on disk are of that many, too. */
+#define STORE_JOURNALS_MAX 64u
+
 /* Of the shard's segments, in the store of that id. */
 struct segment_owner format_owner(const uint8_t id[CHECKPOINT_ID_BYTES], uint32_t shard);

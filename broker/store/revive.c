@@ -456,7 +456,7 @@ void revive_end(struct revival *r)
     revival_settle(r);
     for (unsigned i = 0; i < r->node->shard_count; i++) {
         struct shard *const s = r->node->shards[i];
-        const uint64_t next = r->serial_max / INDEX_SHARDS_MAX + 1;
+        const uint64_t next = r->serial_max / STORE_JOURNALS_MAX + 1;
         s->next_serial = s->next_serial > next ? s->next_serial : next;
     }
     revival_each(r, restore_queue, false); /* before more is queued */

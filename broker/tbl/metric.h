@@ -115,6 +115,13 @@ COUNTER(link_lost_given_up,              "numbered frames given up because the o
 COUNTER(link_lost_too_large,             "numbered frames given up because the other node takes none as large")
 COUNTER(link_gaps_told,                  "times that another node was told that frames will not come")
 COUNTER(link_gaps_heard,                 "times that another node told so")
+COUNTER(forward_sent,                    "messages handed to the links to other nodes, once for each node")
+COUNTER(forward_received,                "messages that came from other nodes")
+COUNTER(forward_refused,                 "messages of QoS 1 and 2 that another node or the link to it refused, so that their publishers were told")
+COUNTER(forward_ended,                   "messages of QoS 1 and 2 that another node will give no answer about, as it died, was started anew, or stood still")
+COUNTER(forward_skipped,                 "messages not sent to a node with subscribers, as it is taken for dead")
+COUNTER(gap_disconnected,                "clients disconnected because messages from another node may have been lost")
+COUNTER(subscribe_unheard,               "first subscriptions acknowledged without a living node having heard of them in time")
 COUNTER(turns,                           "turns of the shard's loop")
 
 DROP(qos0_output_full,                   "QoS 0: the connection's unsent bytes were over output_bytes_max")
@@ -131,6 +138,7 @@ DROP(refused,                            "QoS 1, 2 from a publisher: refused wit
 DROP(not_allowed,                        "QoS 0 from a publisher, any before 5.0, or a will, to a topic that the client may not publish to")
 DROP(hidden,                             "the subscriber may not get messages of that topic (any longer)")
 DROP(no_memory,                          "the system had no memory for the delivery")
+DROP(forward_full,                       "QoS 0: the link to another node was not there, or full")
 DROP(will_shutdown,                      "wills that were due when the broker was ending")
 #undef COUNTER
 #undef DROP

@@ -17,6 +17,9 @@ static struct api_answer answer_of(const struct publication *p)
     case PUBLICATION_NOT_STORED:
         return answer_problem(503, "it could not be retained: limits.retained_messages_max, or no "
                                    "room; nobody was sent it");
+    case PUBLICATION_REFUSED:
+        return answer_problem(503, "another node with subscribers for it refuses it; others may "
+                                   "have been sent it");
     }
     return answer_json(500, NULL);
 }

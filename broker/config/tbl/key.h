@@ -39,7 +39,7 @@ GROUP(node)
 KEY(node, name, TEXT(64), "", "", AT_START,
     "What the others of a cluster, logs and the API call this node: letters, digits, '-', '_' and '.'. It may change, and says nothing about "
     "who the node is. Empty: the name of the host, with '-' in the place of anything else.")
-KEY(node, shards, UINT(0, 64), "0", "threads", AT_START,
+KEY(node, shards, UINT(0, 32), "0", "threads", AT_START,
     "Threads that each own connections and sessions. 0: as many as processors are really usable "
     "(affinity and cgroup quota counted).")
 END(node)
@@ -401,6 +401,9 @@ GROUP(shared_subscriptions)
 KEY(shared_subscriptions, strategy, CHOICE(strategy), "round_robin", "", LIVE,
     "Who of a shared subscription's members gets a message: round_robin, random, sticky (the same "
     "one while it is connected), hash_client (by the publisher's client id), or hash_topic.")
+KEY(shared_subscriptions, prefer_local, BOOL, "false", "", LIVE,
+    "In a cluster: whether a member on the publisher's node gets the message as long as one is connected there, whatever members "
+    "there are on others.")
 END(shared_subscriptions)
 
 GROUP(mqtt)

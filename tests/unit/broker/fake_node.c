@@ -13,6 +13,7 @@
 #include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/peers/peers.h"
+#include "broker/remote/remote.h"
 #include "broker/session/will.h"
 #include "broker/shard/loop.h"
 #include "broker/shard/mailbox.h"
@@ -218,11 +219,16 @@ void fake_node_destroy(struct fake_node *n)
 {
     fake_node_end(n);
     node_destroy(n->node);
+    fake_node_free(n);
+    assert(message_memory() == 0);
+}
+
+void fake_node_free(struct fake_node *n)
+{
     io_fake_net_destroy(n->net);
     config_destroy(n->config);
     clients_free(n);
     free(n);
-    assert(message_memory() == 0);
 }
 
 /* ---- turns and time */
@@ -286,13 +292,20 @@ static uint64_t later_ms(uint64_t ms)
     return ms == UINT64_MAX ? UINT64_MAX : clock_now_ms + ms;
 }
 
-static uint64_t next_timer_ms(const struct fake_node *n)
+void fake_node_set_now(uint64_t now_ms)
+{
+    assert(now_ms >= clock_now_ms);
+    clock_now_ms = now_ms;
+}
+
+uint64_t fake_node_next_ms(const struct fake_node *n)
 {
     uint64_t next_ms = UINT64_MAX;
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         const struct shard *s = n->node->shards[i];
         next_ms = least(next_ms, wheel_next_ms(s->wheel));
         next_ms = least(next_ms, peers_next_ms(s));
+        next_ms = least(next_ms, remote_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }
@@ -303,7 +316,7 @@ void fake_node_advance(struct fake_node *n, uint64_t ms)
 {
     const uint64_t end_ms = clock_now_ms + ms;
     while (clock_now_ms < end_ms) {
-        const uint64_t next_ms = next_timer_ms(n);
+        const uint64_t next_ms = fake_node_next_ms(n);
         const uint64_t least_ms = clock_now_ms + 1; /* a timer of now fires in the next turn */
         clock_now_ms = next_ms > end_ms ? end_ms : next_ms > least_ms ? next_ms : least_ms;
         for (unsigned i = 0; i < n->node->shard_count; i++) {

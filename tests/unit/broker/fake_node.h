@@ -44,6 +44,9 @@ void fake_node_end(struct fake_node *n); /* tells the clients to go, and waits f
 /* That too, and frees all; not a message may be left over. */
 void fake_node_destroy(struct fake_node *n);
 
+/* What is left of it, when its node has been destroyed. */
+void fake_node_free(struct fake_node *n);
+
 /* Those settings are in force from now on, and no shard has run since. */
 void fake_node_configure(struct fake_node *n, const char *const settings[]);
 
@@ -60,6 +63,11 @@ void fake_node_settle(struct fake_node *n);        /* turns until none is left t
 /* Moves the clock, with a stop wherever a timer is due, and settles at each. */
 void fake_node_advance(struct fake_node *n, uint64_t ms);
 uint64_t fake_node_now_ms(void);
+
+/* For several nodes, which have one clock: when the next timer of one is due, and that it is that
+ * time now. */
+uint64_t fake_node_next_ms(const struct fake_node *n);
+void fake_node_set_now(uint64_t now_ms);
 
 uint64_t fake_node_count(const struct fake_node *n, enum metric metric); /* of all shards */
 uint64_t fake_node_drops(const struct fake_node *n);                     /* for whatever reason */

@@ -230,7 +230,7 @@ Test(config_mistakes, in_the_file)
          "url\n"},
         /* all at once */
         {"node: {shards: 65}\nlog: {level: x}\n",
-         "dunlin.yaml:1: node.shards: '65' is not a whole number from 0 to 64 (threads)\n"
+         "dunlin.yaml:1: node.shards: '65' is not a whole number from 0 to 32 (threads)\n"
          "dunlin.yaml:2: log.level: 'x' is not one of error, warning, info, debug\n"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -305,7 +305,7 @@ Test(config_mistakes, on_the_command_line)
            "--set listeners.*.url: " NO_KEY "did you mean listeners.0.url?\n");
     expect(NULL, NULL, LIST("--set", "xyz=1"), "--set xyz: " NO_KEY LISTED);
     expect(NULL, NULL, LIST("--set", "node.shards=x"),
-           "--set: node.shards: 'x' is not a whole number from 0 to 64 (threads)\n");
+           "--set: node.shards: 'x' is not a whole number from 0 to 32 (threads)\n");
     expect(NULL, NULL, LIST("--listen", "127.0.0.1:1883"),
            "--listen: listeners.0.url: '127.0.0.1:1883': it has no scheme; write it as "
            "tcp://HOST:PORT, for example tcp://127.0.0.1:1883\n");

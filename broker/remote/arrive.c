@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
+#include "broker/config/config.h"
+#include "broker/config/topics.h"
+#include "broker/conn/owed.h"
+#include "broker/conn/publishable.h"
+#include "broker/message.h"
+#include "broker/remote/remote_parts.h"
+#include "broker/route/publish.h"
+#include "broker/shard/latency.h"
+#include "proto/node_publish.h"
+#include "proto/reason.h"
+
+/* What a message became that came from another node. */
+struct result {
+    uint64_t op;
+    uint64_t waits, ticket; /* for these targets, as s->route_waits, to keep it */
+    uint8_t peer;
+    uint8_t reason;
+};
+
+#define RESULTS_OF_FRAME 1024u
+
+/* Publishers wait for room no longer than message_stall_s; nor do nodes, and these less than the
+ * link waits for us. */
+#define FULL_MS_MAX 5000u
+
+static void owe(struct shard *s, unsigned peer, uint64_t op, uint64_t waits, uint8_t reason)
+{
+    struct remote *const r = s->remote;
+    const struct result result = {
+        .op = op, .waits = waits, .ticket = s->ticket, .peer = (uint8_t)peer, .reason = reason};
+    if (op == 0) {
+        return;
+    }
+    r->results.item = sizeof result;
+    if (!fifo_push(&r->results, &result)) {
+        remote_out_of_memory();
+    }
+}
+
+static struct message *make_message(struct shard *s, const struct node_publish *p)
+{
+    struct message *const m = message_create(p->topic, p->properties, p->payload);
+    if (m == NULL) {
+        return NULL;
+    }
+    m->qos = p->qos;
+    m->retain = p->retain;
+    m->hurried = p->qos < 2 && topics_hurry(s->config, p->topic);
+    m->has_expiry = p->expiry_ms != NODE_NO_EXPIRY;
+    m->expires_ms = m->has_expiry ? s->now_ms + p->expiry_ms : 0;
+    latency_stamp(s, m);
+    return m;
+}
+
+static bool memory_is_short(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (!s->memory_full) {
+        r->full_ms = 0;
+        return false;
+    }
+    const uint64_t stall_ms = (uint64_t)s->config->limits.message_stall_s * 1000;
+    if (r->full_ms == 0) {
+        r->full_ms = s->now_ms;
+    }
+    return s->now_ms - r->full_ms < (stall_ms < FULL_MS_MAX ? stall_ms : FULL_MS_MAX);
+}
+
+/* What it becomes; SUCCESS: s->route_waits. */
+static enum mqtt_reason route(struct shard *s, struct message *m, struct bytes groups)
+{
+    uint8_t disk;
+    if (m->qos > 0 && publish_is_refused(s, m, &disk)) {
+        return (enum mqtt_reason)disk;
+    }
+    return publish_arrived(s, m, groups) ? MQTT_REASON_SUCCESS
+                                         : MQTT_REASON_NO_MATCHING_SUBSCRIBERS;
+}
+
+static enum mqtt_reason take(struct shard *s, const struct node_publish *p)
+{
+    if (publishable_is_own(p->topic)) {
+        return MQTT_REASON_NOT_AUTHORIZED; /* each node has its own */
+    }
+    struct message *const m = s->memory_full ? NULL : make_message(s, p);
+    if (m == NULL) {
+        if (p->qos == 0) {
+            shard_drop(s, METRIC_drop_message_memory, bytes_of(NULL, 0), p->topic);
+        }
+        return MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    const enum mqtt_reason reason = route(s, m, p->groups);
+    message_put(m);
+    return reason;
+}
+
+enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node_frame *frame)
+{
+    struct node_publish p;
+    if (node_publish_decode(&p, frame->body) != NODE_OK) {
+        return LINK_BAD;
+    }
+    if (shard_congested(s) || (memory_is_short(s) && p.qos > 0)) {
+        s->remote->held |= remote_bit(peer);
+        return LINK_NOT_NOW;
+    }
+    shard_count(s, METRIC_forward_received);
+    s->route_waits = 0;
+    const enum mqtt_reason reason = take(s, &p);
+    owe(s, peer, p.op, s->route_waits, (uint8_t)reason);
+    return LINK_TAKEN;
+}
+
+/* ---- the answers */
+
+static bool is_ready(const struct shard *s, const struct result *r)
+{
+    return owed_is_kept(s, r->waits, r->ticket);
+}
+
+/* false: there is no room; they stay. A node that is nobody's number any more is told nothing. */
+static bool put_results(struct shard *s, unsigned peer, const struct node_result *results, size_t count)
+{
+    uint8_t *body;
+    uint64_t seq;
+    if (!peers_has_lane(s, peer)) {
+        return true;
+    }
+    const enum link_put err = peers_put(s, peer, NODE_FRAME_RESULT, true,
+                                        node_results_encode(NULL, results, count), &body, &seq);
+    if (err != LINK_OK) {
+        return false;
+    }
+    (void)node_results_encode(body, results, count);
+    return true;
+}
+
+/* Of one peer, as many as go into a frame; those that are sent are marked by a peer that is none. */
+#define SENT UINT8_MAX
+
+static void send_of(struct shard *s, unsigned peer)
+{
+    struct remote *const r = s->remote;
+    struct node_result results[RESULTS_OF_FRAME];
+    uint32_t at[RESULTS_OF_FRAME];
+    size_t count = 0;
+    for (uint32_t i = 0; i < r->results.count; i++) {
+        const struct result *const result = fifo_at(&r->results, i);
+        if (result->peer != peer || !is_ready(s, result)) {
+            continue;
+        }
+        results[count] = (struct node_result){.op = result->op, .reason = result->reason};
+        at[count++] = i;
+        if (count == RESULTS_OF_FRAME) {
+            break;
+        }
+    }
+    if (count == 0) {
+        return;
+    }
+    if (!put_results(s, peer, results, count)) {
+        r->results_failed = true;
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        ((struct result *)fifo_at(&r->results, at[i]))->peer = SENT;
+    }
+}
+
+static uint32_t peers_ready(const struct shard *s)
+{
+    const struct fifo *const results = &s->remote->results;
+    uint32_t peers = 0;
+    for (uint32_t i = 0; i < results->count; i++) {
+        const struct result *const result = fifo_at(results, i);
+        peers |= is_ready(s, result) ? remote_bit(result->peer) : 0;
+    }
+    return peers;
+}
+
+/* Takes those out that were sent; the others keep their order. */
+static void close_up(struct fifo *results)
+{
+    const uint32_t count = results->count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct result result = *(const struct result *)fifo_first(results);
+        fifo_pop(results);
+        if (result.peer != SENT && !fifo_push(results, &result)) {
+            remote_out_of_memory(); /* never: there is its place */
+        }
+    }
+}
+
+void arrive_flush(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    r->results_failed = false;
+    uint32_t peers = peers_ready(s);
+    if (peers == 0) {
+        return;
+    }
+    for (; peers != 0; peers &= peers - 1) {
+        send_of(s, (unsigned)__builtin_ctz(peers));
+    }
+    close_up(&r->results);
+    r->results_failed = r->results_failed || peers_ready(s) != 0;
+}
+
+void arrive_forget(struct shard *s, unsigned peer)
+{
+    struct fifo *const results = &s->remote->results;
+    for (uint32_t i = 0; i < results->count; i++) {
+        struct result *const result = fifo_at(results, i);
+        result->peer = result->peer == peer ? SENT : result->peer;
+    }
+    close_up(results);
+}

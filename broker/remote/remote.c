@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/remote/remote.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "broker/node.h"
+#include "broker/remote/remote_parts.h"
+
+#define HELD_MS   10u /* until it is looked again whether there is room */
+#define RESULT_MS 10u /* likewise, of a link's */
+
+void remote_out_of_memory(void)
+{
+    fputs("dunlin: out of memory for what other nodes have to know\n", stderr);
+    abort();
+}
+
+void *remote_alloc(size_t bytes)
+{
+    void *const at = malloc(bytes);
+    if (at == NULL) {
+        remote_out_of_memory();
+    }
+    return at;
+}
+
+/* ---- what links tell */
+
+static enum link_taken take_interest(struct shard *s, unsigned peer,
+                                     const struct node_frame *frame)
+{
+    struct remote *const r = s->remote;
+    if (r->interest == NULL) {
+        return LINK_BAD; /* it goes on lane 0 */
+    }
+    if (s->post.overflowed > 0) {
+        r->held |= remote_bit(peer);
+        return LINK_NOT_NOW;
+    }
+    return interest_received(r->interest, peer, frame, s->now_ms) == INTEREST_OK ? LINK_TAKEN
+                                                                                 : LINK_BAD;
+}
+
+static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct node_frame *frame)
+{
+    switch (frame->type) {
+    case NODE_FRAME_PUBLISH:
+        return arrive_publish(s, peer, frame);
+    case NODE_FRAME_RESULT:
+        return forward_answered(s, peer, frame->body);
+    default:
+        return take_interest(s, peer, frame);
+    }
+}
+
+static void on_up(struct shard *s, unsigned peer)
+{
+    struct remote *const r = s->remote;
+    if (r->interest != NULL) {
+        r->up |= remote_bit(peer);
+        interest_peer_up(r->interest, peer, s->now_ms);
+    }
+}
+
+static void on_down(struct shard *s, unsigned peer)
+{
+    struct remote *const r = s->remote;
+    r->held &= ~remote_bit(peer);
+    if (r->interest != NULL) {
+        r->up &= ~remote_bit(peer);
+        interest_peer_down(r->interest, peer, s->now_ms);
+    }
+}
+
+static void on_slow(struct shard *s, unsigned peer, bool slow)
+{
+    struct remote *const r = s->remote;
+    const uint32_t before = atomic_load_explicit(&r->slow, memory_order_relaxed);
+    const uint32_t bit = remote_bit(peer);
+    atomic_store_explicit(&r->slow, slow ? before | bit : before & ~bit, memory_order_relaxed);
+}
+
+static void on_restarted(struct shard *s, unsigned peer)
+{
+    arrive_forget(s, peer); /* what it asked was asked by the former start */
+    forward_over(s, peer, 0);
+}
+
+static void on_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t last,
+                    enum link_loss why)
+{
+    forward_lost(s, peer, first, last, why);
+}
+
+static void on_facts(struct shard *s, const struct peer_facts *facts)
+{
+    struct remote *const r = s->remote;
+    const unsigned peer = facts->number;
+    const uint32_t bit = remote_bit(peer);
+    const bool live = facts->live && !facts->forgotten;
+    r->nodes[peer] = facts->node;
+    r->live = live ? r->live | bit : r->live & ~bit;
+    views_set_live(s, peer, live);
+    r->skipped = live || facts->forgotten ? r->skipped & ~bit : r->skipped;
+    if (!live) {
+        forward_over(s, peer, 0);
+    }
+    if (facts->forgotten) {
+        arrive_forget(s, peer);
+        on_slow(s, peer, false);
+    }
+    if (r->interest != NULL) {
+        interest_peer_live(r->interest, peer, live, s->now_ms);
+        if (facts->forgotten) {
+            interest_peer_forget(r->interest, peer);
+        }
+    }
+}
+
+const struct peers_events remote_events = {
+    .deliver = on_deliver,
+    .up = on_up,
+    .down = on_down,
+    .slow = on_slow,
+    .gap = gap_told,
+    .restarted = on_restarted,
+    .lost = on_lost,
+    .facts = on_facts,
+};
+
+/* ---- a turn */
+
+static void resume_held(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (r->held == 0 || shard_congested(s)) {
+        return;
+    }
+    uint32_t peers = r->held;
+    for (r->held = 0; peers != 0; peers &= peers - 1) {
+        peers_resume(s, (unsigned)__builtin_ctz(peers));
+    }
+}
+
+void remote_turn(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (r == NULL) {
+        return;
+    }
+    resume_held(s);
+    if (r->interest != NULL) {
+        if (interest_next_ms(r->interest) <= s->now_ms) {
+            interest_turn(r->interest, s->now_ms);
+        }
+        told_turn(s);
+    }
+}
+
+/* false: nothing more, or no room. */
+static bool send_interest(struct shard *s, unsigned peer)
+{
+    const size_t room = peers_room(s, peer);
+    uint8_t type;
+    struct bytes body;
+    uint8_t *to;
+    uint64_t seq;
+    if (room <= NODE_FRAME_HEAD_BYTES ||
+        !interest_next(s->remote->interest, peer, room - NODE_FRAME_HEAD_BYTES, s->now_ms, &type,
+                       &body)) {
+        return false;
+    }
+    if (peers_put(s, peer, type, false, body.len, &to, &seq) != LINK_OK) {
+        peers_give_up(s, peer); /* it must not be left out: another connection begins anew */
+        return false;
+    }
+    memcpy(to, body.at, body.len);
+    return true;
+}
+
+void remote_flush(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (r == NULL) {
+        return;
+    }
+    arrive_flush(s);
+    if (r->interest == NULL) {
+        return;
+    }
+    for (uint32_t peers = r->up; peers != 0; peers &= peers - 1) {
+        while (send_interest(s, (unsigned)__builtin_ctz(peers))) {
+        }
+    }
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+uint64_t remote_next_ms(const struct shard *s)
+{
+    const struct remote *const r = s->remote;
+    uint64_t next_ms = UINT64_MAX;
+    if (r == NULL) {
+        return next_ms;
+    }
+    if (r->held != 0) {
+        next_ms = s->now_ms + HELD_MS;
+    }
+    if (r->results_failed) {
+        next_ms = earlier(next_ms, s->now_ms + RESULT_MS);
+    }
+    return r->interest == NULL ? next_ms : earlier(next_ms, interest_next_ms(r->interest));
+}
+
+/* ---- beginning and end */
+
+static bool create(struct shard *s, const struct identity *self)
+{
+    struct remote *const r = calloc(1, sizeof *r);
+    if (r == NULL || table_init(&r->groups) != 0) {
+        free(r);
+        return false;
+    }
+    s->remote = r;
+    for (unsigned peer = 0; peer < PEERS_MAX; peer++) {
+        r->outward[peer].first = 1;
+    }
+    if (s->id != 0) {
+        return true;
+    }
+    struct interest_conf conf = interest_conf_defaults();
+    conf.cluster = self->cluster;
+    conf.generation = self->generation;
+    conf.events = views_events(s);
+    r->interest = interest_create(&conf);
+    return r->interest != NULL;
+}
+
+bool remote_create(struct node *node, const struct identity *self)
+{
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        if (!create(node->shards[i], self)) {
+            return false;
+        }
+    }
+    for (unsigned i = 0; i < node->shard_count; i++) { /* what they have subscribed to already */
+        if (!told_all(node->shards[i], node->shards[0]->remote->interest)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void remote_destroy(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (r == NULL) {
+        return;
+    }
+    told_fini(r);
+    forward_fini(r);
+    views_fini(s);
+    interest_destroy(r->interest);
+    fifo_fini(&r->results);
+    free(r);
+    s->remote = NULL;
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* remote_parts: what the files of this folder have in common. Not a public header. */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "broker/fifo.h"
+#include "broker/peers/peers.h"
+#include "broker/shard/shard.h"
+#include "cluster/interest/interest.h"
+#include "cluster/table.h"
+
+struct telling;
+
+/* What the others' interest has come to is being asked of all shards (views.c); shard 0's. */
+struct settling {
+    unsigned left; /* shards that have not answered; 0: nothing is asked */
+    uint32_t epoch;
+    uint64_t version;
+    bool again; /* and then for these: */
+    uint32_t next_epoch;
+    uint64_t next_version;
+};
+
+/* What goes to one peer by the lane that this shard has. */
+struct outward {
+    uint64_t first; /* the number, for RESULT, of the oldest that is not answered; from 1 on */
+    struct fifo entries; /* struct forwarded, of first, first + 1, … */
+};
+
+struct remote {
+    /* As last told, a bit for each peer. */
+    uint32_t live;
+    uint32_t skipped; /* it is not live, and is to hear of a gap should it come back */
+    struct node_uuid nodes[PEERS_MAX];
+
+    struct outward outward[PEERS_MAX];
+    _Atomic uint32_t slow; /* whose lane here is; written by the owner, read by all, relaxed */
+
+    uint32_t held;      /* it was said LINK_NOT_NOW */
+    uint64_t full_ms;   /* since when, as memory is full; 0: it is not */
+    struct fifo results; /* struct result: of messages that came by this lane, in their order */
+    bool results_failed; /* a link had no room for some of them */
+
+    struct table groups; /* views.c's: members of the others, of groups that this shard writes */
+
+    /* Shard 0's. */
+    struct interest *interest; /* NULL: another shard */
+    uint32_t up;               /* whose lane 0 is connected */
+    struct settling settling[PEERS_MAX];
+    struct telling *answers, **answers_end; /* told; to be answered */
+    struct telling *waiting, **waiting_end; /* interest_wait(), in that order */
+    struct telling *late, **late_end;       /* for want of a place among those */
+};
+
+static inline uint32_t remote_bit(unsigned peer)
+{
+    return UINT32_C(1) << peer;
+}
+
+/* Losing it would leave nodes, or shards, disagreeing for good: the process ends. */
+_Noreturn void remote_out_of_memory(void);
+
+/* A copy of something that mail refers to. */
+void *remote_alloc(size_t bytes);
+
+/* ---- told.c */
+void told_reached(struct shard *s, uint32_t without); /* interest_events.reached */
+void told_turn(struct shard *s);
+NODISCARD bool told_all(struct shard *s, struct interest *interest); /* before the shards run */
+void told_fini(struct remote *r);
+
+/* ---- views.c */
+struct interest_events views_events(struct shard *s);
+void views_set_live(struct shard *s, unsigned peer, bool live);
+void views_fini(struct shard *s);
+
+/* ---- forward.c */
+void forward_over(struct shard *s, unsigned peer, uint8_t reason); /* none of it is answered any more */
+void forward_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t last,
+                  enum link_loss why);
+enum link_taken forward_answered(struct shard *s, unsigned peer, struct bytes body);
+void forward_fini(struct remote *r);
+
+/* ---- arrive.c */
+enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node_frame *frame);
+void arrive_flush(struct shard *s);
+void arrive_forget(struct shard *s, unsigned peer); /* it was started anew, or is nobody's number */
+
+/* ---- gap.c */
+void gap_told(struct shard *s, unsigned peer);

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * fake_cluster: several fake_nodes on one thread, with one clock, and wires between their links. The
+ * test is membership: it says who lives, and it is the network.
+ *
+ * Owner: the test. Each node's number for another is its place in `nodes`.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "tests/unit/broker/fake_client.h"
+#include "tests/unit/broker/fake_node.h"
+
+#define FAKE_CLUSTER_NODES 4u
+
+struct wire;
+
+struct fake_place {
+    struct fake_cluster *cluster;
+    unsigned number;
+};
+
+struct fake_cluster {
+    struct fake_node *nodes[FAKE_CLUSTER_NODES];
+    struct fake_place places[FAKE_CLUSTER_NODES];
+    unsigned count;
+    unsigned shards[FAKE_CLUSTER_NODES];
+    uint64_t generations[FAKE_CLUSTER_NODES];
+    struct wire *wires;
+    /* From the one to the other. */
+    bool cut[FAKE_CLUSTER_NODES][FAKE_CLUSTER_NODES];   /* nobody gets a connection */
+    bool stuck[FAKE_CLUSTER_NODES][FAKE_CLUSTER_NODES]; /* bytes stay under way */
+};
+
+/* All know each other, and are connected. settings: fake_node_create()'s. */
+struct fake_cluster *fake_cluster_create(unsigned count, const unsigned shards[],
+                                         const char *const settings[]);
+void fake_cluster_destroy(struct fake_cluster *c);
+
+void fake_cluster_settle(struct fake_cluster *c);
+void fake_cluster_advance(struct fake_cluster *c, uint64_t ms);
+
+/* What `at` is told of `of`. */
+void fake_cluster_tell(struct fake_cluster *c, unsigned at, unsigned of, bool live, bool forgotten);
+
+/* Connections between the two end, with what is under way; and there are none until healed. */
+void fake_cluster_cut(struct fake_cluster *c, unsigned a, unsigned b, bool cut);
+void fake_cluster_stick(struct fake_cluster *c, unsigned from, unsigned to, bool stuck);
+
+/* The node is gone, from one moment to the next, and another is there with its UUID. */
+void fake_cluster_restart(struct fake_cluster *c, unsigned at, const char *const settings[]);
+
+uint64_t fake_cluster_count(const struct fake_cluster *c, unsigned at, enum metric metric);

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whole nodes, and what their clients see of there being several. */
+#include "broker/remote/remote.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "broker/route/index.h"
+#include "broker/shard/shard.h"
+#include "tests/unit/remote/fake_cluster.h"
+
+static struct fake_cluster *cluster;
+
+static void begin(unsigned count, const unsigned shards[], const char *const settings[])
+{
+    cluster = fake_cluster_create(count, shards, settings);
+}
+
+static void end(void)
+{
+    fake_cluster_destroy(cluster);
+}
+
+static const unsigned two[] = {2, 2}, three[] = {2, 1, 3}, one[] = {1, 1}, ones[] = {1, 1, 1};
+
+static struct fake_client *come_as(unsigned at, const char *id, const struct terms *terms)
+{
+    return client_connect(cluster->nodes[at], 0, id, terms);
+}
+
+static struct fake_client *come(unsigned at, const char *id)
+{
+    return come_as(at, id, TERMS(.version = MQTT_V5));
+}
+
+/* The reason of its SUBACK. */
+static uint8_t subscribe_as(struct fake_client *c, const struct ask *ask)
+{
+    client_send_subscribe(c, ask);
+    fake_cluster_settle(cluster);
+    const struct got *const suback = client_take(c, MQTT_SUBACK);
+    return suback == NULL ? 255 : suback->reason;
+}
+
+static uint8_t subscribe(struct fake_client *c, const char *filter, uint8_t qos)
+{
+    return subscribe_as(c, ASK(.filter = filter, .qos = qos));
+}
+
+static void say(struct fake_client *c, const char *topic, const char *payload, uint8_t qos)
+{
+    client_say(c, topic, payload, qos);
+    fake_cluster_settle(cluster);
+}
+
+static const char *heard(struct fake_client *c)
+{
+    fake_cluster_settle(cluster);
+    return client_heard(c);
+}
+
+/* Of its next PUBACK or PUBREC; 255: none has come. */
+static uint8_t acknowledged(struct fake_client *c, enum mqtt_type type)
+{
+    const struct got *const ack = client_take(c, type);
+    return ack == NULL ? 255 : ack->reason;
+}
+
+static uint64_t count(unsigned at, enum metric metric)
+{
+    return fake_cluster_count(cluster, at, metric);
+}
+
+/* What is published on one node at once after the SUBACK of another is there, whatever the QoS,
+ * from and to each shard. */
+Test(remote, suback_means_subscribed_on_all_nodes)
+{
+    begin(3, three, SETTINGS());
+    struct fake_client *publishers[3];
+    char id[32], topic[32], want[64];
+    for (unsigned i = 0; i < 3; i++) {
+        snprintf(id, sizeof id, "p%u", i);
+        publishers[i] = come(i, id);
+    }
+    for (unsigned round = 0; round < 60; round++) {
+        const unsigned at = round % 3, from = (round / 3 + 1 + at) % 3;
+        const uint8_t qos = (uint8_t)(round % 3);
+        snprintf(id, sizeof id, "s%u", round);
+        snprintf(topic, sizeof topic, "%c/%u/x", 'a' + (char)(round % 20), round);
+        struct fake_client *const s = come(at, id);
+        cr_expect_eq(subscribe(s, topic, 2), 2, "%u", round);
+        say(publishers[from], topic, "hello", qos);
+        snprintf(want, sizeof want, "%s=hello/%u", topic, qos);
+        cr_expect_str_eq(heard(s), want, "%u", round);
+        if (qos == 1) {
+            cr_expect_eq(acknowledged(publishers[from], MQTT_PUBACK), 0, "%u", round);
+        }
+    }
+    cr_expect_eq(count(0, METRIC_subscribe_unheard), 0);
+    end();
+}
+
+/* Each node's subscribers get one copy, and no node passes on what another sent. */
+Test(remote, once_each_and_no_further)
+{
+    begin(3, three, SETTINGS());
+    struct fake_client *s[3];
+    static const char *const ids[] = {"a", "b", "c"};
+    for (unsigned i = 0; i < 3; i++) {
+        s[i] = come(i, ids[i]);
+        cr_assert_eq(subscribe(s[i], "t/#", 2), 2);
+        cr_assert_eq(subscribe(s[i], "t/+", 1), 1);
+    }
+    struct fake_client *const p = come(1, "p");
+    say(p, "t/1", "x", 2);
+    for (unsigned i = 0; i < 3; i++) {
+        cr_expect_str_eq(heard(s[i]), "t/1=x/2");
+    }
+    uint64_t sent = 0;
+    for (unsigned i = 0; i < 3; i++) {
+        sent += count(i, METRIC_forward_sent);
+    }
+    cr_expect_eq(sent, 2);
+    end();
+}
+
+/* What a subscriber sees of a message says nothing of where it came from. */
+Test(remote, a_message_is_what_it_was)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(0, "s"), *const p = come(1, "p");
+    cr_assert_eq(subscribe_as(s, ASK(.filter = "t", .qos = 2, .retain_as_published = true,
+                                     .identifier = 7)),
+                 2);
+    client_send_publish(p, SAY(.topic = "t", .payload = "x", .qos = 1, .retain = true,
+                               .has_expiry = true, .expiry_s = 60));
+    fake_cluster_settle(cluster);
+    const struct got *const m = client_take(s, MQTT_PUBLISH);
+    cr_assert_not_null(m);
+    cr_expect(m->retain);
+    cr_expect_eq(m->qos, 1);
+    cr_expect_eq(m->identifiers[0], 7);
+    cr_expect_eq(m->message_expiry_interval_s, 60);
+    end();
+}
+
+/* Who is not subscribed any more is sent nothing, two seconds later. */
+Test(remote, unsubscribing_ends_it)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(0, "s"), *const p = come(1, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    client_send_unsubscribe(s, "t");
+    fake_cluster_settle(cluster);
+    fake_cluster_advance(cluster, 2500);
+    const uint64_t before = count(1, METRIC_forward_sent);
+    say(p, "t", "x", 1);
+    cr_expect_eq(count(1, METRIC_forward_sent), before);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), MQTT_REASON_NO_MATCHING_SUBSCRIBERS);
+    end();
+}
+
+/* A publisher's messages come in their order, over any number of connections, each once. */
+Test(remote, order_and_once_over_cut_connections)
+{
+    begin(2, two, SETTINGS("limits.session_queue_messages_max=1000"));
+    struct fake_client *const s = come(0, "s"), *const p = come(1, "p");
+    char payload[16], want[32];
+    cr_assert_eq(subscribe(s, "t", 2), 2);
+    unsigned next = 0;
+    for (unsigned i = 0; i < 300; i++) {
+        snprintf(payload, sizeof payload, "%u", i);
+        client_say(p, "t", payload, 2);
+        for (unsigned turn = 0; turn < i % 3; turn++) {
+            fake_node_step(cluster->nodes[1], turn % 2);
+        }
+        if (i % 7 == 3) {
+            fake_cluster_cut(cluster, 0, 1, true);
+            fake_cluster_settle(cluster);
+            fake_cluster_cut(cluster, 0, 1, false);
+        }
+        if (i % 11 == 5) {
+            fake_cluster_advance(cluster, 300);
+        }
+    }
+    fake_cluster_advance(cluster, 6000);
+    for (const struct got *m; (m = client_take(s, MQTT_PUBLISH)) != NULL; next++) {
+        snprintf(want, sizeof want, "%u", next);
+        cr_assert_str_eq(m->payload, want);
+        client_read(s);
+        fake_cluster_settle(cluster);
+    }
+    cr_expect_eq(next, 300);
+    cr_expect_eq(count(0, METRIC_gap_disconnected), 0);
+    end();
+}
+
+/* While nobody answers, nobody is told that they have it; others go on. */
+Test(remote, a_node_that_hangs_holds_up_its_own_alone)
+{
+    begin(3, ones, SETTINGS());
+    struct fake_client *const s1 = come(1, "s1"), *const s2 = come(2, "s2");
+    struct fake_client *const p1 = come(0, "p1"), *const p2 = come(0, "p2");
+    cr_assert_eq(subscribe(s1, "one", 1), 1);
+    cr_assert_eq(subscribe(s2, "two", 1), 1);
+    fake_cluster_stick(cluster, 1, 0, true); /* its answers do not come */
+    say(p1, "one", "x", 1);
+    cr_expect_eq(acknowledged(p1, MQTT_PUBACK), 255);
+    say(p2, "two", "y", 1);
+    cr_expect_eq(acknowledged(p2, MQTT_PUBACK), 0);
+    say(p1, "two", "z", 1);
+    cr_expect_eq(acknowledged(p1, MQTT_PUBACK), 255, "the order of a connection");
+    fake_cluster_stick(cluster, 1, 0, false);
+    fake_cluster_settle(cluster);
+    cr_expect_eq(acknowledged(p1, MQTT_PUBACK), 0);
+    cr_expect_eq(acknowledged(p1, MQTT_PUBACK), 0);
+    end();
+}
+
+/* A SUBACK waits for half a second for a node that lives and does not answer, and says so. */
+Test(remote, suback_does_not_wait_for_ever)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(0, "s"), *const other = come(0, "other");
+    fake_cluster_stick(cluster, 1, 0, true);
+    cr_expect_eq(subscribe(s, "t", 1), 255);
+    cr_expect_eq(subscribe(other, "t", 1), 255, "the second one, too");
+    fake_cluster_advance(cluster, 600);
+    cr_expect_not_null(client_take(s, MQTT_SUBACK));
+    cr_expect_not_null(client_take(other, MQTT_SUBACK));
+    cr_expect_geq(count(0, METRIC_subscribe_unheard), 1);
+    end();
+}
+
+/* When it is known that the node is dead nobody waits for it; who is left behind on the other side
+ * hears of a gap when it comes back as it was. */
+Test(remote, a_dead_node_is_not_waited_for)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(1, "s"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    fake_cluster_cut(cluster, 0, 1, true);
+    say(p, "t", "x", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 255);
+    fake_cluster_tell(cluster, 0, 1, false, false);
+    fake_cluster_settle(cluster);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0);
+    say(p, "t", "y", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0);
+    fake_cluster_tell(cluster, 0, 1, true, false);
+    fake_cluster_cut(cluster, 0, 1, false);
+    fake_cluster_advance(cluster, 10000);
+    cr_expect(client_is_ended(s));
+    cr_expect_eq(count(1, METRIC_gap_disconnected), 1);
+    end();
+}
+
+/* Nothing was lost, but for what was not even tried while it was taken for dead. */
+Test(remote, what_was_not_tried_is_a_gap_too)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(1, "s"), *const s0 = come(1, "s0"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    cr_assert_eq(subscribe(s0, "t", 0), 0);
+    fake_cluster_tell(cluster, 0, 1, false, false);
+    fake_cluster_settle(cluster);
+    say(p, "t", "y", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0);
+    fake_cluster_tell(cluster, 0, 1, true, false);
+    fake_cluster_advance(cluster, 10000);
+    cr_expect(client_is_ended(s));
+    cr_expect_not(client_is_ended(s0));
+    end();
+}
+
+/* A node that was started anew has nothing of the former, and is told all again. */
+Test(remote, a_restarted_node_begins_anew)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(0, "s"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    cr_assert_eq(subscribe(come(1, "gone"), "u", 1), 1);
+    fake_cluster_stick(cluster, 1, 0, true);
+    say(p, "u", "x", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 255);
+    fake_cluster_restart(cluster, 1, SETTINGS());
+    fake_cluster_stick(cluster, 1, 0, false);
+    fake_cluster_advance(cluster, 7000);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0);
+    struct fake_client *const p1 = come(1, "p1");
+    say(p1, "t", "after", 1);
+    cr_expect_str_eq(heard(s), "t=after/1");
+    say(p, "u", "y", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), MQTT_REASON_NO_MATCHING_SUBSCRIBERS);
+    end();
+}
+
+/* Of the others' figures nobody hears. */
+Test(remote, own_topics_stay_at_home)
+{
+    begin(2, two, SETTINGS("mqtt.sys_interval_s=1"));
+    struct fake_client *const s = come(0, "s");
+    cr_assert_eq(subscribe(s, "$SYS/#", 1), 1);
+    fake_cluster_advance(cluster, 3000);
+    cr_expect_eq(count(1, METRIC_forward_sent), 0);
+    cr_expect_gt(client_heard_count(s), 0);
+    end();
+}
+
+/* The will of a client of another node. */
+Test(remote, wills_go_to_all)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(0, "s");
+    struct fake_client *const w = come_as(
+        1, "w",
+        TERMS(.version = MQTT_V5, .will_topic = "will", .will_payload = "bye", .will_qos = 1));
+    cr_assert_eq(subscribe(s, "will", 1), 1);
+    client_reset(w);
+    fake_cluster_settle(cluster);
+    cr_expect_str_eq(heard(s), "will=bye/1");
+    end();
+}
+
+/* ---- groups */
+
+/* Each message goes to one member, wherever it is, and each node has its share. */
+Test(remote, a_group_over_nodes_gets_each_message_once)
+{
+    begin(3, three, SETTINGS());
+    struct fake_client *s[4];
+    static const char *const ids[] = {"a", "b", "c", "d"};
+    char payload[16];
+    unsigned got[4] = {0}, sum = 0;
+    for (unsigned i = 0; i < 4; i++) {
+        s[i] = come(i % 3, ids[i]);
+        cr_assert_eq(subscribe(s[i], "$share/g/t", 1), 1);
+    }
+    struct fake_client *const p = come(1, "p");
+    for (unsigned i = 0; i < 80; i++) {
+        snprintf(payload, sizeof payload, "%u", i);
+        say(p, "t", payload, 1);
+        cr_assert_eq(acknowledged(p, MQTT_PUBACK), 0, "%u", i);
+    }
+    fake_cluster_settle(cluster);
+    for (unsigned i = 0; i < 4; i++) {
+        got[i] = client_heard_count(s[i]);
+        sum += got[i];
+        cr_expect_geq(got[i], 10, "%s got %u", ids[i], got[i]);
+    }
+    cr_expect_eq(sum, 80);
+    end();
+}
+
+/* A node that says that it has members, and has none, is passed over. */
+Test(remote, a_group_without_a_member_there_is_given_to_another)
+{
+    begin(2, one, SETTINGS());
+    struct fake_client *const there = come(1, "there"), *const here = come(0, "here");
+    struct fake_client *const p = come(0, "p");
+    cr_assert_eq(subscribe(there, "$share/g/t", 1), 1);
+    cr_assert_eq(subscribe(here, "$share/g/t", 1), 1);
+    client_send_unsubscribe(there, "$share/g/t"); /* the others hear of it in two seconds */
+    fake_cluster_settle(cluster);
+    for (unsigned i = 0; i < 10; i++) {
+        say(p, "t", "x", 1);
+    }
+    fake_cluster_settle(cluster);
+    cr_expect_eq(client_heard_count(here), 10);
+    cr_expect_eq(client_heard_count(there), 0);
+    end();
+}
+
+/* What a node had that died is given to who is left. */
+Test(remote, a_group_outlives_a_node)
+{
+    begin(2, one, SETTINGS());
+    struct fake_client *const there = come(1, "there"), *const here = come(0, "here");
+    struct fake_client *const p = come(0, "p");
+    cr_assert_eq(subscribe(there, "$share/g/t", 1), 1);
+    cr_assert_eq(subscribe(here, "$share/g/t", 1), 1);
+    fake_cluster_cut(cluster, 0, 1, true);
+    for (unsigned i = 0; i < 10; i++) {
+        say(p, "t", "x", 1);
+    }
+    fake_cluster_tell(cluster, 0, 1, false, false);
+    fake_cluster_settle(cluster);
+    for (unsigned i = 0; i < 10; i++) {
+        say(p, "t", "x", 1);
+    }
+    fake_cluster_settle(cluster);
+    cr_expect_eq(client_heard_count(here), 20);
+    for (unsigned i = 0; i < 20; i++) {
+        cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0, "%u", i);
+    }
+    end();
+}
+
+Test(remote, members_here_are_preferred_where_that_is_asked_for)
+{
+    begin(2, one, SETTINGS("shared_subscriptions.prefer_local=true"));
+    struct fake_client *const there = come(1, "there"), *const here = come(0, "here");
+    struct fake_client *const p = come(0, "p");
+    cr_assert_eq(subscribe(there, "$share/g/t", 1), 1);
+    cr_assert_eq(subscribe(here, "$share/g/t", 1), 1);
+    for (unsigned i = 0; i < 10; i++) {
+        say(p, "t", "x", 1);
+    }
+    cr_expect_eq(client_heard_count(here), 10);
+    client_send_disconnect(here, 0);
+    fake_cluster_settle(cluster);
+    say(p, "t", "x", 1);
+    fake_cluster_settle(cluster);
+    cr_expect_eq(client_heard_count(there), 1);
+    end();
+}
+
+/* ---- a number becomes another node's */
+
+Test(remote, who_is_forgotten_leaves_nothing)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(1, "s"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    cr_assert_eq(subscribe(s, "$share/g/u", 1), 1);
+    fake_cluster_stick(cluster, 1, 0, true);
+    say(p, "t", "x", 1);
+    fake_cluster_tell(cluster, 0, 1, false, true);
+    fake_cluster_settle(cluster);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0);
+    cr_expect_eq(index_filter_count(cluster->nodes[0]->node->index), 0);
+    say(p, "t", "y", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), MQTT_REASON_NO_MATCHING_SUBSCRIBERS);
+    end();
+}
