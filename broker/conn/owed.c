@@ -29,6 +29,7 @@ struct receipt {
     uint8_t qos;
     uint8_t reason;
     bool after_all; /* those before it, whosever they are */
+    bool refused;   /* by another node: it says so, whatever else was kept */
 };
 
 struct reply {
@@ -235,7 +236,8 @@ void owed_receipt(struct conn *c, struct session *session, const struct message 
         c->forwarded |= (uint32_t)(s->route_waits >> INDEX_PEER_FIRST);
         reason = s->route_reason != 0 ? s->route_reason : reason;
     }
-    if (!is_kept && s->route_waits == 0 && c->receipts == 0) {
+    const bool waits = s->route_waits != 0 || c->receipts > 0;
+    if (!is_kept && !waits) {
         conn_send_ack(c, type, packet_id, reason);
         return;
     }
@@ -247,7 +249,8 @@ void owed_receipt(struct conn *c, struct session *session, const struct message 
                               .exchange = m->exchange,
                               .packet_id = packet_id,
                               .qos = m->qos,
-                              .reason = reason};
+                              .reason = reason,
+                              .refused = reason >= MQTT_REASON_UNSPECIFIED_ERROR};
     add_receipt(c, &r);
     if (m->qos == 2 && session != NULL) {
         owed_wait(session, packet_id);
@@ -308,7 +311,7 @@ static void give_receipt(const struct receipt *r)
     if (r->qos == 2 && session != NULL) {
         owed_wait_no_more(session, r->packet_id);
     }
-    if (by_other_nodes(r) && r->reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
+    if (r->refused) {
         give_refusal(r, session);
         end(c);
         return;
@@ -327,6 +330,7 @@ static void give_receipt(const struct receipt *r)
 void owed_kept(struct shard *s, unsigned target, uint64_t ticket)
 {
     s->kept_by[target] = ticket;
+    s->receipts_news = true;
 }
 
 void owed_refused(struct shard *s, uint64_t ticket, uint8_t reason)
@@ -335,6 +339,8 @@ void owed_refused(struct shard *s, uint64_t ticket, uint8_t reason)
         struct receipt *const r = fifo_at(&s->receipts, i);
         if (r->ticket == ticket && by_other_nodes(r)) {
             r->reason = reason;
+            r->refused = true;
+            s->receipts_news = true;
             return;
         }
     }
@@ -343,6 +349,7 @@ void owed_refused(struct shard *s, uint64_t ticket, uint8_t reason)
     }
     if (ticket == s->ticket) { /* it is being routed */
         s->route_reason = reason;
+        s->receipts_news = true;
     }
 }
 
@@ -374,33 +381,61 @@ static bool forget_received(struct shard *s)
     return any;
 }
 
+/* What a walk through the receipts has come upon. */
+struct waiting {
+    bool any;  /* some receipt waits */
+    bool disk; /* one that waits for shards alone does */
+};
+
+/* Does it wait, or something before it that it has to follow? What waits for shards alone goes in
+ * the order of all. */
+static bool receipt_waits(struct shard *s, const struct receipt *r, struct waiting *w)
+{
+    const bool follows = (r->conn->receipts_pass == s->receipts_pass && w->any) ||
+                         (r->after_all && w->any) || (!by_other_nodes(r) && w->disk);
+    if (!follows && (r->refused || owed_is_kept(s, r->targets, r->ticket))) {
+        return false;
+    }
+    r->conn->receipts_pass = s->receipts_pass;
+    w->any = true;
+    w->disk = w->disk || !by_other_nodes(r);
+    return true;
+}
+
+static void push_due(struct shard *s, const struct receipt *r)
+{
+    s->receipts_due.item = sizeof *r;
+    if (!fifo_push(&s->receipts_due, r)) {
+        store_out_of_memory();
+    }
+}
+
 /*
  * Another node that lets wait must not hold up those who publish to others: what is complete behind
- * what is not is taken out, but nothing of a connection that waits for what is before it. What
- * waits for the disks alone is of one shard all the same, and goes in the order of all.
+ * what is not is taken out, but nothing of a connection that waits for what is before it.
  */
 static void take_due(struct shard *s)
 {
-    const uint32_t count = s->receipts.count;
-    bool disk_waits = false;
-    bool any_waits = false;
+    struct waiting w = {0};
+    uint32_t waiting = 0;
+    const struct receipt *first;
     s->receipts_pass++;
-    s->receipts_due.item = sizeof(struct receipt);
-    for (uint32_t i = 0; i < count; i++) {
-        const struct receipt r = *(const struct receipt *)fifo_first(&s->receipts);
+    while ((first = fifo_first(&s->receipts)) != NULL && !receipt_waits(s, first, &w)) {
+        push_due(s, first);
         fifo_pop(&s->receipts);
-        const bool follows = r.conn->receipts_pass == s->receipts_pass ||
-                             (r.after_all && any_waits) || (!by_other_nodes(&r) && disk_waits);
-        const bool waits = follows || !owed_is_kept(s, r.targets, r.ticket);
-        if (waits) {
-            r.conn->receipts_pass = s->receipts_pass;
-            any_waits = true;
-            disk_waits = disk_waits || !by_other_nodes(&r);
-        }
-        if (!fifo_push(waits ? &s->receipts : &s->receipts_due, &r)) {
-            store_out_of_memory();
-        }
     }
+    for (uint32_t i = 0; i < s->receipts.count; i++) {
+        struct receipt *const r = fifo_at(&s->receipts, i);
+        if (i > 0 && !receipt_waits(s, r, &w)) { /* of the first that is known */
+            push_due(s, r);
+            continue;
+        }
+        if (waiting < i) {
+            *(struct receipt *)fifo_at(&s->receipts, waiting) = *r;
+        }
+        waiting++;
+    }
+    s->receipts.count = waiting;
 }
 
 /* The next one to be given; false: there is none. */
@@ -421,7 +456,8 @@ static void settle_receipts(struct shard *s)
 {
     bool any = forget_received(s);
     bool any_received = false;
-    if (s->receipts_remote > 0) {
+    if (s->receipts_remote > 0 && s->receipts_news) {
+        s->receipts_news = false;
         take_due(s);
     }
     for (struct receipt complete; next_receipt(s, &complete); any = true) {

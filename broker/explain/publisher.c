@@ -82,6 +82,7 @@ static void look_at_group(struct explain_publishing *x, struct shard *s,
         .self = s->id,
         .publisher_hash = publisher.at == NULL ? 0 : XXH3_64bits(publisher.at, publisher.len),
         .topic_hash = XXH3_64bits(topic.at, topic.len),
+        .here_first = s->config->shared_subscriptions.prefer_local,
     };
     struct explain_group *const kept = &x->groups[x->groups_kept++];
     *kept = (struct explain_group){.group = name, .found = true};

@@ -45,7 +45,6 @@ struct forwarded {
     uint64_t ticket;       /* the publisher's shard's */
     struct regroup *group; /* NULL: to all */
     uint8_t shard;         /* the publisher's */
-    uint8_t reason;
     bool done;
 };
 
@@ -145,14 +144,21 @@ void forward_on_refused(struct shard *s, unsigned from, const struct post_head *
     owed_refused(s, p->ticket, p->reason);
 }
 
-static void conclude(struct shard *s, const struct forwarded *f)
+/* It is known what became of it. A refusal is told at once; that it is kept, when all before it are.
+ */
+static void end(struct shard *s, struct forwarded *f, uint8_t reason)
 {
-    if (f->group != NULL && f->reason == MQTT_REASON_NO_MATCHING_SUBSCRIBERS) {
+    if (f->done) {
+        return;
+    }
+    f->done = true;
+    if (f->group != NULL && reason == MQTT_REASON_NO_MATCHING_SUBSCRIBERS) {
         give_again(s, f->group);
-    } else if (f->reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
-        tell_refused(s, f->shard, f->ticket, f->reason);
+    } else if (reason >= MQTT_REASON_UNSPECIFIED_ERROR) {
+        tell_refused(s, f->shard, f->ticket, reason);
     }
     regroup_free(f->group);
+    f->group = NULL;
 }
 
 /* A message to all there and one to a group of theirs have one ticket, and follow each other. */
@@ -170,7 +176,6 @@ static void settle(struct shard *s, unsigned peer)
         const struct forwarded done = *f;
         fifo_pop(&o->entries);
         o->first++;
-        conclude(s, &done);
         if (!is_followed(o, &done)) {
             tell_kept(s, done.shard, peer, done.ticket);
         }
@@ -189,14 +194,6 @@ static void add(struct shard *s, unsigned peer, const struct forwarded *f)
     }
 }
 
-static void end(struct forwarded *f, uint8_t reason)
-{
-    if (!f->done) {
-        f->done = true;
-        f->reason = reason;
-    }
-}
-
 /* Nobody there will answer. Another member of a group may have it instead. */
 static void end_unheard(struct shard *s, struct forwarded *f, uint8_t reason)
 {
@@ -204,7 +201,7 @@ static void end_unheard(struct shard *s, struct forwarded *f, uint8_t reason)
     if (!f->done && reason == 0) {
         shard_count(s, METRIC_forward_ended);
     }
-    end(f, again ? (uint8_t)MQTT_REASON_NO_MATCHING_SUBSCRIBERS : reason);
+    end(s, f, again ? (uint8_t)MQTT_REASON_NO_MATCHING_SUBSCRIBERS : reason);
 }
 
 void forward_over(struct shard *s, unsigned peer, uint8_t reason)
@@ -243,7 +240,7 @@ enum link_taken forward_answered(struct shard *s, unsigned peer, struct bytes bo
             return LINK_BAD; /* it was never sent */
         }
         if (result.op >= o->first) { /* else it was taken for dead meanwhile, or for lost */
-            end(fifo_at(&o->entries, (uint32_t)(result.op - o->first)), result.reason);
+            end(s, fifo_at(&o->entries, (uint32_t)(result.op - o->first)), result.reason);
         }
     }
     settle(s, peer);
@@ -296,6 +293,14 @@ static enum link_put put_frame(struct shard *s, unsigned peer, const struct mess
     return err;
 }
 
+/* Messages of QoS 0 leave some of what links have for frames without a number to interest. */
+#define INTEREST_ROOM (2 * INTEREST_BODY_MAX)
+
+static bool leaves_room(const struct shard *s, unsigned peer)
+{
+    return s->remote->interest == NULL || peers_room(s, peer) >= INTEREST_ROOM;
+}
+
 /* The lane is this shard's. Takes the group. */
 static void put_on_lane(struct shard *s, unsigned peer, unsigned from, struct message *m,
                         struct regroup *g, uint64_t ticket)
@@ -305,7 +310,8 @@ static void put_on_lane(struct shard *s, unsigned peer, unsigned from, struct me
     const bool is_there =
         (s->remote->live & remote_bit(peer)) != 0 && peers_has_lane(s, peer);
     const uint64_t op = ticket == 0 ? 0 : o->first + o->entries.count;
-    const enum link_put err = is_there ? put_frame(s, peer, m, g, op, &f.seq) : LINK_NO_ROOM;
+    const bool fits = is_there && (ticket != 0 || leaves_room(s, peer));
+    const enum link_put err = fits ? put_frame(s, peer, m, g, op, &f.seq) : LINK_NO_ROOM;
     if (ticket == 0) {
         if (err != LINK_OK) {
             shard_drop(s, METRIC_drop_forward_full, bytes_of(NULL, 0), message_topic(m));
@@ -316,7 +322,7 @@ static void put_on_lane(struct shard *s, unsigned peer, unsigned from, struct me
     if (!is_there) {
         end_unheard(s, &f, 0); /* its shard has yet to hear that it is dead */
     } else if (err != LINK_OK) {
-        end(&f, MQTT_REASON_QUOTA_EXCEEDED);
+        end(s, &f, MQTT_REASON_QUOTA_EXCEEDED);
     }
     add(s, peer, &f);
 }

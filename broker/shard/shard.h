@@ -175,6 +175,7 @@ struct shard {
     struct fifo receipts_due;                /* complete, and about to be given */
     uint32_t receipts_remote;                /* in both: those that other nodes are waited for */
     uint32_t receipts_pass;
+    bool receipts_news; /* a target has kept something since they were looked through */
     struct publication *publications; /* route/publication.h's: what waits to be kept */
     struct wills wills;
     uint64_t kept_by[INDEX_TARGETS_MAX]; /* the ticket up to which that target has kept all */

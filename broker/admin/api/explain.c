@@ -148,7 +148,7 @@ static bool ask_publisher(struct api_request *r, const struct explain_question *
 
 static bool ask_member(struct api_request *r, struct explain_group *g, struct api_answer *problem)
 {
-    if (g->next == 0) {
+    if (g->next == 0 || g->next_shard >= INDEX_PEER_FIRST) { /* it is another node's */
         return true;
     }
     struct explain_member *const x = explain_member_create(g->next);

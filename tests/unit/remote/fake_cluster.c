@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/message.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/remote.h"
 #include "broker/shard/shard.h"
@@ -59,6 +60,7 @@ static void join(struct fake_cluster *c, unsigned number)
                                     .build = bytes_of(build, sizeof build - 1),
                                     .events = &remote_events,
                                     .dial = on_dial,
+                                    .limits = c->limits,
                                     .dial_context = &c->places[number]};
     const bool made = remote_create(node, &conf.self) && peers_create(&conf) != NULL;
     assert(made);
@@ -248,12 +250,14 @@ void fake_cluster_stick(struct fake_cluster *c, unsigned from, unsigned to, bool
 /* ---- life */
 
 struct fake_cluster *fake_cluster_create(unsigned count, const unsigned shards[],
-                                         const char *const settings[])
+                                         const char *const settings[],
+                                         const struct link_conf *limits)
 {
     struct fake_cluster *const c = calloc(1, sizeof *c);
     assert(c != NULL);
     assert(count <= FAKE_CLUSTER_NODES);
     c->count = count;
+    c->limits = limits;
     fake_node_set_clock();
     for (unsigned i = 0; i < count; i++) {
         c->places[i] = (struct fake_place){.cluster = c, .number = i};
@@ -330,6 +334,7 @@ void fake_cluster_destroy(struct fake_cluster *c)
         node_destroy(c->nodes[i]->node);
         fake_node_free(c->nodes[i]);
     }
+    assert(message_memory() == 0);
     free(c);
 }
 

@@ -16,6 +16,7 @@
 
 #define FAKE_CLUSTER_NODES 4u
 
+struct link_conf;
 struct wire;
 
 struct fake_place {
@@ -29,15 +30,17 @@ struct fake_cluster {
     unsigned count;
     unsigned shards[FAKE_CLUSTER_NODES];
     uint64_t generations[FAKE_CLUSTER_NODES];
+    const struct link_conf *limits;
     struct wire *wires;
     /* From the one to the other. */
     bool cut[FAKE_CLUSTER_NODES][FAKE_CLUSTER_NODES];   /* nobody gets a connection */
     bool stuck[FAKE_CLUSTER_NODES][FAKE_CLUSTER_NODES]; /* bytes stay under way */
 };
 
-/* All know each other, and are connected. settings: fake_node_create()'s. */
+/* All know each other, and are connected. settings: fake_node_create()'s. limits: peers_conf's. */
 struct fake_cluster *fake_cluster_create(unsigned count, const unsigned shards[],
-                                         const char *const settings[]);
+                                         const char *const settings[],
+                                         const struct link_conf *limits);
 void fake_cluster_destroy(struct fake_cluster *c);
 
 void fake_cluster_settle(struct fake_cluster *c);

@@ -8,13 +8,14 @@
 
 #include "broker/route/index.h"
 #include "broker/shard/shard.h"
+#include "cluster/link/link.h"
 #include "tests/unit/remote/fake_cluster.h"
 
 static struct fake_cluster *cluster;
 
 static void begin(unsigned count, const unsigned shards[], const char *const settings[])
 {
-    cluster = fake_cluster_create(count, shards, settings);
+    cluster = fake_cluster_create(count, shards, settings, NULL);
 }
 
 static void end(void)
@@ -320,6 +321,136 @@ Test(remote, wills_go_to_all)
     client_reset(w);
     fake_cluster_settle(cluster);
     cr_expect_str_eq(heard(s), "will=bye/1");
+    end();
+}
+
+/* ---- at the bounds */
+
+static struct link_conf small_links(void)
+{
+    struct link_conf limits = link_conf_defaults();
+    limits.kept_bytes_max = 8192;
+    return limits;
+}
+
+/* Who publishes to a node that takes too little is not read from; others go on, nothing is lost. */
+Test(remote, a_slow_node_slows_its_publishers)
+{
+    const struct link_conf limits = small_links();
+    cluster = fake_cluster_create(2, one, SETTINGS(), &limits);
+    struct fake_client *const s = come(1, "s"), *const here = come(0, "here");
+    struct fake_client *const p = come(0, "p"), *const other = come(0, "other");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    cr_assert_eq(subscribe(here, "here", 1), 1);
+    fake_cluster_stick(cluster, 0, 1, true);
+    for (unsigned i = 0; i < 200; i++) {
+        client_send_publish(p, SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = 1));
+        fake_cluster_settle(cluster);
+    }
+    cr_expect_gt(count(0, METRIC_publish_stalled), 0);
+    cr_expect_eq(count(0, METRIC_forward_refused), 0);
+    cr_expect_lt(count(0, METRIC_publish_received), 100);
+    say(other, "here", "y", 1);
+    cr_expect_eq(acknowledged(other, MQTT_PUBACK), 0);
+    fake_cluster_stick(cluster, 0, 1, false);
+    for (unsigned i = 0; i < 100; i++) { /* who was slowed is looked at every 10 ms */
+        fake_cluster_advance(cluster, 10);
+    }
+    fake_cluster_settle(cluster);
+    cr_expect_eq(client_heard_count(s), 200);
+    for (unsigned i = 0; i < 200; i++) {
+        cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0, "%u", i);
+    }
+    end();
+}
+
+/* Where nothing is left, who is new is refused; nobody is told that it has arrived. */
+Test(remote, a_full_link_refuses)
+{
+    const struct link_conf limits = small_links();
+    cluster = fake_cluster_create(2, one, SETTINGS(), &limits);
+    struct fake_client *const s = come(1, "s");
+    cr_assert_eq(subscribe(s, "t", 2), 2);
+    fake_cluster_stick(cluster, 0, 1, true);
+    char id[16];
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 100; i++) {
+        snprintf(id, sizeof id, "p%u", i);
+        struct fake_client *const p = come(0, id);
+        const uint8_t qos = 1 + i % 2;
+        client_send_publish(p, SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = qos));
+        fake_node_settle(cluster->nodes[0]);
+        const uint8_t reason = acknowledged(p, qos == 1 ? MQTT_PUBACK : MQTT_PUBREC);
+        cr_expect(reason == 255 || reason == MQTT_REASON_QUOTA_EXCEEDED, "%u", reason);
+        refused += reason == MQTT_REASON_QUOTA_EXCEEDED;
+    }
+    cr_expect_gt(refused, 10);
+    struct fake_client *const old = come_as(0, "old", TERMS(.version = MQTT_V311));
+    client_send_publish(old, SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = 1));
+    fake_node_settle(cluster->nodes[0]);
+    cr_expect(client_is_ended(old));
+    fake_cluster_stick(cluster, 0, 1, false);
+    fake_cluster_settle(cluster);
+    cr_expect_eq(client_heard_count(s), 100 - refused);
+    end();
+}
+
+/* QoS 0 has no place to wait in. */
+Test(remote, qos0_is_dropped_and_counted)
+{
+    const struct link_conf limits = small_links();
+    cluster = fake_cluster_create(2, one, SETTINGS(), &limits);
+    struct fake_client *const s = come(1, "s"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 2), 2);
+    fake_cluster_cut(cluster, 0, 1, true);
+    fake_cluster_settle(cluster);
+    say(p, "t", "x", 0);
+    cr_expect_eq(count(0, METRIC_drop_forward_full), 1);
+    end();
+}
+
+/* A node that takes nothing for ten seconds hears of a gap; its publishers are answered. */
+Test(remote, who_stands_still_hears_of_a_gap)
+{
+    struct link_conf limits = small_links();
+    limits.silence_ms = 60000; /* the connection itself is not at fault */
+    cluster = fake_cluster_create(2, one, SETTINGS(), &limits);
+    struct fake_client *const s = come(1, "s"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    fake_cluster_stick(cluster, 0, 1, true);
+    for (unsigned i = 0; i < 100; i++) {
+        client_send_publish(p, SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = 1));
+    }
+    fake_cluster_settle(cluster);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 255);
+    fake_cluster_advance(cluster, 11000);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), 0);
+    fake_cluster_stick(cluster, 0, 1, false);
+    fake_cluster_advance(cluster, 10000);
+    cr_expect(client_is_ended(s));
+    cr_expect_gt(count(0, METRIC_forward_ended), 0);
+    end();
+}
+
+/* What a node refuses, its publisher is told. */
+Test(remote, a_refusal_is_told)
+{
+    begin(2, two, SETTINGS("limits.message_memory_max=1048576", "limits.message_stall_s=0"));
+    struct fake_client *const s = come_as(1, "s", TERMS(.version = MQTT_V5, .silent = true,
+                                                        .receive_maximum = 1));
+    struct fake_client *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "#", 1), 1);
+    unsigned refused = 0, taken = 0;
+    for (unsigned i = 0; i < 60; i++) {
+        client_send_publish(p, SAY(.topic = "t", .payload = "x", .payload_len = 60000, .qos = 1));
+        fake_cluster_settle(cluster);
+        const uint8_t reason = acknowledged(p, MQTT_PUBACK);
+        refused += reason == MQTT_REASON_QUOTA_EXCEEDED;
+        taken += reason == 0;
+    }
+    cr_expect_gt(refused, 0);
+    cr_expect_gt(taken, 0);
+    cr_expect_eq(refused + taken, 60);
     end();
 }
 
