@@ -20,6 +20,9 @@
 #include "broker/gossip/gossiper.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/peers/peers.h"
+#include "broker/remote/remote.h"
+#include "broker/version.h"
 #include "cluster/identity_file.h"
 
 #define BACKLOG    256
@@ -257,6 +260,50 @@ static bool fill(struct cluster *c, struct gossiper_conf *conf, const struct con
                 : start_identity(c, &conf->identity, config->data.dir, data_dir));
 }
 
+/* What the gossip thread says to the shards, and they to it; no thread waits for the other. */
+
+static void on_tell(void *node, const struct peer_facts *peer)
+{
+    peers_tell(((const struct node *)node)->peers, peer);
+}
+
+static void on_arrived(void *node, unsigned number, unsigned lane, int fd, struct bytes read)
+{
+    peers_arrived(((const struct node *)node)->peers, number, lane, fd, read);
+}
+
+static void on_dialed(void *node, unsigned number, unsigned lane, int fd)
+{
+    peers_dialed(((const struct node *)node)->peers, number, lane, fd);
+}
+
+static void dial(void *node, unsigned number, unsigned lane)
+{
+    gossiper_dial(((const struct node *)node)->gossiper, number, lane);
+}
+
+/* Messages, and what is subscribed to, go to the others from now on. */
+static bool join_shards(struct cluster *c, struct node *node, struct gossiper_conf *conf)
+{
+    static const char version[] = DUNLIN_VERSION;
+    const struct peers_conf peers = {
+        .node = node,
+        .self = conf->identity,
+        .build = bytes_of((const uint8_t *)version, sizeof version - 1),
+        .events = &remote_events,
+        .dial = dial,
+        .dial_context = node,
+    };
+    c->links = (struct gossiper_links){
+        .context = node, .tell = on_tell, .arrived = on_arrived, .dialed = on_dialed};
+    conf->links = &c->links;
+    if (remote_create(node, &conf->identity) && peers_create(&peers) != NULL) {
+        return true;
+    }
+    log_event(LOG_ERROR, "cluster_failed", LOG_TEXT("reason", "there is no memory for it"));
+    return false;
+}
+
 bool cluster_start(struct cluster *c, struct node *node, const struct config *config,
                    const struct data_dir *data_dir)
 {
@@ -270,7 +317,7 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
                                  .shards = node->shard_count,
                                  .clock_ms = node->clock_ms,
                                  .joining = &node->joining};
-    const bool filled = fill(c, &conf, config, data_dir);
+    const bool filled = fill(c, &conf, config, data_dir) && join_shards(c, node, &conf);
     conf.dir = c->dir;
     if (filled) {
         node->gossiper = gossiper_start(&conf);

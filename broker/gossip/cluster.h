@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 
+#include "broker/gossip/gossiper.h"
 #include "broker/watched_file.h"
 #include "proto/node_id.h"
 #include "proto/nodiscard.h"
@@ -25,6 +26,7 @@ struct cluster {
     int family;
     struct node_address listen;
     struct watched_file key_file;
+    struct gossiper_links links; /* to the shards */
 };
 
 /* Binds, as root if need be. false: it cannot be; told. */
