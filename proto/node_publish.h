@@ -3,8 +3,8 @@
  * node_publish: a message on its way to another node, and what became of it there. Pure.
  *
  * The destination finds its subscribers by itself, so none are named; but for groups of shared
- * subscriptions, where the sender has chosen one node of several. A message that names groups is for
- * a member of each of these, and for nobody else.
+ * subscriptions, where the sender has chosen one node of several. A message that names groups is
+ * for a member of each of these, and for nobody else.
  */
 #pragma once
 

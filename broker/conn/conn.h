@@ -129,7 +129,7 @@ struct conn {
     uint32_t
         waiting;   /* answers that other shards, the disk, or the gate, owe and that point here */
     uint32_t owed; /* of those, by the disk (conn/owed.h) */
-    uint32_t receipts; /* of those, receipts */
+    uint32_t receipts;      /* of those, receipts */
     uint32_t receipts_pass; /* conn/owed.c's: one of them waits, as of that pass */
 
     /* What CONNACK told the client; a reload changes it for later connections only. */

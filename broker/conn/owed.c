@@ -213,11 +213,8 @@ void owed_after_all(struct conn *c, owed_fn *fn, void *context)
         fn(c, context);
         return;
     }
-    const struct receipt r = {.begun_ms = c->shard->now_ms,
-                              .conn = c,
-                              .fn = fn,
-                              .context = context,
-                              .after_all = true};
+    const struct receipt r = {
+        .begun_ms = c->shard->now_ms, .conn = c, .fn = fn, .context = context, .after_all = true};
     add_receipt(c, &r);
 }
 
@@ -443,8 +440,8 @@ static bool next_receipt(struct shard *s, struct receipt *out)
 {
     struct fifo *const from = s->receipts_due.count > 0 ? &s->receipts_due : &s->receipts;
     const struct receipt *const r = fifo_first(from);
-    if (r == NULL || (from == &s->receipts && (s->receipts_remote > 0 ||
-                                               !owed_is_kept(s, r->targets, r->ticket)))) {
+    if (r == NULL || (from == &s->receipts &&
+                      (s->receipts_remote > 0 || !owed_is_kept(s, r->targets, r->ticket)))) {
         return false;
     }
     *out = *r;

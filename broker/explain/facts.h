@@ -102,9 +102,9 @@ struct explain_group {
     uint64_t group; /* as in explain_filter */
     bool found;     /* the index has it */
     uint32_t members, online;
-    bool more;     /* there are more than were counted */
-    uint64_t next; /* the member's subscription; 0: there is none */
-    unsigned next_shard; /* INDEX_PEER_FIRST or more: another node's */
+    bool more;                      /* there are more than were counted */
+    uint64_t next;                  /* the member's subscription; 0: there is none */
+    unsigned next_shard;            /* INDEX_PEER_FIRST or more: another node's */
     char next_client[EXPLAIN_TEXT]; /* "": it is not known */
 };
 

@@ -122,7 +122,8 @@ static bool is_ready(const struct shard *s, const struct result *r)
 }
 
 /* false: there is no room; they stay. A node that is nobody's number any more is told nothing. */
-static bool put_results(struct shard *s, unsigned peer, const struct node_result *results, size_t count)
+static bool put_results(struct shard *s, unsigned peer, const struct node_result *results,
+                        size_t count)
 {
     uint8_t *body;
     uint64_t seq;
@@ -138,7 +139,8 @@ static bool put_results(struct shard *s, unsigned peer, const struct node_result
     return true;
 }
 
-/* Of one peer, as many as go into a frame; those that are sent are marked by a peer that is none. */
+/* Of one peer, as many as go into a frame; those that are sent are marked by a peer that is none.
+ */
 #define SENT UINT8_MAX
 
 static void send_of(struct shard *s, unsigned peer)

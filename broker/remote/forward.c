@@ -26,13 +26,12 @@ struct regroup {
 struct post_forward {
     struct post_head head;
     uint8_t peer;
-    bool skipped;
     struct message *message; /* a reference, the record's */
     struct regroup *group;   /* the receiver's; NULL: to all */
     uint64_t ticket;         /* 0: nobody waits */
 };
 
-/* POST_FORWARDED, POST_REFUSED */
+/* POST_FORWARDED, POST_REFUSED, POST_SKIPPED */
 struct post_forwarded {
     struct post_head head;
     uint8_t peer;
@@ -144,7 +143,8 @@ void forward_on_refused(struct shard *s, unsigned from, const struct post_head *
     owed_refused(s, p->ticket, p->reason);
 }
 
-/* It is known what became of it. A refusal is told at once; that it is kept, when all before it are.
+/* It is known what became of it. A refusal is told at once; that it is kept, when all before it
+ * are.
  */
 static void end(struct shard *s, struct forwarded *f, uint8_t reason)
 {
@@ -213,8 +213,7 @@ void forward_over(struct shard *s, unsigned peer, uint8_t reason)
     settle(s, peer);
 }
 
-void forward_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t last,
-                  enum link_loss why)
+void forward_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t last, enum link_loss why)
 {
     struct outward *const o = &s->remote->outward[peer];
     const uint8_t reason = why == LINK_LOSS_TOO_LARGE ? MQTT_REASON_QUOTA_EXCEEDED : 0;
@@ -269,7 +268,7 @@ static uint64_t expiry_left(const struct shard *s, const struct message *m)
 }
 
 static enum link_put put_frame(struct shard *s, unsigned peer, const struct message *m,
-                          const struct regroup *g, uint64_t op, uint64_t *seq)
+                               const struct regroup *g, uint64_t op, uint64_t *seq)
 {
     const struct node_publish frame = {
         .op = op,
@@ -307,8 +306,7 @@ static void put_on_lane(struct shard *s, unsigned peer, unsigned from, struct me
 {
     struct outward *const o = &s->remote->outward[peer];
     struct forwarded f = {.ticket = ticket, .group = g, .shard = (uint8_t)from};
-    const bool is_there =
-        (s->remote->live & remote_bit(peer)) != 0 && peers_has_lane(s, peer);
+    const bool is_there = (s->remote->live & remote_bit(peer)) != 0 && peers_has_lane(s, peer);
     const uint64_t op = ticket == 0 ? 0 : o->first + o->entries.count;
     const bool fits = is_there && (ticket != 0 || leaves_room(s, peer));
     const enum link_put err = fits ? put_frame(s, peer, m, g, op, &f.seq) : LINK_NO_ROOM;
@@ -327,58 +325,76 @@ static void put_on_lane(struct shard *s, unsigned peer, unsigned from, struct me
     add(s, peer, &f);
 }
 
-/* The node is taken for dead: should it come back, its sessions have missed something. */
-static void leave_a_gap(struct shard *s, unsigned peer, const struct message *m)
+/* What is given up is a frame that says nothing: an answer to no message. */
+void forward_leave_gap(struct shard *s, unsigned peer)
 {
+    const struct node_result nothing = {.op = 0};
+    uint8_t *body;
     uint64_t seq;
-    if (peers_has_lane(s, peer)) {
-        (void)put_frame(s, peer, m, NULL, 0, &seq);
-        peers_give_up(s, peer);
+    const size_t len = node_results_encode(NULL, &nothing, 1);
+    if (!peers_has_lane(s, peer)) {
+        return; /* it is nobody's number any more */
     }
+    if (peers_put(s, peer, NODE_FRAME_RESULT, true, len, &body, &seq) == LINK_OK) {
+        (void)node_results_encode(body, &nothing, 1);
+    }
+    peers_give_up(s, peer);
 }
 
 /* Takes the group. */
 static void pass_on(struct shard *s, unsigned peer, struct message *m, struct regroup *g,
-                    uint64_t ticket, bool skipped)
+                    uint64_t ticket)
 {
     const unsigned lane = s->id % peers_lanes(s, peer);
-    if (lane != s->id) {
-        struct post_forward *const p = post_reserve(s, lane, POST_FORWARD, sizeof *p);
-        p->peer = (uint8_t)peer;
-        p->skipped = skipped;
-        p->message = message_take(m, 1);
-        p->group = g;
-        p->ticket = ticket;
-        post_commit(s, lane);
-    } else if (skipped) {
-        leave_a_gap(s, peer, m);
-    } else {
+    if (lane == s->id) {
         put_on_lane(s, peer, s->id, m, g, ticket);
+        return;
     }
+    struct post_forward *const p = post_reserve(s, lane, POST_FORWARD, sizeof *p);
+    p->peer = (uint8_t)peer;
+    p->message = message_take(m, 1);
+    p->group = g;
+    p->ticket = ticket;
+    post_commit(s, lane);
 }
 
 void forward_on_forward(struct shard *s, unsigned from, const struct post_head *record)
 {
     const struct post_forward *const p = (const void *)record;
-    if (p->skipped) {
-        leave_a_gap(s, p->peer, p->message);
-    } else {
-        put_on_lane(s, p->peer, from, p->message, p->group, p->ticket);
-    }
+    put_on_lane(s, p->peer, from, p->message, p->group, p->ticket);
     message_put(p->message);
 }
 
+/* The node is taken for dead: should it come back, its sessions have missed something. */
+static void skip(struct shard *s, unsigned peer)
+{
+    if (s->id == 0) {
+        forward_leave_gap(s, peer);
+        return;
+    }
+    struct post_forwarded *const p = post_reserve(s, 0, POST_SKIPPED, sizeof *p);
+    p->peer = (uint8_t)peer;
+    post_commit(s, 0);
+}
+
+void forward_on_skipped(struct shard *s, unsigned from, const struct post_head *record)
+{
+    const unsigned peer = ((const struct post_forwarded *)(const void *)record)->peer;
+    (void)from;
+    forward_leave_gap(s, peer);
+}
+
 /* false: it is not sent. */
-static bool is_sent(struct shard *s, unsigned peer, struct message *m)
+static bool is_sent(struct shard *s, unsigned peer, const struct message *m)
 {
     struct remote *const r = s->remote;
     if ((r->live & remote_bit(peer)) != 0) {
         return true;
     }
     shard_count(s, METRIC_forward_skipped);
-    if (m->qos > 0 && (r->skipped & remote_bit(peer)) == 0 && peers_lanes(s, peer) > 0) {
+    if (m->qos > 0 && (r->skipped & remote_bit(peer)) == 0) {
         r->skipped |= remote_bit(peer);
-        pass_on(s, peer, m, NULL, 0, true);
+        skip(s, peer);
     }
     return false;
 }
@@ -392,7 +408,7 @@ void forward_plain(struct shard *s, unsigned peer, struct message *m)
 {
     ASSERT_OWNED(s);
     if (is_sent(s, peer, m)) {
-        pass_on(s, peer, m, NULL, ticket_for(s, peer, m), false);
+        pass_on(s, peer, m, NULL, ticket_for(s, peer, m));
     }
 }
 
@@ -402,7 +418,7 @@ void forward_group(struct shard *s, unsigned peer, struct message *m,
     ASSERT_OWNED(s);
     if ((s->remote->live & remote_bit(peer)) != 0) {
         pass_on(s, peer, m, regroup_create(m, group, due->except, due->publisher_hash),
-                ticket_for(s, peer, m), false);
+                ticket_for(s, peer, m));
     } else if (due->hidden < AGAIN_MAX) { /* who writes the group has yet to hear that it is dead */
         shard_count(s, METRIC_shared_redispatched);
         shard_due_again(s, message_take(m, 1), due->group_id, due->except, due->publisher_hash,

@@ -40,4 +40,4 @@ void forward_group(struct shard *s, unsigned peer, struct message *m,
  * not are taken out. */
 bool forward_is_slow(const struct shard *s, uint32_t *peers);
 
-extern post_fn forward_on_forward, forward_on_forwarded, forward_on_refused;
+extern post_fn forward_on_forward, forward_on_forwarded, forward_on_refused, forward_on_skipped;

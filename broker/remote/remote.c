@@ -28,8 +28,7 @@ void *remote_alloc(size_t bytes)
 
 /* ---- what links tell */
 
-static enum link_taken take_interest(struct shard *s, unsigned peer,
-                                     const struct node_frame *frame)
+static enum link_taken take_interest(struct shard *s, unsigned peer, const struct node_frame *frame)
 {
     struct remote *const r = s->remote;
     if (r->interest == NULL) {

@@ -26,7 +26,7 @@ struct settling {
 
 /* What goes to one peer by the lane that this shard has. */
 struct outward {
-    uint64_t first; /* the number, for RESULT, of the oldest that is not answered; from 1 on */
+    uint64_t first;      /* the number, for RESULT, of the oldest that is not answered; from 1 on */
     struct fifo entries; /* struct forwarded, of first, first + 1, … */
 };
 
@@ -39,8 +39,8 @@ struct remote {
     struct outward outward[PEERS_MAX];
     _Atomic uint32_t slow; /* whose lane here is; written by the owner, read by all, relaxed */
 
-    uint32_t held;      /* it was said LINK_NOT_NOW */
-    uint64_t full_ms;   /* since when, as memory is full; 0: it is not */
+    uint32_t held;       /* it was said LINK_NOT_NOW */
+    uint64_t full_ms;    /* since when, as memory is full; 0: it is not */
     struct fifo results; /* struct result: of messages that came by this lane, in their order */
     bool results_failed; /* a link had no room for some of them */
 
@@ -78,9 +78,11 @@ void views_set_live(struct shard *s, unsigned peer, bool live);
 void views_fini(struct shard *s);
 
 /* ---- forward.c */
-void forward_over(struct shard *s, unsigned peer, uint8_t reason); /* none of it is answered any more */
+void forward_over(struct shard *s, unsigned peer,
+                  uint8_t reason); /* none of it is answered any more */
 void forward_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t last,
                   enum link_loss why);
+void forward_leave_gap(struct shard *s, unsigned peer); /* on lane 0: it has missed something */
 enum link_taken forward_answered(struct shard *s, unsigned peer, struct bytes body);
 void forward_fini(struct remote *r);
 

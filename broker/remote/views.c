@@ -64,8 +64,7 @@ static struct peer_group *group_make(struct shard *s, unsigned peer, struct byte
         return present;
     }
     struct peer_group *const g = remote_alloc(sizeof *g + text.len);
-    *g = (struct peer_group){
-        .peer = peer, .subscription_id = shard_serial(s), .len = text.len};
+    *g = (struct peer_group){.peer = peer, .subscription_id = shard_serial(s), .len = text.len};
     memcpy(g->text, text.at, text.len);
     table_insert(&s->remote->groups, &g->by_text, group_hash(peer, text));
     return g;
@@ -195,9 +194,18 @@ static bool on_set(void *context, unsigned peer, const struct node_interest_item
     return true;
 }
 
+/* Of a node that has been dead for long it is let go of, without a word of its own: it will not be
+ * known what it misses from now on. */
 static void on_removed(void *context, unsigned peer, const struct node_interest_item *item)
 {
-    pass_on(context, peer, item, 0);
+    struct shard *const s = context;
+    struct remote *const r = s->remote;
+    const uint32_t bit = remote_bit(peer);
+    if ((r->live & bit) == 0 && (r->skipped & bit) == 0 && peers_has_lane(s, peer)) {
+        r->skipped |= bit;
+        forward_leave_gap(s, peer);
+    }
+    pass_on(s, peer, item, 0);
 }
 
 static void ask(struct shard *s, unsigned peer, uint32_t epoch, uint64_t version)

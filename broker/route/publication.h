@@ -41,7 +41,7 @@ struct publication {
         PUBLICATION_STORED,
         PUBLICATION_ROUTED, /* and not on disk everywhere */
     } phase;
-    uint64_t waits, ticket; /* for those targets, 1 << id, to have kept that ticket */
+    uint64_t waits, ticket;   /* for those targets, 1 << id, to have kept that ticket */
     struct publication *next; /* ROUTED: in s->publications */
 
     enum publication_result result;

@@ -340,8 +340,7 @@ static const struct share_member *pick_sticky(const struct share_roster *roster,
     if (cursor->sticky_subscription != 0) {
         cursor->sticky_place =
             find_place(roster, used, cursor->sticky_subscription, cursor->sticky_place);
-        if (cursor->sticky_place < used &&
-            consider(&c, roster, cursor->sticky_place, how)) {
+        if (cursor->sticky_place < used && consider(&c, roster, cursor->sticky_place, how)) {
             return c.online;
         }
     }

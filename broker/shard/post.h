@@ -35,12 +35,14 @@ enum post_type {
     POST_TELL,           /* the other nodes shall know of a subscription (remote/told.h) */
     POST_TOLD,           /* … they do */
     POST_UNTELL,
-    POST_PEER_ITEM,   /* another node has subscribers for a filter, or none any more (remote/views.h) */
-    POST_PEER_MARK,   /* all before it is to be found by each match */
+    POST_PEER_ITEM, /* another node has subscribers for a filter, or none any more (remote/views.h)
+                     */
+    POST_PEER_MARK, /* all before it is to be found by each match */
     POST_PEER_MARKED, /* … it is */
     POST_FORWARD,     /* a message for another node, by the receiver's lane (remote/forward.h) */
     POST_FORWARDED,   /* that node has what the receiver sent it, up to a ticket */
     POST_REFUSED,     /* … or refuses what was sent under a ticket */
+    POST_SKIPPED,     /* a node that is taken for dead has missed something */
     POST_GAP,         /* something from another node may be lost (remote/gap.h) */
     POST_TYPES,
 };

@@ -181,11 +181,13 @@ struct shard {
     uint64_t kept_by[INDEX_TARGETS_MAX]; /* the ticket up to which that target has kept all */
     uint64_t ticket;                     /* of the last message that a target had to keep */
     uint64_t route_waits; /* targets, 1 << id, that have to keep what publish_route() routed last */
-    uint8_t route_reason; /* enum mqtt_reason; of that: why it is not to be acknowledged; 0: it is */
+    uint8_t
+        route_reason; /* enum mqtt_reason; of that: why it is not to be acknowledged; 0: it is */
     const struct route_spares *route_spares; /* NULL but while store/revive.c routes */
 
-    struct remote *remote;  /* the other nodes, as far as this shard is concerned; NULL: a node alone */
-    struct post post;       /* mail to and from the other shards */
+    struct remote
+        *remote;      /* the other nodes, as far as this shard is concerned; NULL: a node alone */
+    struct post post; /* mail to and from the other shards */
     struct errands errands; /* of threads that are no shards */
 
     /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such

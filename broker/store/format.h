@@ -27,8 +27,8 @@
 #define STORE_FORMAT        2u
 #define STORE_FORMAT_OLDEST 1u /* that is read */
 
-/* Journals that a directory may have: as many as a version before had shards at most. Serial numbers
- * that are on disk are of that many, too. */
+/* Journals that a directory may have: as many as a version before had shards at most. Serial
+ * numbers that are on disk are of that many, too. */
 #define STORE_JOURNALS_MAX 64u
 
 /* Of the shard's segments, in the store of that id. */

@@ -183,8 +183,7 @@ static bool pump_wire(struct fake_cluster *c, struct wire *w)
     }
     const bool there = carry(c, w->from, w->fd_from, w->to, w->fd_to);
     const bool back = carry(c, w->to, w->fd_to, w->from, w->fd_from);
-    if (!there && !back &&
-        (is_ended(c, w->from, w->fd_from) || is_ended(c, w->to, w->fd_to))) {
+    if (!there && !back && (is_ended(c, w->from, w->fd_from) || is_ended(c, w->to, w->fd_to))) {
         tear(c, w);
         return true;
     }

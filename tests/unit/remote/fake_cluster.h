@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fake_cluster: several fake_nodes on one thread, with one clock, and wires between their links. The
- * test is membership: it says who lives, and it is the network.
+ * fake_cluster: several fake_nodes on one thread, with one clock, and wires between their links.
+ * The test is membership: it says who lives, and it is the network.
  *
  * Owner: the test. Each node's number for another is its place in `nodes`.
  */

@@ -131,9 +131,9 @@ Test(remote, a_message_is_what_it_was)
 {
     begin(2, two, SETTINGS());
     struct fake_client *const s = come(0, "s"), *const p = come(1, "p");
-    cr_assert_eq(subscribe_as(s, ASK(.filter = "t", .qos = 2, .retain_as_published = true,
-                                     .identifier = 7)),
-                 2);
+    cr_assert_eq(
+        subscribe_as(s, ASK(.filter = "t", .qos = 2, .retain_as_published = true, .identifier = 7)),
+        2);
     client_send_publish(p, SAY(.topic = "t", .payload = "x", .qos = 1, .retain = true,
                                .has_expiry = true, .expiry_s = 60));
     fake_cluster_settle(cluster);
@@ -272,6 +272,25 @@ Test(remote, what_was_not_tried_is_a_gap_too)
     fake_cluster_advance(cluster, 10000);
     cr_expect(client_is_ended(s));
     cr_expect_not(client_is_ended(s0));
+    end();
+}
+
+/* Nor is it known, a minute later, what it would have wanted. */
+Test(remote, what_was_not_known_to_be_wanted_is_a_gap_too)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *const s = come(1, "s"), *const p = come(0, "p");
+    cr_assert_eq(subscribe(s, "t", 1), 1);
+    fake_cluster_cut(cluster, 0, 1, true);
+    fake_cluster_tell(cluster, 0, 1, false, false);
+    fake_cluster_advance(cluster, 61000);
+    cr_expect_eq(index_filter_count(cluster->nodes[0]->node->index), 0);
+    say(p, "t", "y", 1);
+    cr_expect_eq(acknowledged(p, MQTT_PUBACK), MQTT_REASON_NO_MATCHING_SUBSCRIBERS);
+    fake_cluster_tell(cluster, 0, 1, true, false);
+    fake_cluster_cut(cluster, 0, 1, false);
+    fake_cluster_advance(cluster, 10000);
+    cr_expect(client_is_ended(s));
     end();
 }
 
@@ -436,8 +455,8 @@ Test(remote, who_stands_still_hears_of_a_gap)
 Test(remote, a_refusal_is_told)
 {
     begin(2, two, SETTINGS("limits.message_memory_max=1048576", "limits.message_stall_s=0"));
-    struct fake_client *const s = come_as(1, "s", TERMS(.version = MQTT_V5, .silent = true,
-                                                        .receive_maximum = 1));
+    struct fake_client *const s =
+        come_as(1, "s", TERMS(.version = MQTT_V5, .silent = true, .receive_maximum = 1));
     struct fake_client *const p = come(0, "p");
     cr_assert_eq(subscribe(s, "#", 1), 1);
     unsigned refused = 0, taken = 0;
