@@ -92,6 +92,8 @@ static void add_reply(struct conn *c, const struct reply *r)
 void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t reason)
 {
     struct shard *const s = c->shard;
+    assert(c->session != NULL); /* it is connected */
+
     if (s->store == NULL || c->session->kept == NULL ||
         (s->replies.count == 0 && store_last(s->store) <= store_kept(s->store))) {
         conn_send_ack(c, type, packet_id, reason);

@@ -54,6 +54,6 @@ void fake_cluster_cut(struct fake_cluster *c, unsigned a, unsigned b, bool cut);
 void fake_cluster_stick(struct fake_cluster *c, unsigned from, unsigned to, bool stuck);
 
 /* The node is gone, from one moment to the next, and another is there with its UUID. */
-void fake_cluster_restart(struct fake_cluster *c, unsigned at, const char *const settings[]);
+void fake_cluster_restart(struct fake_cluster *c, unsigned number, const char *const settings[]);
 
 uint64_t fake_cluster_count(const struct fake_cluster *c, unsigned at, enum metric metric);
