@@ -300,9 +300,13 @@ uint64_t loop_work(struct shard *s)
     resume_ready(s);
     wire_handshakes(s);
     publish_due(s);
-    remote_turn(s);
+    if (has_cluster(s)) {
+        remote_turn(s);
+    }
     keep(s);
-    remote_flush(s);
+    if (has_cluster(s)) {
+        remote_flush(s);
+    }
     errands_settle(s);
     flush_dirty(s);
     if (has_cluster(s)) {
