@@ -62,6 +62,8 @@ struct node {
     _Atomic(struct ban_list *) bans;   /* NULL: nobody is banned */
     _Atomic uint64_t bans_generation;  /* counts the above, after it */
     _Atomic bool serving;              /* the shards run; until then files are read */
+    _Atomic uint32_t
+        unheard; /* nodes, 1 << number, whose subscriptions are to come; shard 0's, relaxed */
     _Atomic bool joining; /* the cluster has not been found yet; the gossip thread's, relaxed */
     _Atomic int drain;    /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
     _Atomic bool drain_wanted; /* set by anybody, who then wakes main: it begins one */

@@ -11,6 +11,10 @@
 #define HELD_MS   10u /* until it is looked again whether there is room */
 #define RESULT_MS 10u /* likewise, of a link's */
 
+/* After its start a node is ready when it has heard what clients of the others subscribe to; or
+ * when so much time has passed. */
+#define FIRST_MS 10000u
+
 void remote_out_of_memory(void)
 {
     fputs("dunlin: out of memory for what other nodes have to know\n", stderr);
@@ -24,6 +28,41 @@ void *remote_alloc(size_t bytes)
         remote_out_of_memory();
     }
     return at;
+}
+
+/* ---- whether it has heard them all, since its start */
+
+static void wait_for(struct shard *s, unsigned peer)
+{
+    struct remote *const r = s->remote;
+    r->first_until_ms = r->first_until_ms == 0 ? s->now_ms + FIRST_MS : r->first_until_ms;
+    if (r->first_until_ms != UINT64_MAX) {
+        r->unheard |= remote_bit(peer);
+        atomic_store_explicit(&s->node->unheard, r->unheard, memory_order_relaxed);
+    }
+}
+
+static bool is_heard(const struct remote *r, unsigned peer)
+{
+    const struct interest_peer_figures f = interest_peer_figures(r->interest, peer);
+    return !f.live || (f.state == VIEW_WHOLE && f.settled == f.version);
+}
+
+static void look_who_is_heard(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (r->first_until_ms == UINT64_MAX || r->first_until_ms == 0) {
+        return;
+    }
+    for (uint32_t left = r->unheard; left != 0; left &= left - 1) {
+        const unsigned peer = (unsigned)__builtin_ctz(left);
+        r->unheard &= is_heard(r, peer) ? ~remote_bit(peer) : UINT32_MAX;
+    }
+    if (s->now_ms >= r->first_until_ms) {
+        r->first_until_ms = UINT64_MAX;
+        r->unheard = 0;
+    }
+    atomic_store_explicit(&s->node->unheard, r->unheard, memory_order_relaxed);
 }
 
 /* ---- what links tell */
@@ -112,6 +151,9 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
     }
     if (r->interest != NULL) {
         interest_peer_live(r->interest, peer, live, s->now_ms);
+        if (live) {
+            wait_for(s, peer);
+        }
         if (facts->forgotten) {
             interest_peer_forget(r->interest, peer);
         }
@@ -189,6 +231,7 @@ void remote_flush(struct shard *s)
     if (r->interest == NULL) {
         return;
     }
+    look_who_is_heard(s);
     for (uint32_t peers = r->up; peers != 0; peers &= peers - 1) {
         while (send_interest(s, (unsigned)__builtin_ctz(peers))) {
         }
@@ -212,6 +255,9 @@ uint64_t remote_next_ms(const struct shard *s)
     }
     if (r->results_failed) {
         next_ms = earlier(next_ms, s->now_ms + RESULT_MS);
+    }
+    if (r->unheard != 0) {
+        next_ms = earlier(next_ms, r->first_until_ms);
     }
     return r->interest == NULL ? next_ms : earlier(next_ms, interest_next_ms(r->interest));
 }

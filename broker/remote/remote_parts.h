@@ -49,6 +49,8 @@ struct remote {
     /* Shard 0's. */
     struct interest *interest; /* NULL: another shard */
     uint32_t up;               /* whose lane 0 is connected */
+    uint32_t unheard;          /* node->unheard: of the first FIRST_MS, whose interest is to come */
+    uint64_t first_until_ms;   /* 0: they have yet to begin; UINT64_MAX: they are over */
     struct settling settling[PEERS_MAX];
     struct telling *answers, **answers_end; /* told; to be answered */
     struct telling *waiting, **waiting_end; /* interest_wait(), in that order */

@@ -316,6 +316,28 @@ Test(remote, a_restarted_node_begins_anew)
     end();
 }
 
+/* It is not ready before it knows what is subscribed to at the others; nor does it wait for ever.
+ */
+Test(remote, a_start_waits_for_what_others_subscribe_to)
+{
+    begin(2, two, SETTINGS());
+    cr_assert_eq(subscribe(come(0, "s"), "t", 1), 1);
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 0);
+    fake_cluster_stick(cluster, 0, 1, true);
+    fake_cluster_restart(cluster, 1, SETTINGS());
+    fake_cluster_advance(cluster, 9000);
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 1);
+    fake_cluster_advance(cluster, 1100);
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 0);
+    fake_cluster_restart(cluster, 1, SETTINGS());
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 1);
+    fake_cluster_stick(cluster, 0, 1, false);
+    fake_cluster_advance(cluster, 7000);
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 0);
+    cr_expect_eq(index_filter_count(cluster->nodes[1]->node->index), 1);
+    end();
+}
+
 /* Of the others' figures nobody hears. */
 Test(remote, own_topics_stay_at_home)
 {
