@@ -20,5 +20,9 @@ NODE_FRAME(INTEREST_DELTA,    32,    "INTEREST_DELTA")    /* the sender's intere
 NODE_FRAME(INTEREST_SNAPSHOT, 33,    "INTEREST_SNAPSHOT") /* a part of all of it */
 NODE_FRAME(INTEREST_DIGEST,   34,    "INTEREST_DIGEST")   /* what it should come to */
 NODE_FRAME(INTEREST_ACK,      35,    "INTEREST_ACK")      /* how far the receiver's is known */
+NODE_FRAME(CLAIM_OWNER,       48,    "CLAIM_OWNER")       /* the client ids that the sender owns */
+NODE_FRAME(CLAIM_HOLDS,       49,    "CLAIM_HOLDS")       /* what the sender's clients are, to their owner */
+NODE_FRAME(CLAIM_ACK,         50,    "CLAIM_ACK")         /* the owner has taken it */
+NODE_FRAME(CLAIM_WORDS,       51,    "CLAIM_WORDS")       /* what the owner says about them */
 /* clang-format on */
 #undef NODE_FRAME

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "proto/mqtt.h"
+#include "proto/node_claim.h"
 #include "proto/node_control.h"
 #include "proto/node_frame.h"
 #include "proto/node_hello.h"
@@ -148,6 +149,57 @@ static void interest_state(struct bytes body)
     }
 }
 
+static void claim_holds(struct bytes body)
+{
+    struct node_claim_holds holds;
+    struct node_hold hold, again;
+    if (node_claim_holds_decode(&holds, body) != NODE_OK) {
+        return;
+    }
+    lies_in(holds.items, body);
+    while (node_hold_next(&holds.items, &hold)) {
+        lies_in(hold.id, body);
+        lies_in(hold.will, body);
+        uint8_t *const out = room(NODE_CLAIM_HOLD_BYTES + hold.id.len + hold.will.len);
+        struct bytes written = bytes_of(out, node_hold_encode(out, &hold));
+        FUZZ_EXPECT(node_hold_next(&written, &again) && written.len == 0);
+        FUZZ_EXPECT(again.serial == hold.serial && again.claim == hold.claim &&
+                    bytes_equal(again.id, hold.id) && bytes_equal(again.will, hold.will));
+        free(out);
+    }
+    FUZZ_EXPECT(holds.items.len == 0);
+}
+
+static void claim_words(struct bytes body)
+{
+    struct bytes items;
+    struct node_word word;
+    if (node_claim_words_decode(&items, body) == NODE_OK) {
+        lies_in(items, body);
+        while (node_word_next(&items, &word)) {
+            FUZZ_EXPECT(word.serial > 0 && word.claim < NODE_CLAIM_TIME_MAX);
+        }
+        FUZZ_EXPECT(items.len == 0);
+    }
+}
+
+static void claim_state(struct bytes body)
+{
+    struct node_claim_owner owner, again;
+    uint32_t number, number_again;
+    uint8_t out[NODE_CLAIM_HEAD_MAX];
+    if (node_claim_owner_decode(&owner, body) == NODE_OK) {
+        const size_t len = node_claim_owner_encode(out, &owner);
+        FUZZ_EXPECT(node_claim_owner_decode(&again, bytes_of(out, len)) == NODE_OK &&
+                    memcmp(&again, &owner, sizeof owner) == 0);
+    }
+    if (node_claim_ack_decode(&number, body) == NODE_OK) {
+        const size_t len = node_claim_ack_encode(out, number);
+        FUZZ_EXPECT(node_claim_ack_decode(&number_again, bytes_of(out, len)) == NODE_OK &&
+                    number_again == number);
+    }
+}
+
 static void control(struct bytes body)
 {
     enum node_close why;
@@ -198,6 +250,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case NODE_FRAME_INTEREST_DIGEST:
     case NODE_FRAME_INTEREST_ACK:
         interest_state(frame.body);
+        break;
+    case NODE_FRAME_CLAIM_HOLDS:
+        claim_holds(frame.body);
+        break;
+    case NODE_FRAME_CLAIM_WORDS:
+        claim_words(frame.body);
+        break;
+    case NODE_FRAME_CLAIM_OWNER:
+    case NODE_FRAME_CLAIM_ACK:
+        claim_state(frame.body);
         break;
     default:
         control(frame.body);
