@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * bench_cluster: what a message costs a link, and what a filter costs the nodes that know of it.
+ * bench_cluster: what a message costs a link, what a filter costs the nodes that know of it, and
+ * a client its node and its owner.
  *
- *   bench_cluster [FILTERS]      1,000,000 if not given
+ *   bench_cluster [FILTERS]      1,000,000 if not given; as many clients
  *
  * Processor time, and resident memory; two nodes in one process, without a socket. Filters have 30
  * characters. The longest step is that of one call, of which a shard has to wait for the end.
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #include "bench/timing.h"
+#include "cluster/claims/claims.h"
 #include "cluster/interest/interest.h"
 #include "cluster/link/greeting.h"
 #include "cluster/link/link.h"
@@ -283,6 +285,106 @@ static void bench_interest(unsigned filters)
     interest_destroy(b);
 }
 
+/* ---- Claims: clients of one node, which are owned by another, and then by none but itself */
+
+static uint64_t attached;
+
+static void on_attached(void *context, uint64_t hash, uint64_t serial,
+                        const struct claims_grant *grant)
+{
+    (void)context;
+    (void)hash;
+    (void)serial;
+    (void)grant;
+    attached++;
+}
+
+static struct claims *claims_of(uint8_t node)
+{
+    struct claims_conf conf = claims_conf_defaults();
+    struct node_uuid peer;
+    memset(conf.cluster.bytes, 9, UUID_BYTES);
+    memset(conf.self.bytes, node, UUID_BYTES);
+    memset(peer.bytes, 3 - node, UUID_BYTES);
+    conf.generation = 1;
+    conf.asks_max = SIZE_MAX;
+    conf.holds_max = SIZE_MAX;
+    conf.events.attached = on_attached; /* nobody is kicked, or has a will */
+    struct claims *const c = claims_create(&conf);
+    assert(c != NULL);
+    claims_peer_begin(c, 0, peer, 0);
+    claims_peer_live(c, 0, true, 0);
+    claims_peer_up(c, 0, 1, 0);
+    return c;
+}
+
+static bool claims_pass(struct claims *from, struct claims *to, uint64_t now_ms)
+{
+    struct node_frame frame = {.lane = 0};
+    if (!claims_next(from, 0, CLAIMS_BODY_MAX, now_ms, &frame.type, &frame.body)) {
+        return false;
+    }
+    const enum claims_err err = claims_received(to, 0, &frame, now_ms);
+    assert(err == CLAIMS_OK);
+    return true;
+}
+
+static void claims_settle(struct claims *a, struct claims *b, uint64_t now_ms)
+{
+    do {
+        claims_turn(a, now_ms);
+        claims_turn(b, now_ms);
+    } while (claims_pass(a, b, now_ms) || claims_pass(b, a, now_ms) ||
+             claims_next_ms(a) <= now_ms || claims_next_ms(b) <= now_ms);
+}
+
+static void bench_claims(unsigned clients)
+{
+    struct claims *const a = claims_of(1), *const b = claims_of(2);
+    struct cluster_uuid cluster;
+    char text[24];
+    memset(cluster.bytes, 9, UUID_BYTES);
+    claims_settle(a, b, 0);
+    const double before = resident_bytes();
+    uint64_t begin = timing_now_ns();
+    for (unsigned i = 0; i < clients; i++) {
+        snprintf(text, sizeof text, "device-%013u", i);
+        const struct bytes id = bytes_text(text);
+        uint64_t serial;
+        const enum claims_err err = claims_attach(
+            a, &(struct claims_attach){.hash = claims_hash(cluster, id), .id = id}, 0, &serial);
+        assert(err == CLAIMS_OK);
+        if (i % FRAMES == 0) {
+            claims_settle(a, b, 0);
+        }
+    }
+    claims_settle(a, b, 0);
+    claims_turn(a, 10000);
+    for (unsigned i = 0; claims_next_ms(a) <= 10000 && i < clients; i++) {
+        claims_turn(a, 10000); /* those that were answered are not waited for any more */
+    }
+    assert(attached == clients);
+    const struct claims_figures here = claims_figures(a), there = claims_figures(b);
+    printf("%u clients of one node of two, ids of %zu bytes: %.0f ns each for both nodes together, "
+           "%.0f bytes resident for a client and its record\n",
+           clients, strlen(text), (double)(timing_now_ns() - begin) / clients,
+           (resident_bytes() - before) / clients);
+    printf("  as asked of the allocator: %.0f for both; the node owns %llu of them itself\n",
+           (double)(here.bytes + there.bytes) / clients, (unsigned long long)here.records);
+
+    begin = timing_now_ns();
+    claims_peer_down(a, 0, 20000);
+    claims_peer_live(a, 0, false, 20000);
+    while (claims_next_ms(a) <= 20000) {
+        claims_turn(a, 20000);
+    }
+    printf("  the other one dies: %.1f ms until the node has told itself all %llu that were owned "
+           "there\n",
+           (double)(timing_now_ns() - begin) / 1e6, (unsigned long long)there.records);
+    claims_destroy(a);
+    claims_destroy(b);
+}
+
 int main(int argc, char **argv)
 {
     const unsigned long filters = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000;
@@ -292,5 +394,6 @@ int main(int argc, char **argv)
     }
     bench_link();
     bench_interest((unsigned)filters);
+    bench_claims((unsigned)filters);
     return 0;
 }

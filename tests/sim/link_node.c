@@ -97,6 +97,10 @@ static enum link_taken on_deliver(void *context, const struct node_frame *frame)
     if (frame->type == NODE_FRAME_PUBLISH) {
         return on_publish(p, frame);
     }
+    if (link_rules.rider != NULL && frame->type >= NODE_FRAME_CLAIM_OWNER &&
+        frame->type <= NODE_FRAME_CLAIM_WORDS) {
+        return link_rules.rider->deliver(p->self->rider, p->index, frame);
+    }
     return interest_received(p->self->interest, p->index, frame, now(p->self)) == INTEREST_OK
                ? LINK_TAKEN
                : LINK_BAD;
@@ -113,6 +117,9 @@ static void on_up(void *context, const struct node_hello *hello)
     sim_note(p->self->node, "up with %u, generation %llu", p->index,
              (unsigned long long)hello->generation);
     interest_peer_up(p->self->interest, p->index, now(p->self));
+    if (link_rules.rider != NULL) {
+        link_rules.rider->up(p->self->rider, p->index, hello->generation);
+    }
 }
 
 static void on_down(void *context, enum node_close why)
@@ -120,6 +127,9 @@ static void on_down(void *context, enum node_close why)
     struct link_peer *const p = context;
     sim_note(p->self->node, "down with %u: %s", p->index, node_close_text(why));
     interest_peer_down(p->self->interest, p->index, now(p->self));
+    if (link_rules.rider != NULL) {
+        link_rules.rider->down(p->self->rider, p->index);
+    }
 }
 
 static void on_slow(void *context, bool slow)
@@ -196,6 +206,9 @@ static void peer_begin(struct link_peer *p, struct node_uuid uuid)
     p->link = link_create(&conf);
     assert(p->link != NULL);
     p->start = link_rules.on_link(p);
+    if (link_rules.rider != NULL) {
+        link_rules.rider->begin(n->rider, p->index, uuid);
+    }
 }
 
 /* What membership would say: dead a few seconds after it is. */
@@ -218,11 +231,15 @@ static void look_around(struct link_node *n)
         if (sim_running(other) != NULL && (p->link == NULL || !node_uuid_equal(uuid, p->uuid))) {
             peer_begin(p, uuid);
         }
-        const bool live = seems_alive(n, i) && node_uuid_equal(uuid, p->uuid);
+        const bool live = seems_alive(n, i) && node_uuid_equal(uuid, p->uuid) &&
+                          sim_time_ms(sim_of(n->node)) >= p->doubted_ms;
         if (live != p->live) {
             p->live = live;
             link_want(p->link, live, now(n));
             interest_peer_live(n->interest, i, live, now(n));
+            if (link_rules.rider != NULL) {
+                link_rules.rider->live(n->rider, i, live);
+            }
             if (!live) {
                 link_give_up(p->link, now(n));
             }
@@ -281,7 +298,16 @@ static void close_link(struct link_node *n, struct link_peer *p)
     link_down(p->link, stream, NODE_CLOSE_BROKEN, now(n));
 }
 
-static void say_interest(struct link_node *n, struct link_peer *p)
+static bool next_of(struct link_node *n, struct link_peer *p, size_t room, uint8_t *type,
+                    struct bytes *body)
+{
+    return interest_next(n->interest, p->index, room, now(n), type, body) ||
+           (link_rules.rider != NULL &&
+            link_rules.rider->next(n->rider, p->index, room, type, body));
+}
+
+/* What has numbers of its own. */
+static void say_passing(struct link_node *n, struct link_peer *p)
 {
     uint8_t type, *to;
     uint64_t none;
@@ -289,8 +315,7 @@ static void say_interest(struct link_node *n, struct link_peer *p)
     for (;;) {
         const size_t room = link_room(p->link);
         if (room <= NODE_FRAME_HEAD_BYTES ||
-            !interest_next(n->interest, p->index, room - NODE_FRAME_HEAD_BYTES, now(n), &type,
-                           &body)) {
+            !next_of(n, p, room - NODE_FRAME_HEAD_BYTES, &type, &body)) {
             return;
         }
         const enum link_put put = link_put(p->link, type, false, body.len, &to, &none, now(n));
@@ -313,7 +338,7 @@ static void peer_go_on(struct link_node *n, struct link_peer *p)
         }
         break;
     }
-    say_interest(n, p);
+    say_passing(n, p);
     if (link_connection(p->link) != 0) {
         write_all(n, p);
     }
@@ -324,6 +349,11 @@ void link_node_go_on(struct link_node *n)
     const uint64_t t = now(n);
     interest_turn(n->interest, t);
     uint64_t next = interest_next_ms(n->interest);
+    if (link_rules.rider != NULL) {
+        link_rules.rider->turn(n->rider);
+        const uint64_t due = link_rules.rider->next_ms(n->rider);
+        next = due < next ? due : next;
+    }
     for (unsigned i = 0; i < LINK_NODES_MAX; i++) {
         if (n->peers[i].link != NULL) {
             peer_go_on(n, &n->peers[i]);
@@ -361,6 +391,7 @@ static void *on_create(struct sim_node *node)
                                            .context = n};
     n->interest = interest_create(&conf);
     assert(n->interest != NULL);
+    n->rider = link_rules.rider == NULL ? NULL : link_rules.rider->create(n);
     n->tick_ms = now(n);
     sim_set_timer(node, n->tick_ms);
     return n;
@@ -373,6 +404,9 @@ static void on_destroy(void *self)
         peer_end(&n->peers[i]);
     }
     interest_destroy(n->interest);
+    if (link_rules.rider != NULL) {
+        link_rules.rider->destroy(n->rider);
+    }
     free(n);
 }
 

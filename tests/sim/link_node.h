@@ -32,6 +32,7 @@ struct link_peer {
     struct link *link;     /* NULL: there has been nobody yet */
     uint64_t dialing;      /* the stream that is being opened; 0: none */
     bool live;
+    uint64_t doubted_ms; /* world's time until which it is taken for dead, right or wrong */
     /* What came from it: */
     uint64_t of_start;             /* the sender's; 0: nothing came yet */
     uint64_t next;                 /* number that is to come next; 0: it is not known */
@@ -61,12 +62,28 @@ struct link_node {
     uint32_t own[LINK_TEXTS];    /* how often it has taken each */
     uint64_t let_go[LINK_TEXTS]; /* how often it has let go of each */
     uint64_t tick_ms;
+    void *rider; /* what link_rules.rider made; NULL: none */
 };
 
 extern const struct sim_module link_module;
 
-/* What the suite wants to hear of; all set. */
+/* Something else that talks over the same links, by frames without a number. */
+struct link_rider {
+    void *(*create)(struct link_node *n);
+    void (*destroy)(void *rider);
+    void (*begin)(void *rider, unsigned peer, struct node_uuid uuid); /* it is that one now */
+    void (*live)(void *rider, unsigned peer, bool live);
+    void (*up)(void *rider, unsigned peer, uint64_t generation);
+    void (*down)(void *rider, unsigned peer);
+    enum link_taken (*deliver)(void *rider, unsigned peer, const struct node_frame *frame);
+    bool (*next)(void *rider, unsigned peer, size_t room, uint8_t *type, struct bytes *body);
+    void (*turn)(void *rider);
+    uint64_t (*next_ms)(const void *rider);
+};
+
+/* What the suite wants to hear of; all set, but for the rider. */
 struct link_rules {
+    const struct link_rider *rider;            /* NULL: none */
     uint64_t (*on_link)(struct link_peer *to); /* a link begins; its number */
     void (*on_numbered)(struct link_peer *from, uint64_t start, uint64_t number, uint64_t seq);
     void (*on_lost)(struct link_peer *to, uint64_t first, uint64_t last);

@@ -41,6 +41,13 @@ Test(sim, links_lose_nothing_without_a_word_and_interest_converges)
     run(&links_suite, random_next(&random), seeds());
 }
 
+Test(sim, claims_leave_one_client_of_an_id_and_publish_its_will)
+{
+    struct random random = random_init();
+    run(&claims_suite, 1, seeds() / 4);
+    run(&claims_suite, random_next(&random), seeds() / 4);
+}
+
 Test(sim, the_world_keeps_its_own_promises)
 {
     struct random random = random_init();
