@@ -22,6 +22,7 @@ import json
 import os
 import queue
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -73,7 +74,7 @@ class Nodes:
             'cluster.seeds': f'{self.host(first)}:{self.ports[first][1]}',
             'admin.listen': f'127.0.0.1:{self.ports[name][2]}',
             'data.dir': os.path.join(self.folder.name, name),
-            'limits.connections_per_second_per_address': 0,
+            'limits.connections_per_second_per_address': 0, 'allow_anonymous': 'true',
         }
         os.makedirs(settings['data.dir'], exist_ok=True)
         command = [self.program, '--listen', 'tcp://%s:%d' % self.address(name)]
@@ -87,19 +88,20 @@ class Nodes:
     def log(self, name):
         return os.path.join(self.folder.name, f'{name}.log')
 
-    def asked(self, name, path):
-        """What its API answers, asked from within its host."""
-        url = f'http://127.0.0.1:{self.ports[name][2]}{path}'
+    def figure(self, name, metric):
+        """Of its metrics, asked from within its host; None: it does not answer."""
+        url = f'http://127.0.0.1:{self.ports[name][2]}/metrics'
         try:
             with self.net.inside(name) if self.net else contextlib.nullcontext():
                 with urllib.request.urlopen(url, timeout=2) as answer:
-                    return json.load(answer)
-        except (OSError, ValueError):
-            return {}
+                    text = answer.read().decode()
+        except OSError:
+            return None
+        found = re.search(rf'^{metric} (\S+)$', text, re.MULTILINE)
+        return found and float(found[1])
 
     def living(self, name):
-        members = self.asked(name, '/api/v1/cluster').get('members', [])
-        return sum(m.get('state') == 'alive' for m in members)
+        return self.figure(name, 'dunlin_cluster_members_alive')
 
     def wait_joined(self, names):
         end = time.monotonic() + JOINED_S
@@ -182,7 +184,7 @@ def rounds(nodes, count, faults):
                 clients[at].subscribe(topic_filter, qos=2)
                 begun = time.monotonic()
                 clients[from_].publish(topic, str(number).encode(), qos=qos)
-                clients[at].expect(raw.PUBLISH, topic=topic, ack=True)
+                clients[at].expect_message(topic)
                 with lock:
                     times.append(time.monotonic() - begun)
                 clients[at].unsubscribe(topic_filter)
@@ -199,6 +201,7 @@ def rounds(nodes, count, faults):
         thread.start()
     for thread in threads:
         thread.join()
+    times = times or [0.0]
     print(f'rounds    {len(times)} of {count} arrived, {time.monotonic() - begun:.0f} s; from PUBLISH to '
           f'arrival p50 {percentile(times, 50) * 1000:.1f} ms, p99 {percentile(times, 99) * 1000:.1f} ms, '
           f'most {max(times) * 1000:.0f} ms')
@@ -315,15 +318,17 @@ def main():
     if wanted('rounds') or wanted('streams') or wanted('death'):
         with Network([f'n{i}' for i in range(args.nodes)]) as net:
             nodes = Nodes(program, args.nodes, net)
-            if wanted('rounds'):
-                net.shape(delay_ms=5, loss=0.01)
-                rounds(nodes, args.rounds, faults)
-            net.shape(delay_ms=1)
-            if wanted('streams'):
-                streams(args.bin, nodes, net, args.seconds, faults)
-            if wanted('death'):
-                streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
-            over(nodes)
+            try:
+                if wanted('rounds'):
+                    net.shape(delay_ms=5, loss=0.01)
+                    rounds(nodes, args.rounds, faults)
+                net.shape(delay_ms=1)
+                if wanted('streams'):
+                    streams(args.bin, nodes, net, args.seconds, faults)
+                if wanted('death'):
+                    streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
+            finally:
+                over(nodes)
     if wanted('cost'):
         bad, text = cost(program, args.bin, 5)
         for line in bad:
