@@ -127,11 +127,11 @@ def all_addresses_are_none_to_tell(b):
 def it_is_ready_when_it_has_found_others(b):
     """Or after 10 s; at once where there is nobody to look for."""
     alone = Member(b, 1, [])
-    equal(alone.asked.ask('/readyz')[::2], (200, 'ready\n'))
+    wait_until(lambda: alone.asked.ask('/readyz')[::2] == (200, 'ready\n'), 5 * Launch.slow)
     nobody = f'127.0.0.9:{PORTS.take()}'
     begun = time.monotonic()
     waiting = Member(b, 2, [nobody])
-    equal(waiting.asked.ask('/readyz')[::2], (503, 'joining the cluster\n'))
+    wait_until(lambda: waiting.asked.ask('/readyz')[::2] == (503, 'joining the cluster\n'))
     found = Member(b, 3, [nobody, alone])
     wait_until(lambda: found.asked.ask('/readyz')[0] == 200, 8 * Launch.slow)
     equal(found.waits('cluster_joined')['alone'], 'false')
