@@ -26,8 +26,8 @@ struct post_deliver {
     struct post_head head;
     uint32_t count;
     struct message *message; /* a reference, the record's */
-    uint64_t ticket;         /* to be told when it is kept; 0: no need */
-    uint64_t filter_ids[];
+    uint64_t ticket;         /* to be told when it is kept; 0: no need, or not yet */
+    uint64_t filter_ids[];   /* none: all records of the message have come, this is its ticket */
 };
 
 struct post_deliver_shared {
@@ -80,6 +80,32 @@ static void promise(struct shard *s, unsigned from, uint64_t ticket)
     }
 }
 
+/*
+ * A ticket says that all of the message was dealt with, so it comes with the last record: with the
+ * only one, or with one behind them all, as a shard may read them in different turns.
+ */
+static uint64_t ticket_in_record(struct shard *s, unsigned to, uint64_t ticket)
+{
+    if (ticket == 0 || !s->route_several) {
+        return ticket;
+    }
+    s->route_ends |= 1ull << to;
+    return 0;
+}
+
+static void post_tickets(struct shard *s, struct message *m)
+{
+    for (; s->route_ends != 0; s->route_ends &= s->route_ends - 1) {
+        const unsigned to = (unsigned)__builtin_ctzll(s->route_ends);
+        struct post_deliver *const p = post_reserve(s, to, POST_DELIVER, sizeof *p);
+        p->count = 0;
+        p->message = message_take(m, 1);
+        p->ticket = s->ticket;
+        post_commit(s, to);
+    }
+    s->route_several = false;
+}
+
 /* ---- plain subscriptions */
 
 /* The matched filters that the shard has subscribers for, into ids[0..max); *at goes on from call
@@ -114,7 +140,7 @@ static void hand_over(struct shard *s, unsigned to, struct message *m)
         struct post_deliver *p = post_reserve(s, to, POST_DELIVER, sizeof *p + n * sizeof ids[0]);
         p->count = (uint32_t)n;
         p->message = message_take(m, 1);
-        p->ticket = ticket;
+        p->ticket = ticket_in_record(s, to, ticket);
         memcpy(p->filter_ids, ids, n * sizeof ids[0]);
         post_commit(s, to);
     }
@@ -207,7 +233,7 @@ static bool give_to_group(struct shard *s, const struct share_group *group, stru
     p->group_id = due->group_id;
     p->subscription_id = due->except;
     p->publisher_hash = due->publisher_hash;
-    p->ticket = ticket;
+    p->ticket = ticket_in_record(s, member->shard, ticket);
     p->hidden = due->hidden;
     post_commit(s, member->shard);
     return true;
@@ -242,7 +268,7 @@ size_t publish_deliveries(struct shard *s, const struct post_head *record)
     }
     assert(record->type == POST_DELIVER);
     const struct post_deliver *p = (const void *)record;
-    size_t deliveries = p->count;
+    size_t deliveries = p->count > 0 ? p->count : 1;
     for (uint32_t i = 0; i < p->count; i++) {
         const struct local_filter *f = local_filter_by_id(s, p->filter_ids[i]);
         deliveries += f == NULL || f->sessions.count == 0 ? 0 : f->sessions.count - 1;
@@ -303,6 +329,8 @@ static bool begin(struct shard *s, const struct message *m)
         return false;
     }
     s->work += s->match.steps;
+    s->route_several = s->match.filter_count > FILTERS_PER_RECORD ||
+                       s->match.group_count > (s->match.filter_count > 0 ? 0 : 1);
     return true;
 }
 
@@ -340,6 +368,7 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
             give_to_any(s, s->match.groups[i], &due);
         }
     }
+    post_tickets(s, m);
     return s->match.filter_count + s->match.group_count;
 }
 
@@ -362,6 +391,7 @@ bool publish_arrived(struct shard *s, struct message *m, struct bytes groups)
     }
     if (groups.len == 0) {
         to_shards(s, m, targets_of(&s->match) & INDEX_SHARDS_MASK);
+        post_tickets(s, m);
         return true;
     }
     bool all = true;
@@ -369,6 +399,7 @@ bool publish_arrived(struct shard *s, struct message *m, struct bytes groups)
     while (node_group_next(&groups, &text)) {
         all = topic_share_parse(text, &share, &plain) && give_here(s, m, share, plain) && all;
     }
+    post_tickets(s, m);
     return all;
 }
 

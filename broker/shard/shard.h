@@ -182,7 +182,9 @@ struct shard {
     uint64_t ticket;                     /* of the last message that a target had to keep */
     uint64_t route_waits; /* targets, 1 << id, that have to keep what publish_route() routed last */
     uint8_t
-        route_reason; /* enum mqtt_reason; of that: why it is not to be acknowledged; 0: it is */
+        route_reason;    /* enum mqtt_reason; of that: why it is not to be acknowledged; 0: it is */
+    uint64_t route_ends; /* shards, 1 << id, to be told the ticket behind all records of it */
+    bool route_several;  /* there may be several for a shard */
     const struct route_spares *route_spares; /* NULL but while store/revive.c routes */
 
     struct remote

@@ -460,6 +460,80 @@ Test(kept, a_retained_message_is_received_when_it_is_on_disk_and_not_before)
     fake_disk_end(&disk);
 }
 
+/* ---- a message that comes to a shard in several records */
+
+#define BATCH 24u
+
+/* What is acknowledged is on disk for the subscription and for the group's member, although their
+ * records may be read in two turns. */
+static void publish_and_crash(const char *away, const char *publisher, unsigned before,
+                              unsigned turns)
+{
+    fake_disk_begin(&disk);
+    open_disk(2);
+    fake_node_shrink_mail(n, 1024);
+    struct fake_client *s = client_connect(n, 0, away, LASTING);
+    cr_assert_eq(client_subscribe(s, "t", 1), 1);
+    cr_assert_eq(client_subscribe(s, "$share/g/t", 1), 1);
+    cr_assert_eq(client_subscribe(s, "u", 1), 1);
+    client_reset(s);
+    fake_node_advance(n, 100);
+    struct fake_client *const p = client_connect(n, 0, publisher, TERMS(.clean_start = true));
+    for (unsigned i = 0; i < before; i++) {
+        client_send_publish(
+            p, SAY(.topic = "u", .payload = "z", .qos = 1, .packet_id = (uint16_t)(BATCH + 1 + i)));
+    }
+    for (uint16_t i = 0; i < BATCH; i++) {
+        const char payload[] = {(char)('a' + i), '\0'};
+        client_send_publish(
+            p, SAY(.topic = "t", .payload = payload, .qos = 1, .packet_id = (uint16_t)(i + 1)));
+    }
+    for (unsigned i = 0; i < turns; i++) {
+        if (i + 2 >= turns) { /* what the other shard writes last is not on disk */
+            io_fake_files_hold(n->node->shards[1]->io, true);
+        }
+        fake_node_step(n, i % 2);
+    }
+    bool acknowledged[BATCH] = {false};
+    client_read(p); /* without a further turn */
+    for (size_t i = p->got_first; i < p->got_count; i++) {
+        if (p->got[i].type == MQTT_PUBACK && p->got[i].packet_id <= BATCH) {
+            acknowledged[p->got[i].packet_id - 1] = true;
+        }
+    }
+    fake_disk_crash(&disk, NULL, NULL);
+
+    open_disk(2);
+    unsigned copies[26] = {0};
+    s = client_connect(n, 0, away, LASTING);
+    fake_node_settle(n);
+    for (const struct got *g; (g = client_take(s, MQTT_PUBLISH)) != NULL;) {
+        copies[g->payload[0] - 'a'] += g->topic[0] == 't';
+    }
+    for (unsigned i = 0; i < BATCH; i++) {
+        cr_expect(!acknowledged[i] || copies[i] == 2, "message %u of %u turns: %u copies", i, turns,
+                  copies[i]);
+    }
+    fake_disk_end(&disk);
+}
+
+Test(kept, what_comes_in_several_records_is_kept_when_all_have_come)
+{
+    const char *ids[2] = {NULL, NULL};
+    static const char *const names[] = {"a", "b", "c", "d", "e", "f", "g", "h"};
+    begin(2);
+    for (unsigned i = 0; i < sizeof names / sizeof names[0]; i++) {
+        ids[fake_node_home(n, names[i])] = names[i];
+    }
+    fake_disk_end(&disk);
+    cr_assert(ids[0] != NULL && ids[1] != NULL);
+    for (unsigned before = 0; before < 8; before++) {
+        for (unsigned turns = 5; turns <= 9; turns++) {
+            publish_and_crash(ids[1], ids[0], before, turns);
+        }
+    }
+}
+
 /* ---- durability by topic */
 
 #define HASTY                                                                                      \
