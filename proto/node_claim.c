@@ -5,12 +5,6 @@
 
 #include "proto/node_field.h"
 
-/* Of each of the four; given once and for all, as the types of frames are. */
-enum tag {
-    TAG_HEAD = 1,
-    TAG_ITEMS = 2,
-};
-
 /* ---- Items */
 
 size_t node_hold_encode(uint8_t *out, const struct node_hold *hold)
@@ -105,31 +99,10 @@ bool node_word_next(struct bytes *rest, struct node_word *word)
 
 /* ---- Bodies */
 
-static enum node_err fields_find(struct bytes *head, struct bytes *items, struct bytes body)
-{
-    struct cursor c = node_cursor(body);
-    *head = bytes_of(NULL, 0);
-    *items = bytes_of(NULL, 0);
-    while (cursor_left(&c) > 0) {
-        struct node_field field;
-        if (!node_field_take(&c, &field)) {
-            return NODE_MALFORMED;
-        }
-        if (field.tag == TAG_HEAD) {
-            *head = field.value;
-        } else if (field.tag == TAG_ITEMS) {
-            *items = field.value;
-        } else if (node_field_unknown(&field) != NODE_OK) {
-            return NODE_UNKNOWN_CRITICAL;
-        }
-    }
-    return NODE_OK;
-}
-
 size_t node_claim_owner_encode(uint8_t *out, const struct node_claim_owner *owner)
 {
     struct sink s = node_sink(out);
-    node_put_head(&s, TAG_HEAD, sizeof(uint32_t) * (1 + NODE_CLAIM_PARTITIONS));
+    node_put_head(&s, NODE_TAG_HEAD, sizeof(uint32_t) * (1 + NODE_CLAIM_PARTITIONS));
     node_put_u32(&s, owner->session);
     for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
         node_put_u32(&s, owner->terms[i]);
@@ -141,7 +114,7 @@ enum node_err node_claim_owner_decode(struct node_claim_owner *owner, struct byt
 {
     struct bytes head;
     struct node_claim_owner o;
-    const enum node_err err = node_field_only(&head, body, TAG_HEAD);
+    const enum node_err err = node_field_only(&head, body, NODE_TAG_HEAD);
     if (err != NODE_OK) {
         return err;
     }
@@ -161,8 +134,8 @@ enum node_err node_claim_owner_decode(struct node_claim_owner *owner, struct byt
 size_t node_claim_holds_encode(uint8_t *out, const struct node_claim_holds *holds)
 {
     struct sink s = node_sink(out);
-    node_put_field_u32(&s, TAG_HEAD, holds->number);
-    node_put_head(&s, TAG_ITEMS, holds->items.len);
+    node_put_field_u32(&s, NODE_TAG_HEAD, holds->number);
+    node_put_head(&s, NODE_TAG_ITEMS, holds->items.len);
     return s.len;
 }
 
@@ -170,7 +143,7 @@ enum node_err node_claim_holds_decode(struct node_claim_holds *holds, struct byt
 {
     struct bytes head;
     struct node_claim_holds h;
-    const enum node_err err = fields_find(&head, &h.items, body);
+    const enum node_err err = node_fields_head_items(&head, &h.items, body);
     if (err != NODE_OK) {
         return err;
     }
@@ -191,14 +164,14 @@ enum node_err node_claim_holds_decode(struct node_claim_holds *holds, struct byt
 size_t node_claim_ack_encode(uint8_t *out, uint32_t number)
 {
     struct sink s = node_sink(out);
-    node_put_field_u32(&s, TAG_HEAD, number);
+    node_put_field_u32(&s, NODE_TAG_HEAD, number);
     return s.len;
 }
 
 enum node_err node_claim_ack_decode(uint32_t *number, struct bytes body)
 {
     struct bytes head;
-    const enum node_err err = node_field_only(&head, body, TAG_HEAD);
+    const enum node_err err = node_field_only(&head, body, NODE_TAG_HEAD);
     if (err != NODE_OK) {
         return err;
     }
@@ -208,14 +181,14 @@ enum node_err node_claim_ack_decode(uint32_t *number, struct bytes body)
 size_t node_claim_words_encode(uint8_t *out, struct bytes items)
 {
     struct sink s = node_sink(out);
-    node_put_head(&s, TAG_ITEMS, items.len);
+    node_put_head(&s, NODE_TAG_ITEMS, items.len);
     return s.len;
 }
 
 enum node_err node_claim_words_decode(struct bytes *items, struct bytes body)
 {
     struct bytes list;
-    const enum node_err err = node_field_only(&list, body, TAG_ITEMS);
+    const enum node_err err = node_field_only(&list, body, NODE_TAG_ITEMS);
     if (err != NODE_OK) {
         return err;
     }

@@ -69,6 +69,35 @@ NODISCARD static inline enum node_err node_field_only(struct bytes *value, struc
     return NODE_OK;
 }
 
+/* A body that is a head, and items; given once and for all, as the types of frames are. Either may
+ * be left out. */
+enum {
+    NODE_TAG_HEAD = 1,
+    NODE_TAG_ITEMS = 2,
+};
+
+NODISCARD static inline enum node_err node_fields_head_items(struct bytes *head,
+                                                             struct bytes *items, struct bytes body)
+{
+    struct cursor c = node_cursor(body);
+    *head = bytes_of(NULL, 0);
+    *items = bytes_of(NULL, 0);
+    while (cursor_left(&c) > 0) {
+        struct node_field field;
+        if (!node_field_take(&c, &field)) {
+            return NODE_MALFORMED;
+        }
+        if (field.tag == NODE_TAG_HEAD) {
+            *head = field.value;
+        } else if (field.tag == NODE_TAG_ITEMS) {
+            *items = field.value;
+        } else if (node_field_unknown(&field) != NODE_OK) {
+            return NODE_UNKNOWN_CRITICAL;
+        }
+    }
+    return NODE_OK;
+}
+
 /* ---- Numbers of a value; false: it ends before. */
 
 NODISCARD static inline bool node_u16(struct cursor *c, uint16_t *out)

@@ -6,12 +6,6 @@
 #include "proto/node_field.h"
 #include "proto/topic.h"
 
-/* Of each of the four; given once and for all, as the types of frames are. */
-enum tag {
-    TAG_HEAD = 1,
-    TAG_ITEMS = 2,
-};
-
 /* ---- Items */
 
 size_t node_interest_item_encode(uint8_t *out, const struct node_interest_item *item)
@@ -74,34 +68,13 @@ static bool items_check(struct bytes items, bool may_go, uint32_t *count)
 
 /* ---- Bodies */
 
-static enum node_err fields_find(struct bytes *head, struct bytes *items, struct bytes body)
-{
-    struct cursor c = node_cursor(body);
-    *head = bytes_of(NULL, 0);
-    *items = bytes_of(NULL, 0);
-    while (cursor_left(&c) > 0) {
-        struct node_field field;
-        if (!node_field_take(&c, &field)) {
-            return NODE_MALFORMED;
-        }
-        if (field.tag == TAG_HEAD) {
-            *head = field.value;
-        } else if (field.tag == TAG_ITEMS) {
-            *items = field.value;
-        } else if (node_field_unknown(&field) != NODE_OK) {
-            return NODE_UNKNOWN_CRITICAL;
-        }
-    }
-    return NODE_OK;
-}
-
 size_t node_interest_delta_encode(uint8_t *out, const struct node_interest_delta *delta)
 {
     struct sink s = node_sink(out);
-    node_put_head(&s, TAG_HEAD, 2 * sizeof(uint64_t));
+    node_put_head(&s, NODE_TAG_HEAD, 2 * sizeof(uint64_t));
     node_put_u64(&s, delta->generation);
     node_put_u64(&s, delta->first);
-    node_put_head(&s, TAG_ITEMS, delta->items.len);
+    node_put_head(&s, NODE_TAG_ITEMS, delta->items.len);
     assert(s.len <= NODE_INTEREST_HEAD_MAX);
     return s.len;
 }
@@ -110,7 +83,7 @@ enum node_err node_interest_delta_decode(struct node_interest_delta *delta, stru
 {
     struct bytes head;
     struct node_interest_delta d;
-    const enum node_err err = fields_find(&head, &d.items, body);
+    const enum node_err err = node_fields_head_items(&head, &d.items, body);
     if (err != NODE_OK) {
         return err;
     }
@@ -126,13 +99,13 @@ enum node_err node_interest_delta_decode(struct node_interest_delta *delta, stru
 size_t node_interest_snapshot_encode(uint8_t *out, const struct node_interest_snapshot *snapshot)
 {
     struct sink s = node_sink(out);
-    node_put_head(&s, TAG_HEAD, 2 * sizeof(uint64_t) + 2 * sizeof(uint32_t) + 1);
+    node_put_head(&s, NODE_TAG_HEAD, 2 * sizeof(uint64_t) + 2 * sizeof(uint32_t) + 1);
     node_put_u64(&s, snapshot->generation);
     node_put_u64(&s, snapshot->version);
     node_put_u32(&s, snapshot->snapshot);
     node_put_u32(&s, snapshot->part);
     sink_u8(&s, snapshot->last ? 1 : 0);
-    node_put_head(&s, TAG_ITEMS, snapshot->items.len);
+    node_put_head(&s, NODE_TAG_ITEMS, snapshot->items.len);
     assert(s.len <= NODE_INTEREST_HEAD_MAX);
     return s.len;
 }
@@ -142,7 +115,7 @@ enum node_err node_interest_snapshot_decode(struct node_interest_snapshot *snaps
 {
     struct bytes head;
     struct node_interest_snapshot n;
-    const enum node_err err = fields_find(&head, &n.items, body);
+    const enum node_err err = node_fields_head_items(&head, &n.items, body);
     if (err != NODE_OK) {
         return err;
     }
@@ -162,7 +135,7 @@ enum node_err node_interest_snapshot_decode(struct node_interest_snapshot *snaps
 size_t node_interest_digest_encode(uint8_t *out, const struct node_interest_digest *digest)
 {
     struct sink s = node_sink(out);
-    node_put_head(&s, TAG_HEAD, 2 * sizeof(uint64_t) + NODE_DIGEST_BYTES);
+    node_put_head(&s, NODE_TAG_HEAD, 2 * sizeof(uint64_t) + NODE_DIGEST_BYTES);
     node_put_u64(&s, digest->generation);
     node_put_u64(&s, digest->version);
     sink_bytes(&s, bytes_of(digest->digest, NODE_DIGEST_BYTES));
@@ -173,7 +146,7 @@ enum node_err node_interest_digest_decode(struct node_interest_digest *digest, s
 {
     struct bytes head, items;
     struct node_interest_digest d;
-    const enum node_err err = fields_find(&head, &items, body);
+    const enum node_err err = node_fields_head_items(&head, &items, body);
     if (err != NODE_OK) {
         return err;
     }
@@ -189,7 +162,7 @@ enum node_err node_interest_digest_decode(struct node_interest_digest *digest, s
 size_t node_interest_ack_encode(uint8_t *out, const struct node_interest_ack *ack)
 {
     struct sink s = node_sink(out);
-    node_put_head(&s, TAG_HEAD, 2 * sizeof(uint64_t) + 2 * sizeof(uint32_t) + 1);
+    node_put_head(&s, NODE_TAG_HEAD, 2 * sizeof(uint64_t) + 2 * sizeof(uint32_t) + 1);
     node_put_u64(&s, ack->generation);
     node_put_u64(&s, ack->version);
     node_put_u32(&s, ack->snapshot);
@@ -202,7 +175,7 @@ enum node_err node_interest_ack_decode(struct node_interest_ack *ack, struct byt
 {
     struct bytes head, items;
     struct node_interest_ack a;
-    const enum node_err err = fields_find(&head, &items, body);
+    const enum node_err err = node_fields_head_items(&head, &items, body);
     if (err != NODE_OK) {
         return err;
     }
