@@ -161,6 +161,24 @@ struct table_link *table_walk(struct table *t, uint64_t *place, unsigned *steps)
     return NULL;
 }
 
+static bool all_of(struct table_link *const *buckets, size_t mask, table_fn *fn, void *context)
+{
+    for (size_t i = 0; i <= mask; i++) {
+        for (struct table_link *link = buckets[i]; link != NULL; link = link->next) {
+            if (!fn(context, link)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+bool table_all(const struct table *t, table_fn *fn, void *context)
+{
+    return all_of(t->buckets, t->mask, fn, context) &&
+           (t->old == NULL || all_of(t->old, t->old_mask, fn, context));
+}
+
 struct table_link *table_any(struct table *t, size_t *cursor)
 {
     while (t->old != NULL) {

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,6 +53,11 @@ struct table_link *table_walk(struct table *t, uint64_t *place, unsigned *steps)
 
 /* 0: it is the last one that there can be. */
 uint64_t table_place_after(uint64_t hash);
+
+/* fn() for each, in no order, until it says false, which is told: then not all were asked. It
+ * leaves the table as it is. For a walk that takes no pause. */
+typedef bool table_fn(void *context, struct table_link *link);
+bool table_all(const struct table *t, table_fn *fn, void *context);
 
 /* Some object, NULL when the table is empty; for taking everything out. Resumes from *cursor (0 at
  * first), so that emptying a table costs its size once. */

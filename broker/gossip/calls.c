@@ -12,14 +12,11 @@
 #include "broker/log/log.h"
 #include "cluster/link/greeting.h"
 
-#define DATA_VERSION 1u
-#define DATA_BYTES   2u
-
 /* ---- Who the peers are */
 
 static unsigned lanes_of(const struct gossiper *g, const struct member *m)
 {
-    if (m->data_len < DATA_BYTES || m->data[0] != DATA_VERSION) {
+    if (m->data_len < GOSSIPER_DATA_BYTES || m->data[0] != GOSSIPER_DATA_VERSION) {
         return 0;
     }
     return m->data[1] < g->conf.shards ? m->data[1] : g->conf.shards;
@@ -97,11 +94,6 @@ static void tell_dead(struct gossiper *g, const struct member *m, uint64_t now_m
     }
 }
 
-static bool lives(const struct member *m)
-{
-    return m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
-}
-
 /* The dead and forgotten first: their numbers may be wanted. */
 void calls_told(struct gossiper *g, uint64_t now_ms)
 {
@@ -118,12 +110,12 @@ void calls_told(struct gossiper *g, uint64_t now_ms)
         }
     }
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {
-        if (!lives(m)) {
+        if (!member_state_lives(m->state)) {
             tell_dead(g, m, now_ms);
         }
     }
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {
-        if (lives(m)) {
+        if (member_state_lives(m->state)) {
             tell_living(g, m);
         }
     }

@@ -90,8 +90,7 @@ static bool is_known(const struct gossiper *g, const struct node_address *addres
 {
     const struct member *m;
     for (size_t i = 0; (m = membership_at(g->membership, i)) != NULL; i++) {
-        const bool lives = m->state == MEMBER_ALIVE || m->state == MEMBER_SUSPECT;
-        if (lives && node_address_equal(&m->address, address)) {
+        if (member_state_lives(m->state) && node_address_equal(&m->address, address)) {
             return true;
         }
     }

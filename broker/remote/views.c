@@ -2,7 +2,6 @@
 #include "broker/remote/views.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <xxhash.h>
@@ -92,23 +91,25 @@ static void member_join(struct shard *s, struct peer_group *g, struct bytes shar
     g->members[g->count++] = m;
 }
 
+struct liveness {
+    unsigned peer;
+    bool live;
+};
+
+static bool group_set_live(void *context, struct table_link *link)
+{
+    const struct liveness *const l = context;
+    const struct peer_group *const g = table_object(link, struct peer_group, by_text);
+    for (uint32_t i = 0; g->peer == l->peer && i < g->count; i++) {
+        atomic_store_explicit(&g->members[i]->online, l->live, memory_order_relaxed);
+    }
+    return true;
+}
+
 void views_set_live(struct shard *s, unsigned peer, bool live)
 {
-    uint64_t place = 0;
-    do {
-        unsigned steps = UINT_MAX;
-        const struct table_link *link = table_walk(&s->remote->groups, &place, &steps);
-        if (link == NULL) {
-            return;
-        }
-        place = table_place_after(link->hash);
-        for (; link != NULL; link = table_find_next(link)) {
-            const struct peer_group *const g = table_object(link, struct peer_group, by_text);
-            for (uint32_t i = 0; g->peer == peer && i < g->count; i++) {
-                atomic_store_explicit(&g->members[i]->online, live, memory_order_relaxed);
-            }
-        }
-    } while (place != 0);
+    struct liveness l = {.peer = peer, .live = live};
+    (void)table_all(&s->remote->groups, group_set_live, &l);
 }
 
 static void group_set(struct shard *s, unsigned peer, struct bytes text, struct bytes share,

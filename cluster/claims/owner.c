@@ -11,8 +11,6 @@
  * A record whose round is too low is void. It is removed, and what its will demands is done, when
  * it is met, or when a sweep comes by.
  */
-#include <limits.h>
-
 #include "cluster/claims/claims_parts.h"
 
 static struct bytes id_of(const struct record *r)
@@ -610,10 +608,19 @@ static bool has_id_now(const struct claims *c, const struct part *part, const st
     return has_id(r) && !is_lost(c, r) && !is_missing(c, part, r);
 }
 
-static bool check_record(const struct claims *c, struct part *part, const struct record *r)
+struct checking {
+    struct claims *claims;
+    struct part *part;
+};
+
+static bool check_record(void *context, struct table_link *link)
 {
-    for (const struct record *o = registry_next(part, r->link.hash, id_of(r), NULL); o != NULL;
-         o = registry_next(part, r->link.hash, id_of(r), o)) {
+    const struct checking *const k = context;
+    const struct claims *const c = k->claims;
+    struct part *const part = k->part;
+    const struct record *const r = table_object(link, struct record, link);
+    for (const struct record *o = registry_next(part, link->hash, id_of(r), NULL); o != NULL;
+         o = registry_next(part, link->hash, id_of(r), o)) {
         if (o != r && part->term != 0 && has_id_now(c, part, o) && has_id_now(c, part, r)) {
             return false;
         }
@@ -628,18 +635,10 @@ bool owner_check(struct claims *c)
 {
     size_t count = 0;
     for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
-        struct part *const part = &c->parts[i];
-        count += part->records.count;
-        uint64_t place = 0;
-        unsigned steps = UINT_MAX;
-        for (struct table_link *l = table_walk(&part->records, &place, &steps); l != NULL;
-             l = place == 0 ? NULL : table_walk(&part->records, &place, &steps)) {
-            for (struct table_link *same = l; same != NULL; same = table_find_next(same)) {
-                if (!check_record(c, part, table_object(same, struct record, link))) {
-                    return false;
-                }
-            }
-            place = table_place_after(l->hash);
+        struct checking checking = {.claims = c, .part = &c->parts[i]};
+        count += c->parts[i].records.count;
+        if (!table_all(&c->parts[i].records, check_record, &checking)) {
+            return false;
         }
     }
     return count == c->figures.records;

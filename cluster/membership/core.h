@@ -126,7 +126,7 @@ static inline uint32_t core_members(const struct membership *m)
 
 static inline bool core_is_living(const struct slot *s)
 {
-    return s->member.state == MEMBER_ALIVE || s->member.state == MEMBER_SUSPECT;
+    return member_state_lives(s->member.state);
 }
 
 static inline uint64_t core_least(uint64_t a, uint64_t b)

@@ -176,7 +176,7 @@ bool members_set_state(struct membership *m, struct slot *s, enum member_state s
                        uint64_t now_ms)
 {
     const bool lived = s->at != NO_SLOT && core_is_living(s);
-    const bool lives = state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
+    const bool lives = member_state_lives(state);
     if (lives && !lived && living_is_full(m)) {
         m->counters.members_refused++;
         return false;

@@ -58,6 +58,12 @@ enum member_state {
     MEMBER_LEFT = GOSSIP_LEFT,
 };
 
+/* It is not known that it ended. */
+static inline bool member_state_lives(enum member_state state)
+{
+    return state == MEMBER_ALIVE || state == MEMBER_SUSPECT;
+}
+
 /* What is known of a member; for reading, until the next call. */
 struct member {
     struct node_uuid node;
