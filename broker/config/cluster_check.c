@@ -6,17 +6,21 @@
 #include "broker/config/settings.h"
 #include "proto/node_id.h"
 
+static void complain(const struct config *c, const char *key, const char *value, const char *wrong,
+                     struct config_error *error)
+{
+    config_error_add(error, "%s: %s: '%.64s' %s", settings_origin(c->settings, key), key, value,
+                     wrong);
+}
+
 static void check_name(const struct config *c, struct config_error *error)
 {
     if (c->node.name[0] != '\0' && !node_name_is_valid(bytes_text(c->node.name))) {
-        config_error_add(error,
-                         "%s: node.name: '%.64s' is no name: it has letters, digits, '-', '_' and "
-                         "'.' only",
-                         settings_origin(c->settings, "node.name"), c->node.name);
+        complain(c, "node.name", c->node.name,
+                 "is no name: it has letters, digits, '-', '_' and '.' only", error);
     }
     if (c->cluster.name[0] == '\0') {
-        config_error_add(error, "%s: cluster.name: '' is no name",
-                         settings_origin(c->settings, "cluster.name"));
+        complain(c, "cluster.name", "", "is no name", error);
     }
 }
 
@@ -25,23 +29,20 @@ static void check_listen(const struct config *c, struct config_error *error)
     struct listen_url where;
     const char *const wrong = listen_address_parse(&where, c->cluster.listen);
     if (wrong != NULL) {
-        config_error_add(error, "%s: cluster.listen: '%.64s' %s",
-                         settings_origin(c->settings, "cluster.listen"), c->cluster.listen, wrong);
+        complain(c, "cluster.listen", c->cluster.listen, wrong, error);
         return;
     }
     if (!where.loopback && c->cluster.key_file[0] == '\0') {
-        config_error_add(error,
-                         "%s: cluster.listen: '%.64s' can be reached from other machines; set "
-                         "cluster.key_file (openssl rand -base64 32 makes one), or take a loopback "
-                         "address",
-                         settings_origin(c->settings, "cluster.listen"), c->cluster.listen);
+        complain(c, "cluster.listen", c->cluster.listen,
+                 "can be reached from other machines; set cluster.key_file (openssl rand -base64 "
+                 "32 makes one), or take a loopback address",
+                 error);
     }
     if (listen_url_is_wildcard(&where) && c->cluster.advertise[0] == '\0' &&
         c->cluster.seeds[0] == '\0') {
-        config_error_add(error,
-                         "%s: cluster.listen: '%.64s' is no address that others could be told; set "
-                         "cluster.advertise, or cluster.seeds",
-                         settings_origin(c->settings, "cluster.listen"), c->cluster.listen);
+        complain(c, "cluster.listen", c->cluster.listen,
+                 "is no address that others could be told; set cluster.advertise, or cluster.seeds",
+                 error);
     }
 }
 
@@ -53,9 +54,7 @@ static void check_advertise(const struct config *c, struct config_error *error)
         wrong = "is no address that others could be told";
     }
     if (wrong != NULL) {
-        config_error_add(error, "%s: cluster.advertise: '%.64s' %s",
-                         settings_origin(c->settings, "cluster.advertise"), c->cluster.advertise,
-                         wrong);
+        complain(c, "cluster.advertise", c->cluster.advertise, wrong, error);
     }
 }
 
@@ -64,8 +63,7 @@ static void check_seeds(const struct config *c, struct config_error *error)
     struct seeds seeds;
     const char *const wrong = seeds_parse(&seeds, c->cluster.seeds);
     if (wrong != NULL) {
-        config_error_add(error, "%s: cluster.seeds: '%.64s' %s",
-                         settings_origin(c->settings, "cluster.seeds"), c->cluster.seeds, wrong);
+        complain(c, "cluster.seeds", c->cluster.seeds, wrong, error);
     }
 }
 

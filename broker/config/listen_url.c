@@ -28,7 +28,7 @@ static bool copy(char *out, size_t out_bytes, const char *from, const char *end)
     return true;
 }
 
-static bool parse_port(const char *at, const char *end, uint16_t *port)
+bool listen_port_parse(const char *at, const char *end, uint16_t *port)
 {
     unsigned sum = 0;
     if (at == end) {
@@ -119,7 +119,7 @@ static const char *parse_network(struct listen_url *u, const char *host)
     }
     const char *const colon = end + bracketed;
     const char *const path = colon + strcspn(colon, "/");
-    if (*colon != ':' || !parse_port(colon + 1, path, &u->port)) {
+    if (*colon != ':' || !listen_port_parse(colon + 1, path, &u->port)) {
         return "its port is not a number from 1 to 65535, or 0 for any that is free; " FORM;
     }
     if (*path != '\0' && !u->websocket) {

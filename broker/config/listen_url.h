@@ -38,6 +38,9 @@ struct listen_url {
 /* NULL: *out is written. Otherwise what is wrong and what would be right; a constant text. */
 NODISCARD const char *listen_url_parse(struct listen_url *out, const char *url);
 
+/* Of the text between two places: digits alone, 0 to 65535. */
+NODISCARD bool listen_port_parse(const char *at, const char *end, uint16_t *port);
+
 /* All addresses of the machine: nothing that could be told to others. */
 bool listen_url_is_wildcard(const struct listen_url *url);
 

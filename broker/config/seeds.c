@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "broker/config/comma_list.h"
+#include "broker/config/listen_url.h"
 #include "proto/bytes.h"
 
 #define FORM                                                                                       \
@@ -25,19 +26,6 @@ static bool take_host(struct seed *seed, struct bytes host)
     return strspn(seed->host, plain) == host.len;
 }
 
-static bool take_port(struct seed *seed, struct bytes text)
-{
-    unsigned sum = 0;
-    for (size_t i = 0; i < text.len && sum <= UINT16_MAX; i++) {
-        if (text.at[i] < '0' || text.at[i] > '9') {
-            return false;
-        }
-        sum = sum * 10 + (unsigned)(text.at[i] - '0');
-    }
-    seed->port = (uint16_t)sum;
-    return sum > 0 && sum <= UINT16_MAX;
-}
-
 static bool take(struct seed *seed, struct bytes word)
 {
     const size_t prefix = sizeof srv - 1;
@@ -57,7 +45,9 @@ static bool take(struct seed *seed, struct bytes word)
     }
     const bool colons = host.len > 0 && memchr(host.at, ':', host.len) != NULL;
     return bracketed == colons && take_host(seed, host) &&
-           take_port(seed, bytes_of(colon + 1, word.len - host.len - 1 - (bracketed ? 2 : 0)));
+           listen_port_parse((const char *)colon + 1, (const char *)word.at + word.len,
+                             &seed->port) &&
+           seed->port > 0;
 }
 
 const char *seeds_parse(struct seeds *out, const char *text)

@@ -13,15 +13,14 @@
 
 #define EVENTS_MAX  64
 #define ACCEPTS_MAX 16u /* in a turn */
-#define MAGIC_BYTES 4u
 
 /* Keys of epoll that are no connection's, which are below. */
 #define KEY_UDP    UINT64_MAX
 #define KEY_ACCEPT (UINT64_MAX - 1)
 #define KEY_WAKE   (UINT64_MAX - 2)
 
-static_assert(sizeof GOSSIPER_STREAM_MAGIC == MAGIC_BYTES + 1, "four characters");
-static_assert(KNOCK_MAGIC_BYTES == MAGIC_BYTES, "both are of one length");
+static_assert(sizeof GOSSIPER_STREAM_MAGIC == GOSSIPER_MAGIC_BYTES + 1, "four characters");
+static_assert(KNOCK_MAGIC_BYTES == GOSSIPER_MAGIC_BYTES, "both are of one length");
 
 /* ---- The thread */
 
@@ -33,13 +32,13 @@ static void wake(struct gossiper *g)
 /* What a connection wants that somebody has made. */
 static void take_new(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms)
 {
-    if (c->in_len < MAGIC_BYTES) {
+    if (c->in_len < GOSSIPER_MAGIC_BYTES) {
         return;
     }
-    if (memcmp(c->in, KNOCK_MAGIC, MAGIC_BYTES) == 0) {
+    if (memcmp(c->in, KNOCK_MAGIC, GOSSIPER_MAGIC_BYTES) == 0) {
         calls_knock(g, c, now_ms);
-    } else if (memcmp(c->in, GOSSIPER_STREAM_MAGIC, MAGIC_BYTES) == 0) {
-        tcp_used(c, MAGIC_BYTES);
+    } else if (memcmp(c->in, GOSSIPER_STREAM_MAGIC, GOSSIPER_MAGIC_BYTES) == 0) {
+        tcp_used(c, GOSSIPER_MAGIC_BYTES);
         tcp_become(&g->tcp, c, TCP_STREAM);
         speech_stream(g, c, now_ms);
     } else {

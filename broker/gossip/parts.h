@@ -15,6 +15,13 @@
 
 #define GOSSIPER_NEVER UINT64_MAX
 
+/* With which a connection begins, whatever it is for. */
+#define GOSSIPER_MAGIC_BYTES 4u
+
+/* What a node says of itself by membership: u8 this version, u8 shards. */
+#define GOSSIPER_DATA_VERSION 1u
+#define GOSSIPER_DATA_BYTES   2u
+
 struct gossiper {
     struct gossiper_conf conf; /* does not change, but for identity and ring */
     pthread_t thread;

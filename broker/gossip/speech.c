@@ -18,13 +18,10 @@
 #define LENGTH_BYTES 2u
 #define SEALED_MAX   (GOSSIP_MESSAGE_MAX + SEAL_BYTES)
 #define RECEIVE_MAX  64u /* datagrams in a turn */
-#define MAGIC_BYTES  4u
 
 #define RENEW_FIRST_MS 1000u
 #define RENEW_MOST_MS  300000u
 #define TELL_TWINS_MS  10000u
-
-#define DATA_VERSION 1u /* of what a node says of itself: u8 this, u8 shards */
 
 static_assert(LENGTH_BYTES + SEALED_MAX <= TCP_IN_BYTES, "a message fits");
 
@@ -45,13 +42,13 @@ static void send_datagram(struct gossiper *g, const struct node_address *to, str
 static void send_by_stream(struct gossiper *g, const struct node_address *to, struct bytes sealed)
 {
     const uint64_t now_ms = g->conf.clock_ms();
-    uint8_t out[MAGIC_BYTES + LENGTH_BYTES + SEALED_MAX];
+    uint8_t out[GOSSIPER_MAGIC_BYTES + LENGTH_BYTES + SEALED_MAX];
     size_t len = 0;
     struct tcp_conn *c = tcp_find_stream(&g->tcp, to);
     if (c == NULL) {
         c = tcp_connect(&g->tcp, TCP_STREAM, to, g->conf.family, now_ms, GOSSIPER_CONNECT_MS);
-        memcpy(out, GOSSIPER_STREAM_MAGIC, MAGIC_BYTES);
-        len = MAGIC_BYTES;
+        memcpy(out, GOSSIPER_STREAM_MAGIC, GOSSIPER_MAGIC_BYTES);
+        len = GOSSIPER_MAGIC_BYTES;
     }
     if (c == NULL) {
         return;
@@ -274,7 +271,7 @@ bool speech_begin(struct gossiper *g, uint64_t now_ms)
     g->seal = fresh;
     g->membership = membership;
     seal_set_keys(g->seal, g->conf.ring.at, g->conf.ring.count);
-    const uint8_t data[] = {DATA_VERSION, (uint8_t)g->conf.shards};
+    const uint8_t data[GOSSIPER_DATA_BYTES] = {GOSSIPER_DATA_VERSION, (uint8_t)g->conf.shards};
     membership_set_data(g->membership, now_ms, bytes_of(data, sizeof data));
     return true;
 }
