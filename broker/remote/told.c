@@ -2,7 +2,6 @@
 #include "broker/remote/told.h"
 
 #include <assert.h>
-#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -194,13 +193,20 @@ void told_fini(struct remote *r)
 
 /* ---- before the shards run */
 
-static bool take_filter(struct shard *s, struct interest *interest, const struct local_filter *f)
+struct taking {
+    struct shard *shard;
+    struct interest *interest;
+};
+
+static bool take_filter(void *context, struct table_link *link)
 {
+    const struct taking *const t = context;
+    const struct local_filter *const f = table_object(link, struct local_filter, by_name);
     const struct bytes name = local_filter_name(f);
     const uint32_t times = f->shared ? f->sessions.count : 1;
     uint64_t version;
-    for (uint32_t i = 0; told_is_needed(s, name) && i < times; i++) {
-        if (interest_take(interest, kind_of(name), name, 0, &version) != INTEREST_OK) {
+    for (uint32_t i = 0; told_is_needed(t->shard, name) && i < times; i++) {
+        if (interest_take(t->interest, kind_of(name), name, 0, &version) != INTEREST_OK) {
             return false;
         }
     }
@@ -209,21 +215,8 @@ static bool take_filter(struct shard *s, struct interest *interest, const struct
 
 bool told_all(struct shard *s, struct interest *interest)
 {
-    uint64_t place = 0;
-    do {
-        unsigned steps = UINT_MAX;
-        const struct table_link *link = table_walk(&s->filters, &place, &steps);
-        if (link == NULL) {
-            return true;
-        }
-        place = table_place_after(link->hash);
-        for (; link != NULL; link = table_find_next(link)) {
-            if (!take_filter(s, interest, table_object(link, struct local_filter, by_name))) {
-                return false;
-            }
-        }
-    } while (place != 0);
-    return true;
+    struct taking taking = {.shard = s, .interest = interest};
+    return table_all(&s->filters, take_filter, &taking);
 }
 
 /* ---- any shard */
@@ -260,6 +253,9 @@ void told_on_told(struct shard *s, unsigned from, const struct post_head *record
 
 void told_end(struct shard *s, struct bytes name)
 {
+    if (!told_is_needed(s, name)) {
+        return;
+    }
     if (s->id == 0) {
         interest_put(s->remote->interest, kind_of(name), name, s->now_ms);
         return;

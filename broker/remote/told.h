@@ -2,10 +2,11 @@
 /*
  * told: that the others know what this node's clients subscribe to; for broker/route/local.
  *
- *   a shard's first subscription ── POST_TELL ──▶ shard 0: interest_take()
- *   local_on_told()              ◀── POST_TOLD ── when each living node has it, or half a second
- * later its last one                 ── POST_UNTELL ─▶ interest_put()
+ *   a shard's first subscription ── POST_TELL ───▶ shard 0: interest_take()
+ *   local_told()                 ◀── POST_TOLD ─── when each living node has it, or later
+ *   its last one                 ── POST_UNTELL ─▶ interest_put()
  *
+ * Half a second later, at most (interest.h).
  * So it is with each member of a group. Filters of the broker's own topics ($SYS/…) are told to
  * nobody: these are a node's own.
  *

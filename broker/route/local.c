@@ -188,7 +188,7 @@ static void filter_withdraw(struct shard *s, struct local_filter *f)
     const struct bytes name = local_filter_name(f);
     const bool is_in = f->number != 0;
     const unsigned owner = owner_of(f);
-    if (is_in && told_is_needed(s, name)) {
+    if (is_in) {
         told_end(s, name);
     }
     filter_free(s, f);
@@ -662,9 +662,7 @@ void local_unsubscribe(struct session *session, struct local_filter *f)
     struct share_member *const member = subscription_end(session, f);
     if (member != NULL) {
         member_leave(s, owner_of(f), member);
-        if (told_is_needed(s, local_filter_name(f))) {
-            told_end(s, local_filter_name(f));
-        }
+        told_end(s, local_filter_name(f));
     }
     if (f->sessions.count == 0 && !f->adding) {
         filter_withdraw(s, f);
@@ -789,9 +787,7 @@ void local_on_share_joined(struct shard *s, unsigned from, const struct post_hea
     struct share_member *member = local_member(s, joined->subscription_id);
     if (member != NULL && joined->failed) { /* if it has left, it is freed where it went */
         struct local_filter *f = member->subscription->filter;
-        if (told_is_needed(s, local_filter_name(f))) {
-            told_end(s, local_filter_name(f));
-        }
+        told_end(s, local_filter_name(f));
         free(subscription_end(member->subscription->session, f));
         if (f->sessions.count == 0) {
             filter_withdraw(s, f);
