@@ -11,6 +11,7 @@
 
 #include "broker/config/config.h"
 #include "broker/config/listen_url.h"
+#include "broker/descriptor.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/patience.h"
@@ -55,10 +56,7 @@ static int listening_socket(const struct listener *l)
                     bind(fd, (const struct sockaddr *)&url->address, url->address_len) == 0 &&
                     set_mode(l) && listen(fd, BACKLOG) == 0;
     if (!ok) {
-        const int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
+        return descriptor_drop(fd);
     }
     return fd;
 }
@@ -87,9 +85,7 @@ static bool becomes_free(const struct listen_url *url)
     const bool ok = set(fd, SOL_SOCKET, SO_REUSEADDR) &&
                     (url->address.ss_family != AF_INET6 || set(fd, IPPROTO_IPV6, IPV6_V6ONLY)) &&
                     patience_bind(fd, url);
-    const int error = errno;
-    close(fd);
-    errno = error;
+    (void)descriptor_drop(fd);
     return ok;
 }
 

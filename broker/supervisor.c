@@ -13,6 +13,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "broker/descriptor.h"
 #include "broker/log/log.h"
 
 #define TEXT_BYTES 256
@@ -49,10 +50,7 @@ static int connect_to(const char *name)
     }
     if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) != 0 ||
         connect(fd, (const struct sockaddr *)&address, len) != 0) {
-        const int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
+        return descriptor_drop(fd);
     }
     return fd;
 }

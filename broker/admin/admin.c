@@ -20,6 +20,7 @@
 #include "broker/admin/health.h"
 #include "broker/config/file_text.h"
 #include "broker/config/listen_url.h"
+#include "broker/descriptor.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/patience.h"
@@ -288,10 +289,7 @@ static int listen_on(const struct listen_url *where)
     }
     if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
         !patience_bind(fd, where) || listen(fd, BACKLOG) != 0) {
-        const int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
+        return descriptor_drop(fd);
     }
     return fd;
 }

@@ -16,6 +16,7 @@
 #include "broker/config/file_text.h"
 #include "broker/config/listen_url.h"
 #include "broker/data_dir.h"
+#include "broker/descriptor.h"
 #include "broker/gossip/address.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/log/log.h"
@@ -45,10 +46,7 @@ static int bound(const struct listen_url *where, int type)
     ok = ok && bind(fd, (const struct sockaddr *)&where->address, where->address_len) == 0 &&
          (type == SOCK_DGRAM || listen(fd, BACKLOG) == 0);
     if (!ok) {
-        const int error = errno;
-        close(fd);
-        errno = error;
-        return -1;
+        return descriptor_drop(fd);
     }
     return fd;
 }
