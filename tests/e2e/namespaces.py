@@ -24,14 +24,38 @@ def ip(*arguments):
     subprocess.run(['ip', *arguments], check=True, stdin=subprocess.DEVNULL, capture_output=True)
 
 
+@contextlib.contextmanager
+def inside(namespace):
+    """This thread alone is there meanwhile: sockets that are made here are of there."""
+    with open('/proc/thread-self/ns/net', 'rb') as here, open(f'/run/netns/{namespace}', 'rb') as there:
+        setns(there.fileno())
+        try:
+            yield
+        finally:
+            setns(here.fileno())
+
+
+def make(namespaces):
+    for name in namespaces:
+        ip('netns', 'add', name)
+        ip('-n', name, 'link', 'set', 'lo', 'up')
+
+
+def remove(namespaces):
+    for name in namespaces:
+        subprocess.run(['ip', 'netns', 'delete', name], check=False, stdin=subprocess.DEVNULL, capture_output=True)
+
+
+def command(namespace, *arguments):
+    return ['ip', 'netns', 'exec', namespace, *arguments]
+
+
 class Hosts:
     def __init__(self, b, hosts, cables):
         self.names = {name: f'dunlin-{os.getpid()}-{name}' for name in hosts}
         left = {name: list(addresses) for name, addresses in hosts.items()}
         b.open.append(self)
-        for name in self.names.values():
-            ip('netns', 'add', name)
-            ip('-n', name, 'link', 'set', 'lo', 'up')
+        make(self.names.values())
         for number, ends in enumerate(cables):
             interfaces = [f'd{os.getpid() % 100000}-{number}{side}' for side in 'ab']
             ip('link', 'add', interfaces[0], 'type', 'veth', 'peer', 'name', interfaces[1])
@@ -41,18 +65,10 @@ class Hosts:
                 ip('-n', self.names[host], 'link', 'set', interface, 'up')
 
     def command(self, host, *arguments):
-        return ['ip', 'netns', 'exec', self.names[host], *arguments]
+        return command(self.names[host], *arguments)
 
-    @contextlib.contextmanager
     def inside(self, host):
-        """This thread alone is there meanwhile."""
-        with open('/proc/thread-self/ns/net', 'rb') as here, open(f'/run/netns/{self.names[host]}', 'rb') as there:
-            setns(there.fileno())
-            try:
-                yield
-            finally:
-                setns(here.fileno())
+        return inside(self.names[host])
 
     def close(self):
-        for name in self.names.values():
-            subprocess.run(['ip', 'netns', 'delete', name], check=False, stdin=subprocess.DEVNULL, capture_output=True)
+        remove(self.names.values())

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 
-from namespaces import ip, setns
+from namespaces import command, inside, ip, make, remove
 
 TUNSETIFF = 0x400454ca
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
@@ -35,17 +35,10 @@ HERE = 'here'
 # ---- The process in the middle. Its standard input has a line of JSON for each change of the rules.
 
 def open_interface(name, namespace):
-    """The descriptor of a new interface; namespace: a path, or None for our own."""
-    own = os.open('/proc/self/ns/net', os.O_RDONLY)
-    if namespace is not None:
-        with open(namespace, 'rb') as there:
-            setns(there.fileno())
-    try:
+    """The descriptor of a new interface; namespace: None for our own."""
+    with inside(namespace) if namespace is not None else contextlib.nullcontext():
         fd = os.open('/dev/net/tun', os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
         fcntl.ioctl(fd, TUNSETIFF, struct.pack('16sH22x', name.encode(), IFF_TUN | IFF_NO_PI))
-    finally:
-        setns(own)
-        os.close(own)
     return fd
 
 
@@ -133,12 +126,10 @@ class Network:
         self.here = self.address(HERE)
         interfaces = []
         try:
-            for name in self.namespaces.values():
-                ip('netns', 'add', name)
-                ip('-n', name, 'link', 'set', 'lo', 'up')
+            make(self.namespaces.values())
             for number, host in enumerate(self.hosts):
-                path = f'/run/netns/{self.namespaces[host]}' if host != HERE else None
-                interfaces.append((self.address(host), f'dt{pid % 100000}-{number}', path))
+                interfaces.append((self.address(host), f'dt{pid % 100000}-{number}',
+                                   self.namespaces.get(host)))
             self.process = subprocess.Popen(
                 [sys.executable, os.path.abspath(__file__), json.dumps(interfaces)], text=True,
                 stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -155,18 +146,10 @@ class Network:
         return f'{self.net}.{1 + self.hosts.index(host)}'
 
     def command(self, host, *arguments):
-        return ['ip', 'netns', 'exec', self.namespaces[host], *arguments]
+        return command(self.namespaces[host], *arguments)
 
-    @contextlib.contextmanager
     def inside(self, host):
-        """This thread alone is there meanwhile: sockets that are made here are that host's."""
-        with open('/proc/thread-self/ns/net', 'rb') as here, \
-                open(f'/run/netns/{self.namespaces[host]}', 'rb') as there:
-            setns(there.fileno())
-            try:
-                yield
-            finally:
-                setns(here.fileno())
+        return inside(self.namespaces[host])
 
     def rule(self, rules):
         self.process.stdin.write(json.dumps(rules) + '\n')
@@ -192,9 +175,7 @@ class Network:
             process.stdin.close()
             process.wait()
             process.stdout.close()
-        for name in self.namespaces.values():
-            subprocess.run(['ip', 'netns', 'delete', name], check=False, stdin=subprocess.DEVNULL,
-                           capture_output=True)
+        remove(self.namespaces.values())
 
     def __enter__(self):
         return self

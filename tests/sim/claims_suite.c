@@ -480,9 +480,7 @@ static void end(struct sim *sim)
 const struct sim_suite claims_suite = {
     .name = "claims",
     .module = &link_module,
-    .faults = SIM_SLOW_PATHS | SIM_PARTITION | SIM_ONE_WAY | SIM_CRASH | SIM_NEW_ADDRESS |
-              SIM_PAUSE | SIM_CLOCKS | SIM_STREAM_CUT | SIM_STREAM_STALL | SIM_DISK_WIPE |
-              SIM_OTHER_CLUSTER,
+    .faults = LINK_FAULTS,
     .nodes_min = 2,
     .nodes_max = 5,
     .check_every_ms = 50,

@@ -22,6 +22,11 @@
 #define LINK_TICK_MS    50u
 #define LINK_PENDING_MS 5000u
 
+/* That a suite of this module takes: all but those of datagrams, and of what is on disk. */
+#define LINK_FAULTS                                                                                \
+    (SIM_SLOW_PATHS | SIM_PARTITION | SIM_ONE_WAY | SIM_CRASH | SIM_NEW_ADDRESS | SIM_PAUSE |      \
+     SIM_CLOCKS | SIM_STREAM_CUT | SIM_STREAM_STALL | SIM_DISK_WIPE | SIM_OTHER_CLUSTER)
+
 struct link_node;
 
 /* One of the others. */

@@ -390,6 +390,15 @@ static void call(void)
     peers_arrived(w.peers, NUMBER, 0, w.other.fd, bytes_of(read, runs[0].len));
 }
 
+/* The other one, with a lane, has called, and both have greeted. */
+static void begin_linked(unsigned shards, uint8_t node, uint8_t other)
+{
+    begin(shards, node, other);
+    tell(&w.other.self, 1, true);
+    call();
+    go_on();
+}
+
 static enum link_put put(unsigned shard, bool numbered, uint64_t says)
 {
     uint8_t *body;
@@ -523,10 +532,7 @@ Test(peers, a_dial_in_vain_is_made_again)
 
 Test(peers, a_call_takes_the_place_of_the_connection_before_it)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     const int first = w.other.fd;
     cr_assert_eq(put(0, true, 1), LINK_OK);
     io_fake_client_set_window(w.n->net, first, 0); /* what is lent stays with the kernel */
@@ -545,10 +551,7 @@ Test(peers, a_call_takes_the_place_of_the_connection_before_it)
 /* Of two that call while the former connection is still being closed the later one counts. */
 Test(peers, the_last_of_several_calls_counts)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     for (unsigned i = 0; i < 2; i++) {
         w.other.fd = -1;
         hang_up();
@@ -566,10 +569,7 @@ Test(peers, the_last_of_several_calls_counts)
 
 Test(peers, a_frame_that_is_not_taken_stops_the_receiving)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     w.refuses = 1000000;
     io_fake_set_chunk(w.n->net, 7); /* what comes is in pieces, some of it behind the frame */
     other_put(true, 1);
@@ -592,10 +592,7 @@ Test(peers, a_frame_that_is_not_taken_stops_the_receiving)
 
 Test(peers, it_is_given_again_by_itself)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     w.refuses = 3;
     other_put(true, 1);
     other_put(true, 2);
@@ -610,10 +607,7 @@ Test(peers, it_is_given_again_by_itself)
 /* What has come in one piece is held again behind each frame. */
 Test(peers, each_of_many_is_given_twice_and_taken_once)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     w.refuses_each = true;
     for (uint64_t i = 1; i <= 20; i++) {
         other_put(true, i);
@@ -628,10 +622,7 @@ Test(peers, each_of_many_is_given_twice_and_taken_once)
 /* What it said before it left is owed a hearing. */
 Test(peers, the_end_of_a_stream_waits_behind_what_is_held)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     w.refuses = 1;
     other_put(true, 1);
     other_put(true, 2);
@@ -766,10 +757,7 @@ Test(peers, another_node_of_the_same_number_is_another_link)
 
 Test(peers, a_node_that_was_started_anew_is_known_by_its_hello)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     cr_assert_eq(put(0, true, 1), LINK_OK);
     turns();
     other_end();
@@ -918,10 +906,7 @@ Test(peers, a_link_that_could_not_be_made_is_not_made_for_who_has_gone)
 
 Test(peers, what_is_held_without_room_ends_the_connection_and_comes_again)
 {
-    begin(1, 2, 1);
-    tell(&w.other.self, 1, true);
-    call();
-    go_on();
+    begin_linked(1, 2, 1);
     w.refuses = 1;
     other_put(true, 1);
     other_put(true, 2);
