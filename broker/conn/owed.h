@@ -2,13 +2,13 @@
 /*
  * owed: answers that a client gets when what they say is kept.
  *
- *   receipts   PUBACK and PUBREC, when all shards have kept the message that have to, and other
- *              nodes, in the order of the PUBLISH packets (4.6): of one connection, where it is
- *              another node that lets wait, else of all; PUBREC of a session that is kept waits
- * once more, until it is written that the message was received. Until then its packet identifier is
- * in session->open, and then in session->received replies    PUBREC, PUBREL, PUBCOMP, when this
- * shard has kept what came before them holds      CONNACK, and all that follows it: the
- * connection's output stays where it is
+ *   receipts   PUBACK and PUBREC, when all shards and other nodes have kept the message that
+ *              have to, in the order of the PUBLISH packets (4.6): of one connection, where it
+ *              is another node that lets wait, else of all. PUBREC of a session that is kept
+ *              waits once more, until it is written that the message was received; until then
+ *              its packet identifier is in session->open, and then in session->received
+ *   replies    PUBREC, PUBREL, PUBCOMP, when this shard has kept what came before them
+ *   holds      CONNACK, and all that follows it: the connection's output stays where it is
  *
  * Owner: the shard. Memory: an item for each answer; of one connection OWED_MAX, then it is not
  * read from (BLOCKED_KEEP); and one for each turn whose RECEIVED is not on disk. A connection with

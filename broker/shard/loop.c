@@ -200,8 +200,8 @@ static bool has_no_clients(const struct shard *s)
 /* Other nodes hear what the last client had to say, of whichever shard it was. */
 static void end_links(struct shard *s)
 {
-    if (s->ending && has_no_clients(s) && counters_now(&s->node->connections) == 0 &&
-        s->due_first == NULL && post_is_empty(s)) {
+    if (has_no_clients(s) && counters_now(&s->node->connections) == 0 && s->due_first == NULL &&
+        post_is_empty(s)) {
         peers_end(s);
     }
 }
