@@ -23,6 +23,7 @@ struct node_publish {
     uint64_t publisher;      /* what the sender calls him, for No Local; 0: the broker itself */
     uint64_t published_ms;   /* by the clock of the node where he is, since 1970 */
     uint64_t expiry_ms;      /* what is left of its interval; NODE_NO_EXPIRY */
+    uint64_t stamp;          /* retained: of the write, whose origin is the sender; 0: of none */
     uint8_t qos;             /* 0..2, as published */
     bool retain;             /* as published */
     struct bytes topic;      /* a valid name */

@@ -24,5 +24,9 @@ NODE_FRAME(CLAIM_OWNER,       48,    "CLAIM_OWNER")       /* the client ids that
 NODE_FRAME(CLAIM_HOLDS,       49,    "CLAIM_HOLDS")       /* what the sender's clients are, to their owner */
 NODE_FRAME(CLAIM_ACK,         50,    "CLAIM_ACK")         /* the owner has taken it */
 NODE_FRAME(CLAIM_WORDS,       51,    "CLAIM_WORDS")       /* what the owner says about them */
+NODE_FRAME(RETAINED_DIGEST,   52,    "RETAINED_DIGEST")   /* what the sender's retained messages come to */
+NODE_FRAME(RETAINED_ASK,      53,    "RETAINED_ASK")      /* for what is in a part of them */
+NODE_FRAME(RETAINED_SUMS,     54,    "RETAINED_SUMS")     /* what the parts of a part come to */
+NODE_FRAME(RETAINED_ITEMS,    55,    "RETAINED_ITEMS")    /* messages, and what has gone */
 /* clang-format on */
 #undef NODE_FRAME

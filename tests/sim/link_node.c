@@ -94,11 +94,13 @@ static enum link_taken on_publish(struct link_peer *p, const struct node_frame *
 static enum link_taken on_deliver(void *context, const struct node_frame *frame)
 {
     struct link_peer *const p = context;
-    if (frame->type == NODE_FRAME_PUBLISH) {
+    const bool is_interest =
+        frame->type >= NODE_FRAME_INTEREST_DELTA && frame->type <= NODE_FRAME_INTEREST_ACK;
+    const bool is_message = frame->type == NODE_FRAME_PUBLISH;
+    if (is_message && (link_rules.rider == NULL || !link_rules.rider->messages)) {
         return on_publish(p, frame);
     }
-    if (link_rules.rider != NULL && frame->type >= NODE_FRAME_CLAIM_OWNER &&
-        frame->type <= NODE_FRAME_CLAIM_WORDS) {
+    if (link_rules.rider != NULL && !is_interest) {
         return link_rules.rider->deliver(p->self->rider, p->index, frame);
     }
     return interest_received(p->self->interest, p->index, frame, now(p->self)) == INTEREST_OK
@@ -237,7 +239,7 @@ static void look_around(struct link_node *n)
             p->live = live;
             link_want(p->link, live, now(n));
             interest_peer_live(n->interest, i, live, now(n));
-            if (link_rules.rider != NULL) {
+            if (link_rules.rider != NULL && link_rules.rider->live != NULL) {
                 link_rules.rider->live(n->rider, i, live);
             }
             if (!live) {
@@ -313,7 +315,8 @@ static void say_passing(struct link_node *n, struct link_peer *p)
     uint64_t none;
     struct bytes body;
     for (;;) {
-        const size_t room = link_room(p->link);
+        const bool alone = link_figures(p->link).passing_bytes == 0;
+        const size_t room = alone ? link_conf_defaults().frame_max : link_room(p->link);
         if (room <= NODE_FRAME_HEAD_BYTES ||
             !next_of(n, p, room - NODE_FRAME_HEAD_BYTES, &type, &body)) {
             return;
@@ -563,6 +566,15 @@ static void on_ended(void *self, uint64_t stream)
     on_closed(n, stream, SIM_CLOSE_RESET);
 }
 
+static void on_disk_done(void *self, uint64_t operation, int error)
+{
+    struct link_node *const n = self;
+    if (link_rules.rider != NULL && link_rules.rider->disk_done != NULL) {
+        link_rules.rider->disk_done(n->rider, operation, error);
+    }
+    link_node_go_on(n);
+}
+
 const struct sim_module link_module = {
     .name = "links",
     .create = on_create,
@@ -574,6 +586,7 @@ const struct sim_module link_module = {
     .stream_writable = on_writable,
     .stream_ended = on_ended,
     .stream_closed = on_closed,
+    .disk_done = on_disk_done,
 };
 
 /* ---- What users do */

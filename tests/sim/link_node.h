@@ -72,18 +72,21 @@ struct link_node {
 
 extern const struct sim_module link_module;
 
-/* Something else that talks over the same links, by frames without a number. */
+/* Something else that talks over the same links, by frames without a number: all that are not the
+ * interest's are for it. */
 struct link_rider {
     void *(*create)(struct link_node *n);
     void (*destroy)(void *rider);
     void (*begin)(void *rider, unsigned peer, struct node_uuid uuid); /* it is that one now */
-    void (*live)(void *rider, unsigned peer, bool live);
+    void (*live)(void *rider, unsigned peer, bool live); /* NULL: it does not ask */
     void (*up)(void *rider, unsigned peer, uint64_t generation);
     void (*down)(void *rider, unsigned peer);
     enum link_taken (*deliver)(void *rider, unsigned peer, const struct node_frame *frame);
     bool (*next)(void *rider, unsigned peer, size_t room, uint8_t *type, struct bytes *body);
     void (*turn)(void *rider);
     uint64_t (*next_ms)(const void *rider);
+    void (*disk_done)(void *rider, uint64_t operation, int error); /* NULL: it has no disk */
+    bool messages; /* frames PUBLISH are for it as well, with a number or without */
 };
 
 /* What the suite wants to hear of; all set, but for the rider. */

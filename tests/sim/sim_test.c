@@ -48,6 +48,13 @@ Test(sim, claims_leave_one_client_of_an_id_and_publish_its_will)
     run(&claims_suite, random_next(&random), seeds() / 4);
 }
 
+Test(sim, retained_messages_come_to_be_the_same_and_no_delete_is_undone)
+{
+    struct random random = random_init();
+    run(&retained_suite, 1, seeds() / 4);
+    run(&retained_suite, random_next(&random), seeds() / 4);
+}
+
 Test(sim, the_world_keeps_its_own_promises)
 {
     struct random random = random_init();

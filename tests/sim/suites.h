@@ -7,6 +7,7 @@
 extern const struct sim_suite claims_suite;
 extern const struct sim_suite links_suite;
 extern const struct sim_suite membership_suite;
+extern const struct sim_suite retained_suite;
 extern const struct sim_suite self_suite;
 
 /* NULL: there is none of that name. */
