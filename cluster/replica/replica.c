@@ -100,6 +100,9 @@ static enum replica_err put(struct replica *r, struct bytes topic,
     }
     r->high = version->stamp > r->high ? version->stamp : r->high;
     r->changes++;
+    if (gone && version->stamp <= r->floor) {
+        r->swept_floor = 0; /* the sweep may have passed it */
+    }
     if (had) {
         r->conf.events.drop(r->conf.events.context, former);
     }
@@ -163,7 +166,13 @@ void replica_expired(struct replica *r, struct bytes topic, const struct retaine
         return;
     }
     const struct retained_version here = topics_version(e);
-    if (retained_version_compare(&here, version) == 0) {
+    if (retained_version_compare(&here, version) != 0) {
+        return;
+    }
+    if (e->stamp <= r->floor) {
+        r->figures.forgotten++;
+        replica_forget(r, e);
+    } else {
         const uint64_t handle = e->handle;
         topics_expire(&r->topics, e);
         r->changes++;

@@ -142,7 +142,7 @@ NODISCARD enum replica_err replica_apply(struct replica *r, struct bytes topic,
 
 /* The message of that version has expired; if it is still the one that counts, its version is to
  * be kept as one of a topic without a message. Expiry is nobody's write: each node does it for
- * itself. drop. */
+ * itself. forget: not even the version, since the floor stands for it. drop. */
 void replica_expired(struct replica *r, struct bytes topic, const struct retained_version *version);
 
 /* What counts; false: nothing is known of the topic. */

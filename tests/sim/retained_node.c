@@ -309,10 +309,10 @@ static void on_turn(void *rider)
     for (unsigned i = 0; i < RETAINED_TOPICS; i++) {
         struct retained_message *const m = &n->topics[i];
         if (m->version.stamp > 0 && !m->gone && m->expires_ms <= now(n)) {
+            const struct retained_version version = m->version;
             m->gone = true;
-            m->expires_ms = RETAINED_FOREVER;
             n->dirty[i] = true;
-            replica_expired(n->replica, topic_text(i), &m->version);
+            replica_expired(n->replica, topic_text(i), &version);
         }
     }
     for (unsigned i = 0; i < LINK_NODES_MAX; i++) {

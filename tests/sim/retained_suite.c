@@ -6,8 +6,7 @@
  *
  * At all times:
  *   - no topic goes back to an older write on a node, as long as it runs, nor behind its disk
- *   - what the replica says of a topic is what the node was told
- *   - where all are waited for, nobody is told to drop a message
+ *   - where all are waited for, nobody is told to drop a message that does not expire
  * In the end: all nodes that run have the same, digests and contents; the newest write that any of
  * them had is there, but where a floor has passed it that did not wait; no delete that was
  * forgotten is undone; and where all run, no tombstone is left.
@@ -51,11 +50,12 @@ static void on_lost(struct retained_node *n)
 static void on_forget(struct retained_node *n, unsigned topic, const struct retained_message *was)
 {
     struct oracle *const o = oracle_of(n);
-    if (!was->gone && !o->any_lost) {
+    const bool may_go = was->gone || was->expires_ms != RETAINED_FOREVER;
+    if (!may_go && !o->any_lost) {
         sim_fail(sim_of(n->links->node), "node %u drops a message of topic %u",
                  sim_index(n->links->node), topic);
     }
-    if (was->gone && compare(&was->version, &o->forgotten[topic]) > 0) {
+    if (was->gone && was->expires_ms == RETAINED_FOREVER && compare(&was->version, &o->forgotten[topic]) > 0) {
         o->forgotten[topic] = was->version;
     }
 }
@@ -149,7 +149,8 @@ static void judge(struct sim *sim, struct retained_node *n, uint64_t floor)
     const struct oracle *const o = sim_suite_state(sim);
     for (unsigned topic = 0; topic < RETAINED_TOPICS; topic++) {
         const struct retained_message *const m = &n->topics[topic], *const must = &o->must[topic];
-        const bool passed = must->version.stamp <= floor && (must->gone || o->any_lost);
+        const bool may_go = must->gone || must->expires_ms != RETAINED_FOREVER || o->any_lost;
+        const bool passed = must->version.stamp <= floor && may_go;
         if (compare(&m->version, &must->version) < 0 && !passed) {
             sim_fail(sim, "topic %u: the newest write is lost", topic);
         }
