@@ -193,6 +193,24 @@ void replica_forget(struct replica *r, struct topic_entry *e)
     }
 }
 
+/* Above this node's own floor the version stays until it has risen: something older may be on its
+ * way from a node that has not heard of the delete either. */
+void replica_bury(struct replica *r, struct topic_entry *e)
+{
+    const struct replica_events *const events = &r->conf.events;
+    r->figures.dropped += !e->gone;
+    if (e->stamp <= r->floor) {
+        replica_forget(r, e);
+    } else if (!e->gone) {
+        const uint64_t handle = e->handle;
+        const struct retained_version version = topics_version(e);
+        topics_expire(&r->topics, e);
+        r->changes++;
+        events->gone(events->context, topics_name(e), &version);
+        events->drop(events->context, handle);
+    }
+}
+
 bool replica_look(struct replica *r, struct bytes topic, struct retained_version *version,
                   bool *gone)
 {

@@ -85,6 +85,8 @@ enum replica_err replica_take_item(struct replica *r, const struct node_retained
                                    uint64_t wall_ms);
 /* A topic is to be as never heard of. forget, drop. */
 void replica_forget(struct replica *r, struct topic_entry *e);
+/* What is there was deleted. gone, forget, drop. */
+void replica_bury(struct replica *r, struct topic_entry *e);
 
 /* ---- serve.c: what a peer asks */
 

@@ -253,8 +253,7 @@ static void drop(struct replica *r, const struct node_retained_items *n)
             struct topic_entry *const e = table_object(l, struct topic_entry, link);
             l = table_find_next(l);
             if (e->stamp <= n->floor && topics_hash(&r->topics, topics_name(e)).check == d.check) {
-                r->figures.dropped++;
-                replica_forget(r, e);
+                replica_bury(r, e);
             }
         }
     }

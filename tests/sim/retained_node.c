@@ -79,7 +79,12 @@ static enum replica_err on_set(void *context, const struct node_retained_item *i
 
 static void on_gone(void *context, struct bytes topic, const struct retained_version *version)
 {
-    keep(context, topic_number(topic), version, true, 0, RETAINED_FOREVER);
+    struct retained_node *const n = context;
+    const unsigned number = topic_number(topic);
+    if (retained_version_compare(&n->topics[number].version, version) == 0) {
+        retained_rules.on_forget(n, number, &n->topics[number]);
+    }
+    keep(n, number, version, true, 0, RETAINED_FOREVER);
 }
 
 static void on_forget(void *context, struct bytes topic)

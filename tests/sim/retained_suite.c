@@ -91,7 +91,9 @@ static void check_topic(struct retained_node *n, unsigned topic)
     const unsigned index = sim_index(n->links->node);
     const struct retained_message *const m = &n->topics[topic];
     if (m->version.stamp > 0 && compare(&m->version, &n->best[topic]) < 0) {
-        sim_fail(sim, "topic %u of node %u goes back", topic, index);
+        sim_fail(sim, "topic %u of node %u goes back, from %llx to %llx; floor %llx", topic, index,
+                 (unsigned long long)n->best[topic].stamp, (unsigned long long)m->version.stamp,
+                 (unsigned long long)n->floor);
     }
     if (compare(&m->version, &n->best[topic]) > 0) {
         n->best[topic] = m->version;
@@ -151,8 +153,12 @@ static void judge(struct sim *sim, struct retained_node *n, uint64_t floor)
         const struct retained_message *const m = &n->topics[topic], *const must = &o->must[topic];
         const bool may_go = must->gone || must->expires_ms != RETAINED_FOREVER || o->any_lost;
         const bool passed = must->version.stamp <= floor && may_go;
-        if (compare(&m->version, &must->version) < 0 && !passed) {
-            sim_fail(sim, "topic %u: the newest write is lost", topic);
+        const bool deleted = compare(&o->forgotten[topic], &must->version) > 0;
+        if (compare(&m->version, &must->version) < 0 && !passed && !deleted) {
+            sim_fail(sim, "topic %u: the newest write, %llx, is lost: there is %llx, floor %llx%s",
+                     topic, (unsigned long long)must->version.stamp,
+                     (unsigned long long)m->version.stamp, (unsigned long long)floor,
+                     o->any_lost ? "; not all were waited for" : "");
         }
         if (m->version.stamp > 0 && m->version.stamp <= floor &&
             compare(&m->version, &o->forgotten[topic]) < 0) {
