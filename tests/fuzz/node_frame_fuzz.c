@@ -14,6 +14,7 @@
 #include "proto/node_hello.h"
 #include "proto/node_interest.h"
 #include "proto/node_publish.h"
+#include "proto/node_retained.h"
 #include "proto/property.h"
 #include "proto/topic.h"
 #include "proto/utf8.h"
@@ -81,7 +82,7 @@ static void publish(struct bytes body)
     FUZZ_EXPECT(node_publish_decode(&again, bytes_of(out, len)) == NODE_OK);
     FUZZ_EXPECT(again.op == p.op && again.publisher == p.publisher && again.qos == p.qos &&
                 again.retain == p.retain && again.expiry_ms == p.expiry_ms &&
-                again.published_ms == p.published_ms);
+                again.published_ms == p.published_ms && again.stamp == p.stamp);
     FUZZ_EXPECT(bytes_equal(again.topic, p.topic) && bytes_equal(again.payload, p.payload) &&
                 bytes_equal(again.properties, p.properties) && bytes_equal(again.groups, p.groups));
     free(out);
@@ -200,6 +201,50 @@ static void claim_state(struct bytes body)
     }
 }
 
+static void retained_items(struct bytes body)
+{
+    struct node_retained_items n;
+    if (node_retained_items_decode(&n, body) != NODE_OK) {
+        return;
+    }
+    struct node_retained_item item;
+    struct node_retained_drop drop;
+    lies_in(n.items, body);
+    lies_in(n.drops, body);
+    while (node_retained_item_next(&n.items, &item)) {
+        FUZZ_EXPECT(topic_name_valid(item.topic) && utf8_valid(item.topic));
+        lies_in(item.topic, body);
+        lies_in(item.body, body);
+    }
+    FUZZ_EXPECT(n.items.len == 0);
+    while (node_retained_drop_next(&n.drops, &drop)) {
+    }
+}
+
+static void retained(uint8_t type, struct bytes body)
+{
+    uint8_t out[NODE_RETAINED_HEAD_MAX];
+    struct node_retained_digest digest, again;
+    struct node_retained_ask ask;
+    struct node_retained_sums sums;
+    if (type == NODE_FRAME_RETAINED_DIGEST && node_retained_digest_decode(&digest, body) == NODE_OK) {
+        const size_t len = node_retained_digest_encode(out, &digest);
+        FUZZ_EXPECT(node_retained_digest_decode(&again, bytes_of(out, len)) == NODE_OK);
+        FUZZ_EXPECT(again.high == digest.high && again.floor == digest.floor &&
+                    again.complete == digest.complete);
+    } else if (type == NODE_FRAME_RETAINED_ASK && node_retained_ask_decode(&ask, body) == NODE_OK) {
+        lies_in(ask.known, body);
+        for (size_t i = 0; i < ask.known.len / NODE_RETAINED_KNOWN_BYTES; i++) {
+            (void)node_retained_known_at(ask.known, i);
+        }
+    } else if (type == NODE_FRAME_RETAINED_SUMS && node_retained_sums_decode(&sums, body) == NODE_OK) {
+        FUZZ_EXPECT(sums.sums.len == (size_t)NODE_SUMS * NODE_SUM_BYTES);
+        lies_in(sums.sums, body);
+    } else if (type == NODE_FRAME_RETAINED_ITEMS) {
+        retained_items(body);
+    }
+}
+
 static void control(struct bytes body)
 {
     enum node_close why;
@@ -260,6 +305,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case NODE_FRAME_CLAIM_OWNER:
     case NODE_FRAME_CLAIM_ACK:
         claim_state(frame.body);
+        break;
+    case NODE_FRAME_RETAINED_DIGEST:
+    case NODE_FRAME_RETAINED_ASK:
+    case NODE_FRAME_RETAINED_SUMS:
+    case NODE_FRAME_RETAINED_ITEMS:
+        retained(frame.type, frame.body);
         break;
     default:
         control(frame.body);
