@@ -276,8 +276,8 @@ enum node_err node_retained_items_decode(struct node_retained_items *items, stru
         return err;
     }
     struct cursor c = node_cursor(f.head);
-    if (!node_u32(&c, &n.number) || !cursor_u8(&c, &whole) || whole > 1 ||
-        !node_u64(&c, &n.next) || !node_u64(&c, &n.floor)) {
+    if (!node_u32(&c, &n.number) || !cursor_u8(&c, &whole) || whole > 1 || !node_u64(&c, &n.next) ||
+        !node_u64(&c, &n.floor)) {
         return NODE_MALFORMED;
     }
     if (!items_check(f.list) || f.drops.len % NODE_RETAINED_DROP_BYTES != 0 ||

@@ -18,15 +18,15 @@
 #include "proto/node_id.h"
 #include "proto/nodiscard.h"
 
-#define NODE_SUM_BYTES           16u
-#define NODE_SUMS                256u /* of a frame */
-#define NODE_RETAINED_HEAD_MAX   64u  /* of a body, in front of what is in it */
-#define NODE_RETAINED_ITEM_BYTES 40u  /* of an item, without its topic and body */
-#define NODE_RETAINED_KNOWN_BYTES 24u /* of a topic that is known */
-#define NODE_RETAINED_DROP_BYTES 12u
-#define NODE_RETAINED_DROPS_MAX  512u /* of a frame */
-#define NODE_RETAINED_KNOWN_MAX  512u /* of a frame */
-#define NODE_RETAINED_TOPIC_MAX  65535u
+#define NODE_SUM_BYTES            16u
+#define NODE_SUMS                 256u /* of a frame */
+#define NODE_RETAINED_HEAD_MAX    64u  /* of a body, in front of what is in it */
+#define NODE_RETAINED_ITEM_BYTES  40u  /* of an item, without its topic and body */
+#define NODE_RETAINED_KNOWN_BYTES 24u  /* of a topic that is known */
+#define NODE_RETAINED_DROP_BYTES  12u
+#define NODE_RETAINED_DROPS_MAX   512u /* of a frame */
+#define NODE_RETAINED_KNOWN_MAX   512u /* of a frame */
+#define NODE_RETAINED_TOPIC_MAX   65535u
 
 /* Which write it is that a topic has. No two writes have the same. */
 struct retained_version {

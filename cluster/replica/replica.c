@@ -138,8 +138,7 @@ enum replica_err replica_take_item(struct replica *r, const struct node_retained
     const struct replica_events *const events = &r->conf.events;
     const bool gone = item->kind == NODE_RETAINED_GONE;
     uint64_t handle = 0;
-    enum replica_err err =
-        judge(r, topics_find(&r->topics, item->topic), &item->version, wall_ms);
+    enum replica_err err = judge(r, topics_find(&r->topics, item->topic), &item->version, wall_ms);
     if (err != REPLICA_OK) {
         return err;
     }
@@ -226,8 +225,7 @@ bool replica_look(struct replica *r, struct bytes topic, struct retained_version
 /* ---- The start, and the disk */
 
 enum replica_err replica_restore(struct replica *r, struct bytes topic,
-                                 const struct retained_version *version, bool gone,
-                                 uint64_t handle)
+                                 const struct retained_version *version, bool gone, uint64_t handle)
 {
     assert(topics_find(&r->topics, topic) == NULL);
 

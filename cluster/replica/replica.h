@@ -64,8 +64,7 @@ enum replica_err {
 struct replica_events {
     /* The topic has that message from now on, to be kept with its version. *handle: the caller's
      * name for it. Not REPLICA_OK: it has what it had. */
-    enum replica_err (*set)(void *context, const struct node_retained_item *item,
-                            uint64_t *handle);
+    enum replica_err (*set)(void *context, const struct node_retained_item *item, uint64_t *handle);
     /* It has none from now on; the version is to be kept. */
     void (*gone)(void *context, struct bytes topic, const struct retained_version *version);
     /* Nothing is to be kept of it any more; a message that it has goes. */

@@ -30,15 +30,15 @@ enum walk_state {
 /* Our way through a peer's sums, from where they differ at the top. */
 struct walk {
     enum walk_state state;
-    bool failed;       /* something was not taken */
-    bool brought;      /* something was */
-    uint64_t high;     /* the peer's, when it began */
-    uint64_t floor;    /* likewise */
-    uint8_t differs[TOPICS_PARTS / 8];        /* children, a bit each */
-    unsigned child;                           /* the next one to look at */
-    bool splitting;                           /* the sums of child - 1's leaves are asked for */
-    uint8_t leaf_differs[TOPICS_PARTS / 8];   /* of child - 1 */
-    unsigned leaf;                            /* the next one; TOPICS_PARTS: none left */
+    bool failed;                            /* something was not taken */
+    bool brought;                           /* something was */
+    uint64_t high;                          /* the peer's, when it began */
+    uint64_t floor;                         /* likewise */
+    uint8_t differs[TOPICS_PARTS / 8];      /* children, a bit each */
+    unsigned child;                         /* the next one to look at */
+    bool splitting;                         /* the sums of child - 1's leaves are asked for */
+    uint8_t leaf_differs[TOPICS_PARTS / 8]; /* of child - 1 */
+    unsigned leaf;                          /* the next one; TOPICS_PARTS: none left */
     struct slot slots[REPLICA_ASKS_MAX];
 };
 
@@ -49,8 +49,8 @@ struct peer {
     /* What it says: */
     uint64_t complete_told, floor_told;
     /* What we have of it: */
-    uint64_t complete;                  /* on disk */
-    uint64_t pending, pending_changes;  /* it will be, when so many changes are; 0: nothing */
+    uint64_t complete;                 /* on disk */
+    uint64_t pending, pending_changes; /* it will be, when so many changes are; 0: nothing */
     /* This connection: */
     uint64_t digest_ms;    /* when ours is due */
     uint64_t walk_ms;      /* not before */

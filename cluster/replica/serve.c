@@ -142,8 +142,7 @@ static bool is_known(const struct answer *a, const struct topic_entry *e, uint32
             return false;
         }
         if (k.check == check) {
-            return k.stamp > e->stamp ||
-                   (k.stamp == e->stamp && k.writer == topics_writer_hash(e));
+            return k.stamp > e->stamp || (k.stamp == e->stamp && k.writer == topics_writer_hash(e));
         }
     }
     return false;
@@ -172,9 +171,8 @@ static bool add(struct answer *a, const struct topic_entry *e)
     struct replica *const r = a->r;
     const struct replica_events *const events = &r->conf.events;
     const size_t head = NODE_RETAINED_ITEM_BYTES + e->len;
-    struct node_retained_item item = {.kind = NODE_RETAINED_GONE,
-                                      .version = topics_version(e),
-                                      .topic = topics_name(e)};
+    struct node_retained_item item = {
+        .kind = NODE_RETAINED_GONE, .version = topics_version(e), .topic = topics_name(e)};
     size_t len = e->gone ? 0 : events->body(events->context, e->handle, NULL, 0);
     if (len + e->len > r->conf.item_bytes_max) {
         r->figures.too_large++;

@@ -105,8 +105,7 @@ static struct topic_writer *writer_take(struct topics *t, struct node_uuid origi
                                         uint64_t generation)
 {
     const uint64_t hash = writer_hash(t, origin, generation);
-    for (struct table_link *l = table_find(&t->writers, hash); l != NULL;
-         l = table_find_next(l)) {
+    for (struct table_link *l = table_find(&t->writers, hash); l != NULL; l = table_find_next(l)) {
         struct topic_writer *const w = table_object(l, struct topic_writer, link);
         if (w->generation == generation && node_uuid_equal(w->origin, origin)) {
             w->count++;

@@ -45,8 +45,7 @@ static struct slot *slot_take(struct walk *w, uint8_t want, uint64_t first, uint
 {
     for (unsigned i = 0; i < REPLICA_ASKS_MAX; i++) {
         if (!w->slots[i].used) {
-            w->slots[i] =
-                (struct slot){.used = true, .want = want, .first = first, .last = last};
+            w->slots[i] = (struct slot){.used = true, .want = want, .first = first, .last = last};
             return &w->slots[i];
         }
     }
@@ -65,8 +64,7 @@ static bool has_room(const struct walk *w)
 
 void walk_begin(struct replica *r, struct peer *p, uint64_t high, uint64_t floor)
 {
-    p->walk = (struct walk){
-        .state = WALK_ROOT, .high = high, .floor = floor, .leaf = TOPICS_PARTS};
+    p->walk = (struct walk){.state = WALK_ROOT, .high = high, .floor = floor, .leaf = TOPICS_PARTS};
     (void)slot_take(&p->walk, NODE_RETAINED_SUMS, 0, UINT64_MAX);
     r->figures.walks++;
 }
@@ -96,8 +94,8 @@ static bool next_leaf(struct walk *w)
     while (w->leaf < TOPICS_PARTS) {
         const unsigned leaf = w->leaf++;
         if (bit(w->leaf_differs, leaf)) {
-            const uint64_t first =
-                (uint64_t)(w->child - 1) << CHILD_SHIFT | (uint64_t)leaf << LEAF_SHIFT;
+            const uint64_t first = (uint64_t)(w->child - 1) << CHILD_SHIFT | (uint64_t)leaf
+                                                                                 << LEAF_SHIFT;
             (void)slot_take(w, NODE_RETAINED_ITEMS, first,
                             first | ((UINT64_C(1) << LEAF_SHIFT) - 1));
             return true;
@@ -259,8 +257,8 @@ static void drop(struct replica *r, const struct node_retained_items *n)
     }
 }
 
-static enum replica_err take(struct replica *r, struct walk *w,
-                             const struct node_retained_items *n, uint64_t wall_ms)
+static enum replica_err take(struct replica *r, struct walk *w, const struct node_retained_items *n,
+                             uint64_t wall_ms)
 {
     struct bytes rest = n->items;
     struct node_retained_item item;

@@ -227,7 +227,8 @@ static void retained(uint8_t type, struct bytes body)
     struct node_retained_digest digest, again;
     struct node_retained_ask ask;
     struct node_retained_sums sums;
-    if (type == NODE_FRAME_RETAINED_DIGEST && node_retained_digest_decode(&digest, body) == NODE_OK) {
+    if (type == NODE_FRAME_RETAINED_DIGEST &&
+        node_retained_digest_decode(&digest, body) == NODE_OK) {
         const size_t len = node_retained_digest_encode(out, &digest);
         FUZZ_EXPECT(node_retained_digest_decode(&again, bytes_of(out, len)) == NODE_OK);
         FUZZ_EXPECT(again.high == digest.high && again.floor == digest.floor &&
@@ -237,7 +238,8 @@ static void retained(uint8_t type, struct bytes body)
         for (size_t i = 0; i < ask.known.len / NODE_RETAINED_KNOWN_BYTES; i++) {
             (void)node_retained_known_at(ask.known, i);
         }
-    } else if (type == NODE_FRAME_RETAINED_SUMS && node_retained_sums_decode(&sums, body) == NODE_OK) {
+    } else if (type == NODE_FRAME_RETAINED_SUMS &&
+               node_retained_sums_decode(&sums, body) == NODE_OK) {
         FUZZ_EXPECT(sums.sums.len == (size_t)NODE_SUMS * NODE_SUM_BYTES);
         lies_in(sums.sums, body);
     } else if (type == NODE_FRAME_RETAINED_ITEMS) {

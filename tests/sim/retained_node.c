@@ -56,8 +56,7 @@ static uint64_t left_ms(const struct retained_node *n, const struct retained_mes
 static void keep(struct retained_node *n, unsigned topic, const struct retained_version *version,
                  bool gone, uint64_t value, uint64_t expiry_ms)
 {
-    const uint64_t end =
-        expiry_ms == RETAINED_FOREVER ? RETAINED_FOREVER : now(n) + expiry_ms;
+    const uint64_t end = expiry_ms == RETAINED_FOREVER ? RETAINED_FOREVER : now(n) + expiry_ms;
     n->topics[topic] = (struct retained_message){*version, gone, value, end};
     n->dirty[topic] = true;
 }
@@ -178,8 +177,8 @@ static void restore(struct retained_node *n)
 {
     uint8_t in[RECORD_BYTES], floor[8];
     for (unsigned i = 0; i < RETAINED_TOPICS; i++) {
-        const size_t len = sim_disk_read(n->links->node, FILE_TOPICS, (uint64_t)i * RECORD_BYTES,
-                                         in, sizeof in);
+        const size_t len =
+            sim_disk_read(n->links->node, FILE_TOPICS, (uint64_t)i * RECORD_BYTES, in, sizeof in);
         if (len == sizeof in && get_u64(in) > 0) {
             struct retained_version v = {.stamp = get_u64(in), .generation = get_u64(in + 24)};
             memcpy(v.origin.bytes, in + 8, UUID_BYTES);
@@ -211,8 +210,8 @@ static void *on_create(struct link_node *links)
     conf.generation = sim_identity(links->node)->generation;
     conf.ahead_max_ms = 3600000;
     conf.walk_wait_max_ms = 4000;
-    conf.part_bytes = 400;
-    conf.known_max = 3;
+    conf.part_bytes = 100; /* one item or two */
+    conf.known_max = 1;
     conf.turn_steps = 50;
     conf.events = (struct replica_events){.set = on_set,
                                           .gone = on_gone,

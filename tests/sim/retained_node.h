@@ -27,7 +27,7 @@ struct retained_node {
     struct retained_message topics[RETAINED_TOPICS];
     bool dirty[RETAINED_TOPICS], floor_dirty;
     uint64_t floor;
-    uint64_t sync, mark; /* what is being synced; 0: nothing */
+    uint64_t sync, mark;            /* what is being synced; 0: nothing */
     uint64_t up_ms[LINK_NODES_MAX]; /* last time that it was */
     bool known[LINK_NODES_MAX], up[LINK_NODES_MAX], lost[LINK_NODES_MAX];
     struct node_uuid uuids[LINK_NODES_MAX];

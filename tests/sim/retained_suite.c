@@ -55,7 +55,8 @@ static void on_forget(struct retained_node *n, unsigned topic, const struct reta
         sim_fail(sim_of(n->links->node), "node %u drops a message of topic %u",
                  sim_index(n->links->node), topic);
     }
-    if (was->gone && was->expires_ms == RETAINED_FOREVER && compare(&was->version, &o->forgotten[topic]) > 0) {
+    if (was->gone && was->expires_ms == RETAINED_FOREVER &&
+        compare(&was->version, &o->forgotten[topic]) > 0) {
         o->forgotten[topic] = was->version;
     }
 }
@@ -233,9 +234,8 @@ static void *begin(struct sim *sim)
                                      .on_lost = on_link_lost,
                                      .on_reached = on_reached};
     const bool waits = random_below(sim_world_random(sim), 2) == 0;
-    retained_rules = (struct retained_rules){.lost_ms = waits ? UINT64_MAX : LOST_MS,
-                                             .on_lost = on_lost,
-                                             .on_forget = on_forget};
+    retained_rules = (struct retained_rules){
+        .lost_ms = waits ? UINT64_MAX : LOST_MS, .on_lost = on_lost, .on_forget = on_forget};
     return o;
 }
 

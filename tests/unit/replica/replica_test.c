@@ -81,8 +81,8 @@ static struct replica *create(void)
     struct replica_conf conf = replica_conf_defaults();
     conf.self.bytes[0] = 5;
     conf.generation = 1;
-    conf.events = (struct replica_events){on_set,  on_gone, on_forget, on_floor,
-                                          on_drop, on_body, NULL};
+    conf.events =
+        (struct replica_events){on_set, on_gone, on_forget, on_floor, on_drop, on_body, NULL};
     struct replica *const r = replica_create(&conf);
     cr_assert_not_null(r);
     return r;
