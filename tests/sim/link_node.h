@@ -78,7 +78,7 @@ struct link_rider {
     void *(*create)(struct link_node *n);
     void (*destroy)(void *rider);
     void (*begin)(void *rider, unsigned peer, struct node_uuid uuid); /* it is that one now */
-    void (*live)(void *rider, unsigned peer, bool live); /* NULL: it does not ask */
+    void (*live)(void *rider, unsigned peer, bool live);              /* NULL: it does not ask */
     void (*up)(void *rider, unsigned peer, uint64_t generation);
     void (*down)(void *rider, unsigned peer);
     enum link_taken (*deliver)(void *rider, unsigned peer, const struct node_frame *frame);

@@ -296,9 +296,8 @@ static enum link_taken on_deliver(void *rider, unsigned peer, const struct node_
     if (frame->type == NODE_FRAME_PUBLISH) {
         return on_message(n, peer, frame);
     }
-    return replica_received(n->replica, peer, frame, now(n), wall(n)) == REPLICA_OK
-               ? LINK_TAKEN
-               : LINK_BAD;
+    return replica_received(n->replica, peer, frame, now(n), wall(n)) == REPLICA_OK ? LINK_TAKEN
+                                                                                    : LINK_BAD;
 }
 
 static bool on_next(void *rider, unsigned peer, size_t room, uint8_t *type, struct bytes *body)
