@@ -2,17 +2,21 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster of real nodes under load, over a network with delay, loss and cuts.
 
-    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|cost] [--rounds 10000]
+    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|join|cost] [--rounds 10000]
 
   rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
   streams   a thousand publishers and subscribers at QoS 1 and 2, each pair on two nodes, while ways
             between nodes are cut and healed every few seconds: nothing lost, repeated or out of order
   death     the same, and one node gets SIGKILL: how long publishers to the others wait
+  join      a node comes to a cluster whose clients have a million filters (cluster_join.py)
   cost      processor time a message of the entry node and of the destination, beside that of one node
 
+With --balanced all clients of `rounds` and `streams` come through HAProxy (cluster_balancer.py), which
+gives them a node in turn.
+
 The nodes are in namespaces of their own, joined by tests/e2e/network.py: 5 ms each way and 1 % loss in
-`rounds`, 1 ms and none in `streams`; for `cost` they are on this host's loopback. Needs root. Ends with 1
-when anything was not as it should be.
+`rounds`, and in `streams` if they are balanced; else 1 ms and none. For `join` and `cost` they are on this
+host's loopback. Needs root. Ends with 1 when anything was not as it should be.
 """
 import argparse
 import base64
@@ -33,18 +37,21 @@ import urllib.request
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
+from cluster_balancer import Balancer  # noqa: E402
+import cluster_join  # noqa: E402
 from network import Network  # noqa: E402
 import raw  # noqa: E402
 
-CLIENTS, GOSSIP, ADMIN = 1883, 4000, 9090
+CLIENTS, GOSSIP, ADMIN, PROXIED = 1883, 4000, 9090, 1884
 JOINED_S = 60
 
 
 class Nodes:
-    """N brokers that are one cluster. net: where they run; None: here, on loopback."""
+    """N brokers that are one cluster. net: where they run; None: here, on loopback. balancer: a host of the
+    net, whose connections to PROXIED say who the client is. settings: more of them, of all nodes."""
 
-    def __init__(self, program, count, net=None):
-        self.program, self.net = program, net
+    def __init__(self, program, count, net=None, balancer=None, settings=None):
+        self.program, self.net, self.balancer, self.settings = program, net, balancer, settings or {}
         self.folder = tempfile.TemporaryDirectory(prefix='dunlin-cluster-')
         self.names = [f'n{i}' for i in range(count)]
         self.processes = {}
@@ -53,6 +60,9 @@ class Nodes:
         self.key = os.path.join(self.folder.name, 'key')
         with open(self.key, 'wb') as f:
             f.write(base64.b64encode(os.urandom(32)) + b'\n')
+        self.admin_keys = os.path.join(self.folder.name, 'admin-keys')
+        subprocess.run([program, 'admin-key', 'add', '--create', '--role', 'read-only', self.admin_keys, 'nobody'],
+                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         for name in self.names:
             self.start(name)
         self.wait_joined(self.names)
@@ -74,8 +84,13 @@ class Nodes:
             'cluster.seeds': f'{self.host(first)}:{self.ports[first][1]}',
             'admin.listen': f'127.0.0.1:{self.ports[name][2]}',
             'data.dir': os.path.join(self.folder.name, name),
-            'limits.connections_per_second_per_address': 0, 'allow_anonymous': 'true',
+            'limits.connections_per_second_per_address': 0, 'allow_anonymous': 'true', **self.settings,
         }
+        if self.balancer:  # it asks /readyz
+            settings |= {'admin.listen': f'*:{self.ports[name][2]}', 'admin.keys_file': self.admin_keys,
+                         'listeners.1.url': f'tcp://{self.host(name)}:{PROXIED}',
+                         'listeners.1.proxy_protocol': 'required',
+                         'listeners.1.proxy_from': self.net.address(self.balancer)}
         os.makedirs(settings['data.dir'], exist_ok=True)
         command = [self.program, '--listen', 'tcp://%s:%d' % self.address(name)]
         for key, value in settings.items():
@@ -88,15 +103,19 @@ class Nodes:
     def log(self, name):
         return os.path.join(self.folder.name, f'{name}.log')
 
-    def figure(self, name, metric):
-        """Of its metrics, asked from within its host; None: it does not answer."""
-        url = f'http://127.0.0.1:{self.ports[name][2]}/metrics'
+    def ask(self, name, path):
+        """Its admin's answer, asked from within its host; None: there is none, or it is not 200."""
+        url = f'http://127.0.0.1:{self.ports[name][2]}{path}'
         try:
             with self.net.inside(name) if self.net else contextlib.nullcontext():
                 with urllib.request.urlopen(url, timeout=2) as answer:
-                    text = answer.read().decode()
+                    return answer.read().decode()
         except OSError:
             return None
+
+    def figure(self, name, metric):
+        """Of its metrics; None: it does not answer, or has none of that name."""
+        text = self.ask(name, '/metrics') or ''
         found = re.search(rf'^{metric} (\S+)$', text, re.MULTILINE)
         return found and float(found[1])
 
@@ -126,6 +145,22 @@ class Nodes:
         with open(f'/proc/{self.pid(name)}/stat', encoding='utf-8') as f:
             fields = f.read().rsplit(')', 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf('SC_CLK_TCK')
+
+    def memory(self, name):
+        """Bytes resident."""
+        with open(f'/proc/{self.pid(name)}/status', encoding='utf-8') as f:
+            return int(re.search(r'^VmRSS:\s+(\d+)', f.read(), re.MULTILINE)[1]) * 1024
+
+    def at_each(self, prefix):
+        """A client that is connected to each node."""
+        clients = {name: raw.Client(self.address(name)) for name in self.names}
+        for name, client in clients.items():
+            client.connect(client_id=f'{prefix}-{name}')
+        return clients
+
+    def end(self, name):
+        self.processes[name].terminate()
+        return self.processes[name].wait(30)
 
     def kill(self, name):
         self.processes[name].kill()
@@ -160,18 +195,18 @@ class Faults:
 
 # ---- rounds
 
-def rounds(nodes, count, faults):
-    """Eight at a time."""
+ROUNDS_AT_A_TIME = 8
+
+
+def rounds(nodes, count, faults, at_each):
+    """at_each: nodes', or the balancer's."""
     numbers, times, lock = queue.SimpleQueue(), [], threading.Lock()
     for number in range(count):
         numbers.put(number)
 
     def work(seed):
         chance = random.Random(seed)
-        clients = {}
-        for name in nodes.names:
-            clients[name] = raw.Client(nodes.address(name))
-            clients[name].connect(client_id=f'w{seed}-{name}')
+        clients = at_each(f'w{seed}')
         while True:
             try:
                 number = numbers.get_nowait()
@@ -190,13 +225,13 @@ def rounds(nodes, count, faults):
                 clients[at].unsubscribe(topic_filter)
             except (OSError, AssertionError) as e:
                 faults.add(f'round {number}, {at} subscribes to {topic_filter}, {from_} publishes at '
-                           f'QoS {qos}: {str(e).splitlines()[0]}')
-                for name in nodes.names:
-                    clients[name] = raw.Client(nodes.address(name))
-                    clients[name].connect(client_id=f'w{seed}-{name}')
+                           f'QoS {qos}: {(str(e) or repr(e)).splitlines()[0]}')
+                for client in clients.values():
+                    client.close()
+                clients = at_each(f'w{seed}')
 
     begun = time.monotonic()
-    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(8)]
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(ROUNDS_AT_A_TIME)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -209,16 +244,16 @@ def rounds(nodes, count, faults):
 
 # ---- streams
 
-def generator(folder, nodes, from_, to, qos, clients, rate, seconds, out):
+def generator(folder, url, subscribe_url, qos, clients, rate, seconds, out):
     return subprocess.Popen(
         [os.path.join(folder, 'dunlin-bench'), 'pair', '--publishers', str(clients), '--qos', str(qos),
-         '--rate', str(rate), '--url', nodes.url(from_), '--subscribe-url', nodes.url(to), '--version', '5',
+         '--rate', str(rate), '--url', url, '--subscribe-url', subscribe_url, '--version', '5',
          '--duration', str(seconds), '--drain', '30', '--quiet', '--json', out],
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def streams(folder, nodes, net, seconds, faults, death=None):
-    """Cuts, or the death of a node; returns the longest that a message took, in s."""
+def streams(folder, nodes, net, seconds, faults, death=None, balancer=None):
+    """Cuts, or the death of a node. Balanced: who is on which node is HAProxy's to say."""
     pairs = [(a, b, qos) for a, b in itertools.permutations(nodes.names, 2) for qos in (1, 2)
              if death not in (a, b)]
     if death is not None:  # and those that have to wait for it
@@ -227,8 +262,12 @@ def streams(folder, nodes, net, seconds, faults, death=None):
     running = []
     for number, (a, b, qos) in enumerate(pairs):
         out = os.path.join(nodes.folder.name, f'{number}.json')
-        running.append((a, b, qos, out,
-                        generator(folder, nodes, a, b, qos, clients, 2 * clients, seconds, out)))
+        from_, to = (balancer.url,) * 2 if balancer else (nodes.url(a), nodes.url(b))
+        running.append((a, b, qos, out, generator(folder, from_, to, qos, clients, 2 * clients, seconds, out)))
+    if balancer:
+        time.sleep(5)
+        connected = [int(nodes.figure(name, 'dunlin_connections') or 0) for name in nodes.names]
+        print(f'          connected to the nodes: {", ".join(map(str, connected))}', flush=True)
     end, cuts, chance = time.monotonic() + seconds, 0, random.Random(7)
     if death is not None:
         time.sleep(seconds / 3)
@@ -299,7 +338,9 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bin', required=True)
     parser.add_argument('--nodes', type=int, default=3)
-    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'cost'])
+    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'join', 'cost'])
+    parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
+    parser.add_argument('--filters', type=int, default=1000000, help='of join')
     parser.add_argument('--rounds', type=int, default=10000)
     parser.add_argument('--seconds', type=int, default=60, help='of streams')
     args = parser.parse_args()
@@ -315,13 +356,26 @@ def main():
         for line in bad:
             faults.add(f'{line}\n{text}')
 
-    if wanted('rounds') or wanted('streams') or wanted('death'):
+    if args.balanced:
+        with Network([*(f'n{i}' for i in range(args.nodes)), 'balancer']) as net:
+            nodes = Nodes(program, args.nodes, net, 'balancer')
+            try:
+                with Balancer(net, 'balancer', nodes.folder.name,
+                              {name: (nodes.host(name), PROXIED, ADMIN) for name in nodes.names}) as balancer:
+                    net.shape(delay_ms=5, loss=0.01)
+                    if wanted('rounds'):
+                        rounds(nodes, args.rounds, faults, balancer.at_each)
+                    if wanted('streams'):
+                        streams(args.bin, nodes, net, args.seconds, faults, balancer=balancer)
+            finally:
+                over(nodes)
+    elif wanted('rounds') or wanted('streams') or wanted('death'):
         with Network([f'n{i}' for i in range(args.nodes)]) as net:
             nodes = Nodes(program, args.nodes, net)
             try:
                 if wanted('rounds'):
                     net.shape(delay_ms=5, loss=0.01)
-                    rounds(nodes, args.rounds, faults)
+                    rounds(nodes, args.rounds, faults, nodes.at_each)
                 net.shape(delay_ms=1)
                 if wanted('streams'):
                     streams(args.bin, nodes, net, args.seconds, faults)
@@ -329,7 +383,13 @@ def main():
                     streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
             finally:
                 over(nodes)
-    if wanted('cost'):
+    if wanted('join') and not args.balanced:
+        nodes = Nodes(program, args.nodes, settings=cluster_join.settings(args.filters))
+        try:
+            cluster_join.join(args.bin, nodes, args.filters, faults)
+        finally:
+            over(nodes)
+    if wanted('cost') and not args.balanced:
         bad, text = cost(program, args.bin, 5)
         for line in bad:
             faults.add(f'{line}\n{text}')
