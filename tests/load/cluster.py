@@ -15,8 +15,8 @@ With --balanced all clients of `rounds` and `streams` come through HAProxy (clus
 gives them a node in turn.
 
 The nodes are in namespaces of their own, joined by tests/e2e/network.py: 5 ms each way and 1 % loss in
-`rounds`, and in `streams` if they are balanced; else 1 ms and none. For `join` and `cost` they are on this
-host's loopback. Needs root. Ends with 1 when anything was not as it should be.
+`rounds`, and in `streams` if they are balanced; else 1 ms and none. For `cost`, and for `join` without
+--delay-ms, they are on this host's loopback. Needs root. Ends with 1 when anything was not as it should be.
 """
 import argparse
 import base64
@@ -342,6 +342,7 @@ def main():
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
     parser.add_argument('--rounds', type=int, default=10000)
+    parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
     parser.add_argument('--seconds', type=int, default=60, help='of streams')
     args = parser.parse_args()
     raise_descriptor_limit()
@@ -384,11 +385,14 @@ def main():
             finally:
                 over(nodes)
     if wanted('join') and not args.balanced:
-        nodes = Nodes(program, args.nodes, settings=cluster_join.settings(args.filters))
-        try:
-            cluster_join.join(args.bin, nodes, args.filters, faults)
-        finally:
-            over(nodes)
+        with Network([f'n{i}' for i in range(args.nodes)]) if args.delay_ms else contextlib.nullcontext() as net:
+            nodes = Nodes(program, args.nodes, net, settings=cluster_join.settings(args.filters))
+            if net:
+                net.shape(delay_ms=args.delay_ms)
+            try:
+                cluster_join.join(args.bin, nodes, args.filters, faults)
+            finally:
+                over(nodes)
     if wanted('cost') and not args.balanced:
         bad, text = cost(program, args.bin, 5)
         for line in bad:
