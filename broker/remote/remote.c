@@ -12,8 +12,9 @@
 #define RESULT_MS 10u /* likewise, of a link's */
 
 /* After its start a node is ready when it has heard what clients of the others subscribe to; or
- * when so much time has passed. */
-#define FIRST_MS 10000u
+ * when no more of that has come for FIRST_MS, or not all in FIRST_MOST_MS. */
+#define FIRST_MS      10000u
+#define FIRST_MOST_MS 60000u
 
 void remote_out_of_memory(void)
 {
@@ -30,12 +31,20 @@ void *remote_alloc(size_t bytes)
     return at;
 }
 
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* ---- whether it has heard them all, since its start */
 
 static void wait_for(struct shard *s, unsigned peer)
 {
     struct remote *const r = s->remote;
-    r->first_until_ms = r->first_until_ms == 0 ? s->now_ms + FIRST_MS : r->first_until_ms;
+    if (r->first_until_ms == 0) {
+        r->first_until_ms = s->now_ms + FIRST_MS;
+        r->first_end_ms = s->now_ms + FIRST_MOST_MS;
+    }
     if (r->first_until_ms != UINT64_MAX) {
         r->unheard |= remote_bit(peer);
         atomic_store_explicit(&s->node->unheard, r->unheard, memory_order_relaxed);
@@ -48,6 +57,18 @@ static bool is_heard(const struct remote *r, unsigned peer)
     return !f.live || (f.state == VIEW_WHOLE && f.settled == f.version);
 }
 
+/* A number that changes with all that comes. */
+static uint64_t heard_so_far(const struct remote *r)
+{
+    uint64_t sum = 0;
+    for (uint32_t left = r->live; left != 0; left &= left - 1) {
+        const struct interest_peer_figures f =
+            interest_peer_figures(r->interest, (unsigned)__builtin_ctz(left));
+        sum += f.items + f.settled;
+    }
+    return sum;
+}
+
 static void look_who_is_heard(struct shard *s)
 {
     struct remote *const r = s->remote;
@@ -57,6 +78,11 @@ static void look_who_is_heard(struct shard *s)
     for (uint32_t left = r->unheard; left != 0; left &= left - 1) {
         const unsigned peer = (unsigned)__builtin_ctz(left);
         r->unheard &= is_heard(r, peer) ? ~remote_bit(peer) : UINT32_MAX;
+    }
+    const uint64_t so_far = heard_so_far(r);
+    if (so_far != r->first_so_far) {
+        r->first_so_far = so_far;
+        r->first_until_ms = earlier(s->now_ms + FIRST_MS, r->first_end_ms);
     }
     if (s->now_ms >= r->first_until_ms) {
         r->first_until_ms = UINT64_MAX;
@@ -236,11 +262,6 @@ void remote_flush(struct shard *s)
         while (send_interest(s, (unsigned)__builtin_ctz(peers))) {
         }
     }
-}
-
-static uint64_t earlier(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 uint64_t remote_next_ms(const struct shard *s)

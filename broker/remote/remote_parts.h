@@ -49,8 +49,10 @@ struct remote {
     /* Shard 0's. */
     struct interest *interest; /* NULL: another shard */
     uint32_t up;               /* whose lane 0 is connected */
-    uint32_t unheard;          /* node->unheard: of the first FIRST_MS, whose interest is to come */
-    uint64_t first_until_ms;   /* 0: they have yet to begin; UINT64_MAX: they are over */
+    uint32_t unheard;          /* node->unheard: while it begins, whose interest is to come */
+    uint64_t first_until_ms;   /* so long it begins; 0: it has yet to; UINT64_MAX: that is over */
+    uint64_t first_end_ms;     /* at the latest, however much comes */
+    uint64_t first_so_far;     /* heard_so_far() */
     struct settling settling[PEERS_MAX];
     struct telling *answers, **answers_end; /* told; to be answered */
     struct telling *waiting, **waiting_end; /* interest_wait(), in that order */

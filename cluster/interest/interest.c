@@ -16,7 +16,7 @@ struct interest_conf interest_conf_defaults(void)
                                   .dead_ms = 60000,
                                   .retry_ms = 1000,
                                   .waits_max = 65536,
-                                  .parts_max = 8,
+                                  .parts_max = 32,
                                   .turn_steps = 250};
 }
 

@@ -338,6 +338,32 @@ Test(remote, a_start_waits_for_what_others_subscribe_to)
     end();
 }
 
+/* What comes makes it wait for more, though not for ever. */
+Test(remote, a_start_waits_for_longer_while_something_comes)
+{
+    begin(3, ones, SETTINGS());
+    struct fake_client *const s = come(2, "s");
+    cr_assert_eq(subscribe(come(0, "r"), "t", 1), 1);
+    cr_assert_eq(subscribe(s, "u", 1), 1);
+    fake_cluster_stick(cluster, 0, 1, true);
+    fake_cluster_stick(cluster, 2, 1, true);
+    fake_cluster_restart(cluster, 1, SETTINGS());
+    fake_cluster_advance(cluster, 9000);
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 1 | 4);
+    fake_cluster_stick(cluster, 2, 1, false);
+    for (unsigned begun_s = 9; begun_s < 54; begun_s += 9) {
+        fake_cluster_advance(cluster, 9000);
+        cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 1, "%u s", begun_s);
+        char filter[16];
+        snprintf(filter, sizeof filter, "more/%u", begun_s);
+        client_send_subscribe(s, ASK(.filter = filter));
+        fake_cluster_settle(cluster);
+    }
+    fake_cluster_advance(cluster, 7000);
+    cr_expect_eq(atomic_load(&cluster->nodes[1]->node->unheard), 0);
+    end();
+}
+
 /* Of the others' figures nobody hears. */
 Test(remote, own_topics_stay_at_home)
 {
