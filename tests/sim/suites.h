@@ -5,6 +5,7 @@
 #include "tests/sim/sim.h"
 
 extern const struct sim_suite claims_suite;
+extern const struct sim_suite consensus_suite;
 extern const struct sim_suite links_suite;
 extern const struct sim_suite membership_suite;
 extern const struct sim_suite retained_suite;

@@ -1,0 +1,297 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cluster/consensus/consensus_parts.h"
+
+/* libraft wants an address of each server, that no other one has. */
+void words_address(char out[ADDRESS_BYTES], uint64_t id)
+{
+    (void)snprintf(out, ADDRESS_BYTES, "%" PRIu64, id);
+}
+
+bool words_configuration(struct raft_configuration *to, struct bytes servers)
+{
+    struct node_server server;
+    raft_configuration_init(to);
+    while (servers.len > 0 && node_server_next(&servers, &server)) {
+        char address[ADDRESS_BYTES];
+        words_address(address, server.id);
+        if (raft_configuration_add(to, server.id, address, server.role) != 0) {
+            raft_configuration_close(to);
+            return false;
+        }
+    }
+    return true;
+}
+
+size_t words_servers(uint8_t *out, const struct raft_configuration *from)
+{
+    for (unsigned i = 0; out != NULL && i < from->n; i++) {
+        const struct node_server server = {.id = from->servers[i].id,
+                                           .role = (uint8_t)from->servers[i].role};
+        (void)node_server_encode(out + i * NODE_SERVER_BYTES, &server);
+    }
+    return from->n * NODE_SERVER_BYTES;
+}
+
+/* ---- Out */
+
+/* As many entries as a message may have; the follower refuses what comes behind a gap, and is sent
+ * the rest then. */
+static unsigned entries_that_fit(const struct consensus *c, const struct raft_append_entries *a,
+                                 size_t *len)
+{
+    unsigned n = 0;
+    *len = 0;
+    while (n < a->n_entries) {
+        const size_t one = NODE_ENTRY_BYTES + a->entries[n].buf.len;
+        if (n > 0 && *len + one > c->conf.message_bytes_max) {
+            break;
+        }
+        *len += one;
+        n++;
+    }
+    return n;
+}
+
+/* What follows the head is in *items, which is the caller's to free(); NULL: no memory. */
+static uint8_t *append_items(const struct consensus *c, const struct raft_append_entries *a,
+                             struct node_consensus *m)
+{
+    size_t len;
+    const unsigned n = entries_that_fit(c, a, &len);
+    uint8_t *const items = malloc(len == 0 ? 1 : len);
+    size_t at = 0;
+    for (unsigned i = 0; items != NULL && i < n; i++) {
+        const struct node_entry entry = {
+            .term = a->entries[i].term,
+            .type = (uint8_t)a->entries[i].type,
+            .data = bytes_of(a->entries[i].buf.base, a->entries[i].buf.len)};
+        at += node_entry_encode(items + at, &entry);
+    }
+    *m = (struct node_consensus){.kind = NODE_APPEND,
+                                 .term = a->term,
+                                 .index = a->prev_log_index,
+                                 .index_term = a->prev_log_term,
+                                 .other = a->leader_commit,
+                                 .data = bytes_of(items, len)};
+    return items;
+}
+
+static uint8_t *install_items(const struct raft_install_snapshot *i, struct node_consensus *m)
+{
+    const size_t len = words_servers(NULL, &i->conf);
+    uint8_t *const servers = malloc(len == 0 ? 1 : len);
+    if (servers != NULL) {
+        (void)words_servers(servers, &i->conf);
+    }
+    *m = (struct node_consensus){.kind = NODE_INSTALL,
+                                 .term = i->term,
+                                 .index = i->last_index,
+                                 .index_term = i->last_term,
+                                 .other = i->conf_index,
+                                 .configuration = bytes_of(servers, len),
+                                 .data = bytes_of(i->data.base, i->data.len)};
+    return servers;
+}
+
+static struct node_consensus vote_words(const struct raft_request_vote *v)
+{
+    return (struct node_consensus){
+        .kind = NODE_VOTE,
+        .flags = (uint8_t)((v->pre_vote ? NODE_CONSENSUS_PRE_VOTE : 0) |
+                           (v->disrupt_leader ? NODE_CONSENSUS_DISRUPT : 0)),
+        .term = v->term,
+        .index = v->last_log_index,
+        .index_term = v->last_log_term};
+}
+
+static struct node_consensus voted_words(const struct raft_request_vote_result *v)
+{
+    return (struct node_consensus){
+        .kind = NODE_VOTED,
+        .flags = (uint8_t)((v->pre_vote == raft_tribool_true ? NODE_CONSENSUS_PRE_VOTE : 0) |
+                           (v->vote_granted ? NODE_CONSENSUS_GRANTED : 0)),
+        .term = v->term};
+}
+
+/* *own: what has to be freed; false: no memory. */
+static bool in_words(const struct consensus *c, const struct raft_message *from,
+                     struct node_consensus *m, uint8_t **own)
+{
+    *own = NULL;
+    switch (from->type) {
+    case RAFT_IO_APPEND_ENTRIES:
+        *own = append_items(c, &from->append_entries, m);
+        return *own != NULL;
+    case RAFT_IO_INSTALL_SNAPSHOT:
+        *own = install_items(&from->install_snapshot, m);
+        return *own != NULL;
+    case RAFT_IO_APPEND_ENTRIES_RESULT:
+        *m = (struct node_consensus){.kind = NODE_APPENDED,
+                                     .term = from->append_entries_result.term,
+                                     .index = from->append_entries_result.last_log_index,
+                                     .other = from->append_entries_result.rejected};
+        return true;
+    case RAFT_IO_REQUEST_VOTE:
+        *m = vote_words(&from->request_vote);
+        return true;
+    case RAFT_IO_REQUEST_VOTE_RESULT:
+        *m = voted_words(&from->request_vote_result);
+        return true;
+    default:
+        assert(from->type == RAFT_IO_TIMEOUT_NOW);
+        *m = (struct node_consensus){.kind = NODE_TIMEOUT_NOW,
+                                     .term = from->timeout_now.term,
+                                     .index = from->timeout_now.last_log_index,
+                                     .index_term = from->timeout_now.last_log_term};
+        return true;
+    }
+}
+
+static void put_out(struct consensus *c, struct outgoing *o)
+{
+    *c->last_outgoing = o;
+    c->last_outgoing = &o->next;
+    c->outgoing_bytes += sizeof *o + o->len;
+}
+
+bool words_queue(struct consensus *c, const struct raft_message *message)
+{
+    struct node_consensus m;
+    uint8_t *own;
+    if (!in_words(c, message, &m, &own)) {
+        return false;
+    }
+    m.group = c->conf.group;
+    const size_t len = node_consensus_encode(NULL, &m);
+    struct outgoing *o = NULL;
+    if (c->outgoing_bytes + sizeof *o + len > c->conf.waiting_bytes_max) {
+        c->dropped++;
+        free(own);
+        return true; /* as the network may */
+    }
+    o = malloc(sizeof *o + len);
+    if (o != NULL) {
+        *o = (struct outgoing){.after = c->fenced, .to = message->server_id, .len = len};
+        (void)node_consensus_encode(o->bytes, &m);
+        put_out(c, o);
+    }
+    free(own);
+    return o != NULL;
+}
+
+/* ---- In */
+
+/* libraft frees the entries, and the one piece of memory that all of them are in. */
+static bool take_entries(struct raft_append_entries *a, struct bytes items)
+{
+    uint32_t count;
+    struct node_entry entry;
+    if (!node_entries_check(items, &count) || count == 0) {
+        return true;
+    }
+    uint8_t *const batch = raft_malloc(items.len);
+    a->entries = raft_calloc(count, sizeof a->entries[0]);
+    if (batch == NULL || a->entries == NULL) {
+        raft_free(batch);
+        raft_free(a->entries);
+        a->entries = NULL;
+        return false;
+    }
+    memcpy(batch, items.at, items.len);
+    struct bytes rest = bytes_of(batch, items.len);
+    while (rest.len > 0 && node_entry_next(&rest, &entry)) {
+        a->entries[a->n_entries++] =
+            (struct raft_entry){.term = entry.term,
+                                .type = entry.type,
+                                .buf = {.base = batch + (entry.data.at - batch),
+                                        .len = entry.data.len},
+                                .batch = batch};
+    }
+    assert(a->n_entries == count);
+    return true;
+}
+
+static bool take_snapshot(struct raft_install_snapshot *i, const struct node_consensus *m)
+{
+    i->data.len = m->data.len;
+    i->data.base = raft_malloc(m->data.len == 0 ? 1 : m->data.len);
+    if (i->data.base == NULL) {
+        return false;
+    }
+    if (!words_configuration(&i->conf, m->configuration)) {
+        raft_free(i->data.base);
+        return false;
+    }
+    if (m->data.len > 0) {
+        memcpy(i->data.base, m->data.at, m->data.len);
+    }
+    return true;
+}
+
+/* false: no memory. */
+static bool from_words(struct raft_message *to, const struct node_consensus *m)
+{
+    switch ((enum node_consensus_kind)m->kind) {
+    case NODE_APPEND:
+        to->type = RAFT_IO_APPEND_ENTRIES;
+        to->append_entries = (struct raft_append_entries){.term = m->term,
+                                                          .prev_log_index = m->index,
+                                                          .prev_log_term = m->index_term,
+                                                          .leader_commit = m->other};
+        return take_entries(&to->append_entries, m->data);
+    case NODE_APPENDED:
+        to->type = RAFT_IO_APPEND_ENTRIES_RESULT;
+        to->append_entries_result = (struct raft_append_entries_result){
+            .term = m->term, .rejected = m->other, .last_log_index = m->index};
+        return true;
+    case NODE_VOTE:
+        to->type = RAFT_IO_REQUEST_VOTE;
+        to->request_vote =
+            (struct raft_request_vote){.term = m->term,
+                                       .candidate_id = to->server_id,
+                                       .last_log_index = m->index,
+                                       .last_log_term = m->index_term,
+                                       .disrupt_leader = (m->flags & NODE_CONSENSUS_DISRUPT) != 0,
+                                       .pre_vote = (m->flags & NODE_CONSENSUS_PRE_VOTE) != 0};
+        return true;
+    case NODE_VOTED:
+        to->type = RAFT_IO_REQUEST_VOTE_RESULT;
+        to->request_vote_result = (struct raft_request_vote_result){
+            .term = m->term,
+            .vote_granted = (m->flags & NODE_CONSENSUS_GRANTED) != 0,
+            .pre_vote = TO_RAFT_TRIBOOL((m->flags & NODE_CONSENSUS_PRE_VOTE) != 0)};
+        return true;
+    case NODE_INSTALL:
+        to->type = RAFT_IO_INSTALL_SNAPSHOT;
+        to->install_snapshot = (struct raft_install_snapshot){.term = m->term,
+                                                              .last_index = m->index,
+                                                              .last_term = m->index_term,
+                                                              .conf_index = m->other};
+        return take_snapshot(&to->install_snapshot, m);
+    case NODE_TIMEOUT_NOW:
+    default:
+        to->type = RAFT_IO_TIMEOUT_NOW;
+        to->timeout_now = (struct raft_timeout_now){
+            .term = m->term, .last_log_index = m->index, .last_log_term = m->index_term};
+        return true;
+    }
+}
+
+enum consensus_err words_receive(struct consensus *c, uint64_t from,
+                                 const struct node_consensus *message)
+{
+    char address[ADDRESS_BYTES];
+    struct raft_message m = {.server_id = from, .server_address = address};
+    words_address(address, from);
+    if (!from_words(&m, message)) {
+        return CONSENSUS_NO_MEMORY;
+    }
+    c->recv(&c->io, &m);
+    return CONSENSUS_OK;
+}
