@@ -164,6 +164,9 @@ bool words_queue(struct consensus *c, const struct raft_message *message)
 {
     struct node_consensus m;
     uint8_t *own;
+    if (message->server_id == 0) {
+        return true; /* an answer for a leader that it has forgotten meanwhile */
+    }
     if (!in_words(c, message, &m, &own)) {
         return false;
     }

@@ -61,6 +61,10 @@ static void on_send(void *context, uint64_t to, struct bytes message)
     uint8_t *const out = malloc(SENT_BYTES + message.len);
     assert(out != NULL);
     assert(to >= 1 && to <= sim_nodes(sim_of(n->node)));
+    struct node_consensus said;
+    if (node_consensus_decode(&said, message) == NODE_OK) {
+        consensus_rules.sent(n, to, &said);
+    }
     const struct node_address address = sim_address(sim_node(sim_of(n->node), (unsigned)to - 1));
     put_u64(out, n->id);
     put_u64(out + 8, XXH3_64bits_withSeed(message.at, message.len, n->id));

@@ -24,6 +24,7 @@ struct consensus_node {
 
 struct consensus_rules {
     bool (*is_member)(struct consensus_node *n);
+    void (*sent)(struct consensus_node *n, uint64_t to, const struct node_consensus *message);
     void (*applied)(struct consensus_node *n, uint64_t index, struct bytes entry);
     void (*restored)(struct consensus_node *n);
     void (*proposed)(struct consensus_node *n, uint64_t ticket, enum consensus_end end);

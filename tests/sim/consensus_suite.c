@@ -4,7 +4,8 @@
  * each other; disks lose what was not synced, or any sectors of it, or fail; volumes are lost.
  *
  * At all times:
- *   - a term has one leader at most
+ *   - a term has one leader at most; a server votes for one in it, and goes back to none, whatever
+ *     it was started from
  *   - all servers apply the same commands at the same indexes, from whichever snapshot they begin
  *   - what was said to be committed is among them, and each proposal once at most
  * In the end, where a majority is left: one leads, all that run have applied the same, and what is
@@ -35,6 +36,8 @@ struct books {
     struct node_uuid members[CONSENSUS_NODES_MAX];
     bool known[CONSENSUS_NODES_MAX];
     uint8_t leaders[TERMS_MAX];     /* by term: the id */
+    uint8_t votes[CONSENSUS_NODES_MAX][TERMS_MAX]; /* by term: for whom it has voted */
+    uint64_t terms[CONSENSUS_NODES_MAX];           /* the last one that it has spoken in */
     uint64_t entries[INDEXES_MAX];  /* by index: the number of the command; 0: none is known */
     uint64_t sums[INDEXES_MAX];     /* by index: what commands come to up to it */
     struct number numbers[NUMBERS_MAX];
@@ -59,6 +62,31 @@ static bool is_member(struct consensus_node *n)
         b->members[i] = uuid;
     }
     return node_uuid_equal(b->members[i], uuid);
+}
+
+static void on_sent(struct consensus_node *n, uint64_t to, const struct node_consensus *m)
+{
+    struct books *const b = books_of(n);
+    const unsigned i = sim_index(n->node);
+    if ((m->flags & NODE_CONSENSUS_PRE_VOTE) != 0) {
+        return; /* of a term that nobody is in yet */
+    }
+    if (m->term < b->terms[i]) {
+        sim_fail(sim_of(n->node), "node %u speaks in term %llu behind %llu", i,
+                 (unsigned long long)m->term, (unsigned long long)b->terms[i]);
+    }
+    b->terms[i] = m->term;
+    assert(m->term < TERMS_MAX);
+    uint8_t *const vote = &b->votes[i][m->term];
+    /* Who asks for votes has given itself its own. */
+    const uint64_t whom = m->kind == NODE_VOTE                                              ? n->id
+                          : m->kind == NODE_VOTED && (m->flags & NODE_CONSENSUS_GRANTED) != 0 ? to
+                                                                                            : *vote;
+    if (*vote != 0 && *vote != whom) {
+        sim_fail(sim_of(n->node), "node %u votes twice in term %llu", i,
+                 (unsigned long long)m->term);
+    }
+    *vote = (uint8_t)whom;
 }
 
 static void on_applied(struct consensus_node *n, uint64_t index, struct bytes entry)
@@ -221,6 +249,7 @@ static void *begin(struct sim *sim)
     assert(sim_nodes(sim) <= CONSENSUS_NODES_MAX);
     b->transfers = random_below(sim_world_random(sim), 2) * 200;
     consensus_rules = (struct consensus_rules){.is_member = is_member,
+                                               .sent = on_sent,
                                                .applied = on_applied,
                                                .restored = on_restored,
                                                .proposed = on_proposed};
