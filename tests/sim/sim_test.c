@@ -55,6 +55,13 @@ Test(sim, retained_messages_come_to_be_the_same_and_no_delete_is_undone)
     run(&retained_suite, random_next(&random), seeds() / 4);
 }
 
+Test(sim, consensus_applies_the_same_everywhere)
+{
+    struct random random = random_init();
+    run(&consensus_suite, 1, seeds() / 4);
+    run(&consensus_suite, random_next(&random), seeds() / 4);
+}
+
 Test(sim, the_world_keeps_its_own_promises)
 {
     struct random random = random_init();
