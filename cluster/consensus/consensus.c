@@ -83,11 +83,8 @@ struct consensus *consensus_create(const struct consensus_conf *conf)
     c->last_outgoing = &c->first_outgoing;
     c->last_proposal = &c->first_proposal;
     c->stored.first = 1;
-    c->fsm = (struct raft_fsm){.version = 1,
-                               .data = c,
-                               .apply = on_apply,
-                               .snapshot = on_snapshot,
-                               .restore = on_restore};
+    c->fsm = (struct raft_fsm){
+        .version = 1, .data = c, .apply = on_apply, .snapshot = on_snapshot, .restore = on_restore};
     io_init(c);
     words_address(address, conf->self);
     if (raft_init(&c->raft, &c->io, &c->fsm, conf->self, address) != 0) {

@@ -28,8 +28,8 @@
  *
  * Owner: one thread. events are called from within these functions, and call none of them.
  * Memory: libraft's: all entries behind the last snapshot but trailing_max. What waits to be sent:
- * waiting_bytes_max; proposals that wait: proposals_bytes_max. At the bound: a message is dropped, as
- * by the network; a proposal refused (CONSENSUS_BUSY). Without memory libraft gives up:
+ * waiting_bytes_max; proposals that wait: proposals_bytes_max. At the bound: a message is dropped,
+ * as by the network; a proposal refused (CONSENSUS_BUSY). Without memory libraft gives up:
  * consensus_has_failed(), and the caller makes the group anew from its records.
  * Time: any clock that does not go back, in ms.
  */

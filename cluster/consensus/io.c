@@ -55,8 +55,7 @@ static struct raft_snapshot *snapshot_of(const struct stored_snapshot *from)
     }
     raft_configuration_init(&s->configuration);
     s->bufs = raft_calloc(1, sizeof s->bufs[0]);
-    if (s->bufs == NULL ||
-        (s->bufs[0].base = copy_by_raft(from->data, from->len)) == NULL ||
+    if (s->bufs == NULL || (s->bufs[0].base = copy_by_raft(from->data, from->len)) == NULL ||
         !words_configuration(&s->configuration,
                              bytes_of(from->configuration, from->configuration_len))) {
         snapshot_free(s);
@@ -151,8 +150,8 @@ static void reverse(struct consensus *c)
     c->first_waiting = reversed;
 }
 
-/* The last first: of each append that fails libraft (0.15) cuts the log off there, and does not look
- * whether it is that long any more. */
+/* The last first: of each append that fails libraft (0.15) cuts the log off there, and does not
+ * look whether it is that long any more. */
 void io_cancel(struct consensus *c)
 {
     reverse(c);
@@ -204,10 +203,8 @@ static int load_entries(const struct stored *s, struct raft_entry **entries)
     for (size_t i = 0; i < s->count; i++) {
         const struct stored_entry *const e = &s->entries[i];
         memcpy(at, e->data, e->len);
-        (*entries)[i] = (struct raft_entry){.term = e->term,
-                                            .type = e->type,
-                                            .buf = {.base = at, .len = e->len},
-                                            .batch = batch};
+        (*entries)[i] = (struct raft_entry){
+            .term = e->term, .type = e->type, .buf = {.base = at, .len = e->len}, .batch = batch};
         at += e->len;
     }
     return 0;

@@ -123,8 +123,8 @@ static enum consensus_err read_entries(struct stored *s, uint64_t first, struct 
     return CONSENSUS_OK;
 }
 
-/* What a snapshot of this server has goes, but for the last `stay` of it; 0: it is another server's,
- * and what there was is void. */
+/* What a snapshot of this server has goes, but for the last `stay` of it; 0: it is another
+ * server's, and what there was is void. */
 static void drop_covered(struct stored *s, uint64_t index, uint64_t stay)
 {
     if (stay == 0 || s->count == 0 || index < s->first) {
@@ -255,8 +255,7 @@ bool stored_write_entries(struct consensus *c, uint64_t first, const struct raft
     for (unsigned i = 0; i < count; i++) {
         const struct node_entry entry = {.term = entries[i].term,
                                          .type = (uint8_t)entries[i].type,
-                                         .data =
-                                             bytes_of(entries[i].buf.base, entries[i].buf.len)};
+                                         .data = bytes_of(entries[i].buf.base, entries[i].buf.len)};
         at += node_entry_encode(out + at, &entry);
     }
     assert(at == len);

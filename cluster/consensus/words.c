@@ -101,13 +101,13 @@ static uint8_t *install_items(const struct raft_install_snapshot *i, struct node
 
 static struct node_consensus vote_words(const struct raft_request_vote *v)
 {
-    return (struct node_consensus){
-        .kind = NODE_VOTE,
-        .flags = (uint8_t)((v->pre_vote ? NODE_CONSENSUS_PRE_VOTE : 0) |
-                           (v->disrupt_leader ? NODE_CONSENSUS_DISRUPT : 0)),
-        .term = v->term,
-        .index = v->last_log_index,
-        .index_term = v->last_log_term};
+    return (struct node_consensus){.kind = NODE_VOTE,
+                                   .flags =
+                                       (uint8_t)((v->pre_vote ? NODE_CONSENSUS_PRE_VOTE : 0) |
+                                                 (v->disrupt_leader ? NODE_CONSENSUS_DISRUPT : 0)),
+                                   .term = v->term,
+                                   .index = v->last_log_index,
+                                   .index_term = v->last_log_term};
 }
 
 static struct node_consensus voted_words(const struct raft_request_vote_result *v)
@@ -209,12 +209,11 @@ static bool take_entries(struct raft_append_entries *a, struct bytes items)
     memcpy(batch, items.at, items.len);
     struct bytes rest = bytes_of(batch, items.len);
     while (rest.len > 0 && node_entry_next(&rest, &entry)) {
-        a->entries[a->n_entries++] =
-            (struct raft_entry){.term = entry.term,
-                                .type = entry.type,
-                                .buf = {.base = batch + (entry.data.at - batch),
-                                        .len = entry.data.len},
-                                .batch = batch};
+        a->entries[a->n_entries++] = (struct raft_entry){
+            .term = entry.term,
+            .type = entry.type,
+            .buf = {.base = batch + (entry.data.at - batch), .len = entry.data.len},
+            .batch = batch};
     }
     assert(a->n_entries == count);
     return true;

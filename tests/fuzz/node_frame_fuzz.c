@@ -9,6 +9,7 @@
 
 #include "proto/mqtt.h"
 #include "proto/node_claim.h"
+#include "proto/node_consensus.h"
 #include "proto/node_control.h"
 #include "proto/node_frame.h"
 #include "proto/node_hello.h"
@@ -266,6 +267,33 @@ static void control(struct bytes body)
     }
 }
 
+/* It has no frame of its own yet: any body may be one. */
+static void consensus(struct bytes body)
+{
+    struct node_consensus m, again;
+    struct node_entry entry;
+    struct node_server server;
+    if (node_consensus_decode(&m, body) != NODE_OK) {
+        return;
+    }
+    lies_in(m.configuration, body);
+    lies_in(m.data, body);
+    const size_t len = node_consensus_encode(NULL, &m);
+    uint8_t *const out = room(len);
+    FUZZ_EXPECT(node_consensus_encode(out, &m) == len);
+    FUZZ_EXPECT(node_consensus_decode(&again, bytes_of(out, len)) == NODE_OK);
+    FUZZ_EXPECT(again.kind == m.kind && again.term == m.term && again.index == m.index &&
+                bytes_equal(again.data, m.data) &&
+                bytes_equal(again.configuration, m.configuration));
+    free(out);
+    while (m.kind == NODE_APPEND && m.data.len > 0) {
+        FUZZ_EXPECT(node_entry_next(&m.data, &entry) && entry.term > 0);
+    }
+    while (m.configuration.len > 0) {
+        FUZZ_EXPECT(node_server_next(&m.configuration, &server) && server.id > 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct node_frame frame;
@@ -280,6 +308,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t head[NODE_FRAME_HEAD_BYTES];
     node_frame_head_encode(head, &frame);
     FUZZ_EXPECT(memcmp(head, data, sizeof head) == 0);
+    consensus(frame.body);
     switch (frame.type) {
     case NODE_FRAME_HELLO:
         hello(frame.body);

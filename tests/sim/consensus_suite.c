@@ -35,14 +35,14 @@ struct number {
 struct books {
     struct node_uuid members[CONSENSUS_NODES_MAX];
     bool known[CONSENSUS_NODES_MAX];
-    uint8_t leaders[TERMS_MAX];     /* by term: the id */
+    uint8_t leaders[TERMS_MAX];                    /* by term: the id */
     uint8_t votes[CONSENSUS_NODES_MAX][TERMS_MAX]; /* by term: for whom it has voted */
     uint64_t terms[CONSENSUS_NODES_MAX];           /* the last one that it has spoken in */
-    uint64_t entries[INDEXES_MAX];  /* by index: the number of the command; 0: none is known */
-    uint64_t sums[INDEXES_MAX];     /* by index: what commands come to up to it */
+    uint64_t entries[INDEXES_MAX]; /* by index: the number of the command; 0: none is known */
+    uint64_t sums[INDEXES_MAX];    /* by index: what commands come to up to it */
     struct number numbers[NUMBERS_MAX];
-    uint32_t count;      /* of numbers that were proposed, from 1 on */
-    unsigned transfers;  /* checks until one is asked for; 0: never */
+    uint32_t count;     /* of numbers that were proposed, from 1 on */
+    unsigned transfers; /* checks until one is asked for; 0: never */
 };
 
 static struct books *books_of(const struct consensus_node *n)
@@ -79,9 +79,10 @@ static void on_sent(struct consensus_node *n, uint64_t to, const struct node_con
     assert(m->term < TERMS_MAX);
     uint8_t *const vote = &b->votes[i][m->term];
     /* Who asks for votes has given itself its own. */
-    const uint64_t whom = m->kind == NODE_VOTE                                              ? n->id
-                          : m->kind == NODE_VOTED && (m->flags & NODE_CONSENSUS_GRANTED) != 0 ? to
-                                                                                            : *vote;
+    const uint64_t whom = m->kind == NODE_VOTE ? n->id
+                          : m->kind == NODE_VOTED && (m->flags & NODE_CONSENSUS_GRANTED) != 0
+                              ? to
+                              : *vote;
     if (*vote != 0 && *vote != whom) {
         sim_fail(sim_of(n->node), "node %u votes twice in term %llu", i,
                  (unsigned long long)m->term);

@@ -347,8 +347,8 @@ Test(consensus, another_one_leads_when_it_is_asked)
 Test(consensus, records_that_nobody_wrote_are_refused)
 {
     static const uint8_t no_kind[] = {9, 1, 0, 0, 0, 0, 0, 0, 0};
-    static const uint8_t gap[] = {3, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0,
-                                  0, 0, 0};
+    static const uint8_t gap[] = {3, 5, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0,
+                                  0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0};
     static const uint8_t behind[] = {4, 9, 0, 0, 0, 0, 0, 0, 0};
     struct server *const s = &servers[0];
     s->id = 1;

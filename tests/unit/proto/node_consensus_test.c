@@ -38,8 +38,8 @@ static void expect_same(const struct node_consensus *a, const struct node_consen
 
 Test(node_consensus, entries_go_with_an_append)
 {
-    static const uint8_t wire[] = {1,      42,     1,      4,      U64(1), U64(2), U64(4),
-                                   U64(5), U64(6), 2,      36,     ENTRY,  ENTRY};
+    static const uint8_t wire[] = {1,      42,     1, 4,  U64(1), U64(2), U64(4),
+                                   U64(5), U64(6), 2, 36, ENTRY,  ENTRY};
     static const uint8_t two[] = {ENTRY, ENTRY};
     uint8_t out[sizeof wire], item[32];
     struct node_consensus m = sample(NODE_APPEND), again;
@@ -62,9 +62,8 @@ Test(node_consensus, entries_go_with_an_append)
 Test(node_consensus, a_snapshot_goes_with_its_configuration)
 {
     static const uint8_t servers[] = {SERVER};
-    static const uint8_t wire[] = {1,      42,     5, 4,  U64(1), U64(2), U64(4), U64(5),
-                                   U64(6), 2,      17, 9, 0,      0,      0,      SERVER,
-                                   's',    'n',    'a', 'p'};
+    static const uint8_t wire[] = {1,  42, 5, 4, U64(1), U64(2), U64(4), U64(5), U64(6), 2,
+                                   17, 9,  0, 0, 0,      SERVER, 's',    'n',    'a',    'p'};
     uint8_t out[sizeof wire];
     struct node_consensus m = sample(NODE_INSTALL), again;
     struct node_server server;
