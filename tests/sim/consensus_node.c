@@ -8,10 +8,11 @@
 
 #include "proto/little_endian.h"
 
-#define RECORDS_FILE 1u
-#define HEAD_BYTES   16u /* of a record in the file: u32 length, u32 0, u64 sum */
-#define SENT_BYTES   16u /* of a datagram: u64 who, u64 sum */
-#define RECORD_MAX   (1u << 20)
+#define RECORDS_FILE  1u
+#define HEAD_BYTES    16u /* of a record in the file: u32 length, u32 0, u64 sum */
+#define SENT_BYTES    16u /* of a datagram: u64 who, u64 sum */
+#define RECORD_MAX    (1u << 20)
+#define SYNC_EVERY_MS 40u
 
 struct consensus_rules consensus_rules;
 
@@ -205,17 +206,31 @@ static void on_destroy(void *self)
 
 /* ---- What happens */
 
+/* As a shard that gathers what others write too: what is not there yet when a node dies is what
+ * matters. */
+static void sync_some(struct consensus_node *n)
+{
+    if (n->operation != 0 || consensus_written(n->consensus) == n->synced) {
+        return;
+    }
+    if (n->sync_ms == 0) {
+        n->sync_ms = now(n) + 1 + sim_random(n->node) % SYNC_EVERY_MS;
+    } else if (n->sync_ms <= now(n)) {
+        n->sync_ms = 0;
+        n->syncing = consensus_written(n->consensus);
+        n->operation = sim_disk_sync(n->node, RECORDS_FILE);
+    }
+}
+
 void consensus_node_go_on(struct consensus_node *n)
 {
     if (!is_up(n)) {
         sim_set_timer(n->node, UINT64_MAX);
         return;
     }
-    if (n->operation == 0 && consensus_written(n->consensus) > n->synced) {
-        n->syncing = consensus_written(n->consensus);
-        n->operation = sim_disk_sync(n->node, RECORDS_FILE);
-    }
-    sim_set_timer(n->node, consensus_next_ms(n->consensus));
+    sync_some(n);
+    const uint64_t next = consensus_next_ms(n->consensus);
+    sim_set_timer(n->node, n->sync_ms != 0 && n->sync_ms < next ? n->sync_ms : next);
 }
 
 static void on_timer(void *self)

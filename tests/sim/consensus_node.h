@@ -18,6 +18,7 @@ struct consensus_node {
     uint64_t disk_at, disk_sum; /* where the next record goes, and what it is chained to */
     uint64_t operation;         /* of a sync; 0: none is under way */
     uint64_t syncing, synced;   /* records */
+    uint64_t sync_ms;           /* when the next sync begins; 0: nothing waits for it */
 
     uint64_t applied, sum; /* index of the last command, and what they come to up to it */
 };

@@ -41,8 +41,10 @@ struct books {
     uint64_t entries[INDEXES_MAX]; /* by index: the number of the command; 0: none is known */
     uint64_t sums[INDEXES_MAX];    /* by index: what commands come to up to it */
     struct number numbers[NUMBERS_MAX];
-    uint32_t count;     /* of numbers that were proposed, from 1 on */
-    unsigned transfers; /* checks until one is asked for; 0: never */
+    uint32_t count;                  /* of numbers that were proposed, from 1 on */
+    unsigned transfers;              /* checks until one is asked for; 0: never */
+    bool quick;                      /* who has just voted may die, and start again at once */
+    bool voted[CONSENSUS_NODES_MAX]; /* since the last check */
 };
 
 static struct books *books_of(const struct consensus_node *n)
@@ -87,6 +89,7 @@ static void on_sent(struct consensus_node *n, uint64_t to, const struct node_con
         sim_fail(sim_of(n->node), "node %u votes twice in term %llu", i,
                  (unsigned long long)m->term);
     }
+    b->voted[i] = b->voted[i] || *vote != whom;
     *vote = (uint8_t)whom;
 }
 
@@ -153,9 +156,25 @@ static void propose(struct consensus_node *n, struct random *r)
     }
 }
 
+static void die_after_votes(struct sim *sim, struct random *r)
+{
+    struct books *const b = sim_suite_state(sim);
+    for (unsigned i = 0; i < sim_nodes(sim); i++) {
+        const bool is_up = consensus_node_at(sim, i) != NULL && !sim_is_paused(sim_node(sim, i));
+        if (is_up && b->voted[i] && random_below(r, 3) == 0) {
+            sim_crash(sim, i);
+            sim_start(sim, i);
+        }
+        b->voted[i] = false;
+    }
+}
+
 static void act(struct sim *sim)
 {
     struct random *const r = sim_world_random(sim);
+    if (((const struct books *)sim_suite_state(sim))->quick && !sim_is_calm(sim)) {
+        die_after_votes(sim, r);
+    }
     const unsigned every = ((const struct books *)sim_suite_state(sim))->transfers;
     for (unsigned i = 0; i < sim_nodes(sim); i++) {
         struct consensus_node *const n = consensus_node_at(sim, i);
@@ -249,6 +268,7 @@ static void *begin(struct sim *sim)
     assert(b != NULL);
     assert(sim_nodes(sim) <= CONSENSUS_NODES_MAX);
     b->transfers = random_below(sim_world_random(sim), 2) * 200;
+    b->quick = (sim_faults(sim) & SIM_CRASH) != 0 && random_below(sim_world_random(sim), 2) == 0;
     consensus_rules = (struct consensus_rules){.is_member = is_member,
                                                .sent = on_sent,
                                                .applied = on_applied,
