@@ -8,11 +8,12 @@
 
 #include "proto/little_endian.h"
 
-#define RECORDS_FILE  1u
-#define HEAD_BYTES    16u /* of a record in the file: u32 length, u32 0, u64 sum */
-#define SENT_BYTES    16u /* of a datagram: u64 who, u64 sum */
-#define RECORD_MAX    (1u << 20)
-#define SYNC_EVERY_MS 40u
+#define RECORDS_FILE   1u
+#define HEAD_BYTES     16u /* of a record in the file: u32 length, u32 0, u64 sum */
+#define SENT_BYTES     16u /* of a datagram: u64 who, u64 sum */
+#define RECORD_MAX     (1u << 20)
+#define SYNC_EVERY_MS  40u
+#define SNAPSHOT_BYTES 16u /* u64 index, u64 sum */
 
 struct consensus_rules consensus_rules;
 
@@ -92,18 +93,18 @@ static bool on_snapshot(void *context, struct bytes *data)
     if (sim_random(n->node) % 4 == 0) {
         return false;
     }
-    uint8_t *const out = malloc(2 * sizeof(uint64_t));
+    uint8_t *const out = malloc(SNAPSHOT_BYTES);
     assert(out != NULL);
     put_u64(out, n->applied);
     put_u64(out + sizeof(uint64_t), n->sum);
-    *data = bytes_of(out, 2 * sizeof(uint64_t));
+    *data = bytes_of(out, SNAPSHOT_BYTES);
     return true;
 }
 
 static bool on_restore(void *context, struct bytes data)
 {
     struct consensus_node *const n = context;
-    if (data.len != 2 * sizeof(uint64_t)) {
+    if (data.len != SNAPSHOT_BYTES) {
         sim_fail(sim_of(n->node), "a snapshot that nobody made");
         return false;
     }

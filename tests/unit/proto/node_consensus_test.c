@@ -79,9 +79,9 @@ Test(node_consensus, a_snapshot_goes_with_its_configuration)
 
 Test(node_consensus, the_others_are_a_head)
 {
-    for (uint8_t kind = NODE_APPENDED; kind <= NODE_TIMEOUT_NOW; kind++) {
+    for (unsigned kind = NODE_APPENDED; kind <= NODE_TIMEOUT_NOW; kind++) {
         uint8_t out[NODE_CONSENSUS_HEAD_MAX];
-        struct node_consensus m = sample(kind), again;
+        struct node_consensus m = sample((uint8_t)kind), again;
         if (kind != NODE_INSTALL) {
             const size_t len = node_consensus_encode(out, &m);
             cr_assert_eq(node_consensus_decode(&again, bytes_of(out, len)), NODE_OK);
