@@ -161,6 +161,8 @@ static void show_limits(struct node *node, const struct config *config)
                           memory_order_relaxed);
     atomic_store_explicit(&node->connections_max, config->limits.connections_max,
                           memory_order_relaxed);
+    atomic_store_explicit(&node->connections_per_second, config->limits.connections_per_second,
+                          memory_order_relaxed);
 }
 
 static void free_config(void *config)

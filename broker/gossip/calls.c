@@ -16,10 +16,8 @@
 
 static unsigned lanes_of(const struct gossiper *g, const struct member *m)
 {
-    if (m->data_len < GOSSIPER_DATA_BYTES || m->data[0] != GOSSIPER_DATA_VERSION) {
-        return 0;
-    }
-    return m->data[1] < g->conf.shards ? m->data[1] : g->conf.shards;
+    const unsigned shards = load_shards(bytes_of(m->data, m->data_len));
+    return shards < g->conf.shards ? shards : g->conf.shards;
 }
 
 static void tell(struct gossiper *g, const struct peer_facts *peer)

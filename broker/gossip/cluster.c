@@ -17,6 +17,7 @@
 #include "broker/config/listen_url.h"
 #include "broker/data_dir.h"
 #include "broker/descriptor.h"
+#include "broker/drain.h"
 #include "broker/gossip/address.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/log/log.h"
@@ -28,6 +29,8 @@
 
 #define BACKLOG    256
 #define PORT_TRIES 16u
+
+#define ROOM_FEW 10000u /* fewer connections than that are told, as what it takes in a second */
 
 /* ---- Sockets */
 
@@ -280,6 +283,30 @@ static void dial(void *node, unsigned number, unsigned lane)
     gossiper_dial(((const struct node *)node)->gossiper, number, lane);
 }
 
+static uint32_t at_most_u32(int64_t n)
+{
+    return n < 0 ? 0 : n > UINT32_MAX ? UINT32_MAX : (uint32_t)n;
+}
+
+/* What it takes is bounded by the rate that is set, and by how many more may be there. */
+static struct node_load on_load(void *of)
+{
+    const struct node *const node = of;
+    const uint32_t rate =
+        atomic_load_explicit(&node->connections_per_second, memory_order_relaxed);
+    const int64_t most =
+        (int64_t)atomic_load_explicit(&node->connections_max, memory_order_relaxed);
+    const uint32_t room = at_most_u32(
+        most - atomic_load_explicit(&node->connections, memory_order_relaxed));
+    struct node_load load = {.known = true,
+                             .draining = atomic_load(&node->drain) != DRAIN_NONE ||
+                                         atomic_load(&node->ending),
+                             .admits = rate == 0 ? LOAD_ANY : rate};
+    load.clients = at_most_u32(atomic_load_explicit(&node->clients, memory_order_relaxed));
+    load.admits = room < ROOM_FEW && room < load.admits ? room : load.admits;
+    return load;
+}
+
 /* Messages, and what is subscribed to, go to the others from now on. */
 static bool join_shards(struct cluster *c, struct node *node, struct gossiper_conf *conf)
 {
@@ -314,7 +341,9 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
                                  .listen = c->listen,
                                  .shards = node->shard_count,
                                  .clock_ms = node->clock_ms,
-                                 .joining = &node->joining};
+                                 .joining = &node->joining,
+                                 .load = on_load,
+                                 .load_context = node};
     const bool filled = fill(c, &conf, config, data_dir) && join_shards(c, node, &conf);
     conf.dir = c->dir;
     if (filled) {

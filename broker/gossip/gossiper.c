@@ -109,6 +109,7 @@ static void turn(struct gossiper *g, uint64_t now_ms)
     if (g->membership != NULL) {
         membership_tick(g->membership, now_ms);
         speech_renew(g, now_ms);
+        speech_load(g, now_ms);
     }
     calls_told(g, now_ms);
     calls_dial(g, now_ms);
@@ -129,6 +130,9 @@ static int wait_ms(const struct gossiper *g, uint64_t now_ms)
     due = g->stopping && g->end_ms < due ? g->end_ms : due;
     if (g->membership != NULL && membership_due(g->membership) < due) {
         due = membership_due(g->membership);
+    }
+    if (g->membership != NULL && g->look_ms < due) {
+        due = g->look_ms;
     }
     const uint64_t wait = due > now_ms ? due - now_ms : 0;
     return wait > 60000 ? 60000 : (int)wait;
@@ -183,6 +187,7 @@ struct gossiper *gossiper_start(const struct gossiper_conf *conf)
         return NULL;
     }
     g->conf = *conf;
+    g->living_ms = conf->clock_ms();
     g->epoll = g->wake = -1;
     pthread_mutex_init(&g->lock, NULL);
     atomic_store_explicit(conf->joining, true, memory_order_relaxed);
@@ -261,6 +266,11 @@ static void count_members(const struct gossiper *g, struct gossiper_figures *out
         out->suspect += m->state == MEMBER_SUSPECT;
         out->dead += m->state == MEMBER_DEAD;
         out->left += m->state == MEMBER_LEFT;
+        if (member_state_lives(m->state)) {
+            const struct node_load load = load_decode(bytes_of(m->data, m->data_len));
+            out->clients += load.clients;
+            out->draining += load.draining;
+        }
     }
 }
 
@@ -280,6 +290,38 @@ void gossiper_figures(struct gossiper *g, struct gossiper_figures *out)
     out->streams_accepted = g->tcp.accepted;
     out->streams_displaced = g->tcp.displaced;
     out->streams_timed_out = g->tcp.timed_out;
+    pthread_mutex_unlock(&g->lock);
+}
+
+static void add_other(struct gossiper_others *out, const struct member *m)
+{
+    const struct node_load load = load_decode(bytes_of(m->data, m->data_len));
+    if (!member_state_lives(m->state) || load.draining) {
+        return;
+    }
+    out->nodes++;
+    out->silent += !load.known;
+    out->clients += load.clients;
+    if (load.admits == LOAD_ANY || !load.known) {
+        out->admits = UINT64_MAX;
+    } else if (out->admits != UINT64_MAX) {
+        out->admits += load.admits;
+    }
+}
+
+void gossiper_others(struct gossiper *g, struct gossiper_others *out)
+{
+    const struct member *m;
+    *out = (struct gossiper_others){.nodes = 0};
+    if (g == NULL) {
+        return;
+    }
+    pthread_mutex_lock(&g->lock);
+    out->changed_ms = g->living_ms;
+    for (size_t i = 1; g->membership != NULL && (m = membership_at(g->membership, i)) != NULL;
+         i++) {
+        add_other(out, m);
+    }
     pthread_mutex_unlock(&g->lock);
 }
 

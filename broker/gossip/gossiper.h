@@ -26,6 +26,7 @@
 
 #include "broker/config/seeds.h"
 #include "broker/gossip/keys.h"
+#include "broker/gossip/load.h"
 #include "broker/gossip/peer_numbers.h"
 #include "broker/peers/peers.h"
 #include "cluster/identity.h"
@@ -62,6 +63,9 @@ struct gossiper_conf {
     _Atomic bool *joining; /* set at the start, cleared when the node has found others, or need not
                             * wait for them */
     const struct gossiper_links *links; /* NULL: nobody has any; connections for them are refused */
+    /* How it is with this node's clients; on the gossip thread, each second. NULL: none. */
+    struct node_load (*load)(void *context);
+    void *load_context;
 };
 
 /* NULL: no memory, or no thread. */
@@ -83,6 +87,8 @@ void gossiper_dial(struct gossiper *g, unsigned number, unsigned lane);
 struct gossiper_figures {
     struct membership_counters membership; /* zeros while the own address is not known */
     uint64_t alive, suspect, dead, left;   /* members in that state; this node is one */
+    uint64_t clients;                      /* of those that live, as they have said */
+    uint64_t draining;                     /* members that live, and send their clients away */
     uint64_t datagrams_received, datagrams_sent, datagrams_dropped;
     uint64_t refused[SEAL_NO_MEMORY + 1]; /* messages, by why they were not opened */
     uint64_t streams, streams_accepted, streams_displaced, streams_timed_out;
@@ -93,6 +99,17 @@ struct gossiper_figures {
 };
 
 void gossiper_figures(struct gossiper *g, struct gossiper_figures *out); /* NULL: zeros */
+
+/* Where this node's clients could go. */
+struct gossiper_others {
+    unsigned nodes;      /* others that live, and do not drain */
+    unsigned silent;     /* of these, those that have not said how many clients they have */
+    uint64_t clients;    /* theirs together */
+    uint64_t admits;     /* connections that they take in a second together; UINT64_MAX: any */
+    uint64_t changed_ms; /* when a node came to live, or ceased to, or this one was started */
+};
+
+void gossiper_others(struct gossiper *g, struct gossiper_others *out); /* NULL: zeros */
 
 /* At most `max` members, this node first, copied; how many. */
 size_t gossiper_members(struct gossiper *g, struct member *out, size_t max);

@@ -18,10 +18,6 @@
 /* With which a connection begins, whatever it is for. */
 #define GOSSIPER_MAGIC_BYTES 4u
 
-/* What a node says of itself by membership: u8 this version, u8 shards. */
-#define GOSSIPER_DATA_VERSION 1u
-#define GOSSIPER_DATA_BYTES   2u
-
 struct gossiper {
     struct gossiper_conf conf; /* does not change, but for identity and ring */
     pthread_t thread;
@@ -37,6 +33,11 @@ struct gossiper {
     struct seal *seal;
     struct tcp tcp;
     struct gossiper_figures figures;
+
+    struct node_load said; /* of this node, to the others; */
+    uint64_t said_ms;      /* when */
+    uint64_t look_ms;      /* when it is looked whether that is to be said anew */
+    uint64_t living_ms;    /* when a node came to live, or ceased to, last */
 
     /* Discovery. */
     struct resolver *resolver; /* NULL: there are no seeds */
@@ -61,6 +62,7 @@ bool speech_begin(struct gossiper *g, uint64_t now_ms); /* identity and own addr
 void speech_datagrams(struct gossiper *g, uint64_t now_ms);
 void speech_stream(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms); /* c->in has more */
 void speech_renew(struct gossiper *g, uint64_t now_ms);                      /* if it is time to */
+void speech_load(struct gossiper *g, uint64_t now_ms);                       /* likewise */
 
 /* discovery.c: seeds; the own address; whether the node has joined. */
 bool discovery_begin(struct gossiper *g, uint64_t now_ms);

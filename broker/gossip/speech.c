@@ -111,6 +111,10 @@ static void on_event(void *context, enum membership_event event, const struct me
     const struct bytes name = bytes_of(member->name, member->name_len);
     const uint64_t generation = member->incarnation.generation;
     g->changed = true;
+    g->living_ms = event == MEMBERSHIP_JOINED || event == MEMBERSHIP_RESTARTED ||
+                           event == MEMBERSHIP_DIED || event == MEMBERSHIP_LEFT
+                       ? g->conf.clock_ms()
+                       : g->living_ms;
     switch (event) {
     case MEMBERSHIP_JOINED:
         log_event(LOG_INFO, "node_joined", LOG_BYTES("name", name), LOG_TEXT("node", node),
@@ -249,6 +253,20 @@ static bool random_bytes(void *out, size_t len)
     return getrandom(out, len, 0) == (ssize_t)len;
 }
 
+static struct node_load load_now(const struct gossiper *g)
+{
+    return g->conf.load == NULL ? (struct node_load){.admits = LOAD_ANY}
+                                : g->conf.load(g->conf.load_context);
+}
+
+static void say_load(struct gossiper *g, uint64_t now_ms)
+{
+    uint8_t data[LOAD_BYTES];
+    load_encode(data, g->conf.shards, &g->said);
+    membership_set_data(g->membership, now_ms, bytes_of(data, sizeof data));
+    g->said_ms = now_ms;
+}
+
 bool speech_begin(struct gossiper *g, uint64_t now_ms)
 {
     struct membership_conf conf = membership_lan();
@@ -271,9 +289,23 @@ bool speech_begin(struct gossiper *g, uint64_t now_ms)
     g->seal = fresh;
     g->membership = membership;
     seal_set_keys(g->seal, g->conf.ring.at, g->conf.ring.count);
-    const uint8_t data[GOSSIPER_DATA_BYTES] = {GOSSIPER_DATA_VERSION, (uint8_t)g->conf.shards};
-    membership_set_data(g->membership, now_ms, bytes_of(data, sizeof data));
+    g->said = load_now(g);
+    say_load(g, now_ms);
     return true;
+}
+
+void speech_load(struct gossiper *g, uint64_t now_ms)
+{
+    if (now_ms < g->look_ms) {
+        return;
+    }
+    g->look_ms = now_ms + LOAD_LOOK_MS;
+    const struct node_load load = load_now(g);
+    if (load_is_to_be_told(&g->said, &load, now_ms - g->said_ms,
+                           membership_counters(g->membership).living)) {
+        g->said = load;
+        say_load(g, now_ms);
+    }
 }
 
 /* false: it could not be kept; it is tried again. */

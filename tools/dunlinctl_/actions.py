@@ -10,7 +10,7 @@ from .asking import Refused, Unreachable, encoded
 from .shown import Table, as_json, done, listing, record, safe
 from .usage import Misuse
 
-MEMBER = ('name', 'state', 'since_s', 'address', 'generation', 'node')
+MEMBER = ('name', 'state', 'since_s', 'clients', 'admits_per_second', 'draining', 'address', 'generation', 'node')
 CLIENT = ('client_id', 'user', 'address', 'listener', 'protocol', 'connected_at', 'in_flight', 'queued_messages')
 SESSION = ('client_id', 'connected', 'expires_at', 'subscriptions', 'queued_messages', 'queued_bytes', 'in_flight', 'kept')
 SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_published', 'identifier', 'filter')

@@ -24,11 +24,15 @@ static json_t *json_of(const struct member *m, uint64_t now_ms, bool self)
     char node[UUID_TEXT_BYTES], address[ADDRESS_TEXT_BYTES];
     uuid_print(node, m->node.bytes);
     node_address_print(address, &m->address);
+    const struct node_load load = load_decode(bytes_of(m->data, m->data_len));
     const uint64_t since_s = now_ms > m->since_ms ? (now_ms - m->since_ms) / 1000 : 0;
     return json_pack(
-        "{s:o, s:s, s:s, s:s, s:I, s:I, s:b}", "name", answer_text(bytes_of(m->name, m->name_len)),
+        "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:b}", "name", answer_text(bytes_of(m->name, m->name_len)),
         "node", node, "state", state_of(m), "address", address, "generation",
-        (json_int_t)m->incarnation.generation, "since_s", (json_int_t)since_s, "self", (int)self);
+        (json_int_t)m->incarnation.generation, "since_s", (json_int_t)since_s, "clients",
+        load.known ? json_integer(load.clients) : json_null(), "admits_per_second",
+        load.known && load.admits != LOAD_ANY ? json_integer(load.admits) : json_null(),
+        "draining", (int)load.draining, "self", (int)self);
 }
 
 struct api_answer cluster_get(struct api_request *r)

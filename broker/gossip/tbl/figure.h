@@ -14,6 +14,8 @@ FIGURE_GAUGE(members_alive,          f.alive,                        "nodes of t
 FIGURE_GAUGE(members_suspect,        f.suspect,                      "nodes of the cluster that have not answered, and may be dead")
 FIGURE_GAUGE(members_dead,           f.dead,                         "nodes of the cluster that died within the last day and have not come back")
 FIGURE_GAUGE(members_left,           f.left,                         "nodes of the cluster that were ended in order within the last day")
+FIGURE_GAUGE(clients,                f.clients,                      "clients of the nodes that live, this one among them, as they have said; some seconds old")
+FIGURE_GAUGE(members_draining,       f.draining,                     "nodes of the cluster that send their clients away")
 FIGURE_GAUGE(awareness,              f.membership.awareness,         "how badly this node itself seems to do as one who watches others: 0 well, 7 badly")
 FIGURE_GAUGE(rumours,                f.membership.rumours,           "news about nodes that are being told to others")
 FIGURE_GAUGE(streams,                f.streams,                      "connections by which nodes exchange all that they know")
