@@ -203,6 +203,36 @@ bool listen_open(struct listen_sockets *l, struct node *node, const struct confi
     return node->listener_count > 0;
 }
 
+/* To shut a listening socket down leaves it bound, if it was to a port by number. */
+static void pause_one(int fd)
+{
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    socklen_t len = sizeof address;
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0 || address.ss_family == AF_UNIX ||
+        shutdown(fd, SHUT_RD) != 0) {
+        return;
+    }
+    (void)bind(fd, (const struct sockaddr *)&address, len); /* EINVAL: it is */
+}
+
+void listen_pause(struct listen_sockets *l)
+{
+    for (unsigned i = 0; i < l->count && !l->paused; i++) {
+        pause_one(l->fds[i]);
+    }
+    l->paused = true;
+}
+
+bool listen_resume(struct listen_sockets *l)
+{
+    bool ok = true;
+    for (unsigned i = 0; i < l->count && l->paused; i++) {
+        ok = listen(l->fds[i], BACKLOG) == 0 && ok;
+    }
+    l->paused = false;
+    return ok;
+}
+
 void listen_close(struct listen_sockets *l)
 {
     for (unsigned i = 0; i < l->count; i++) {

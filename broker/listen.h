@@ -17,6 +17,7 @@ struct node;
 struct listen_sockets {
     int *fds; /* one for each listener and shard; of a Unix socket one in all */
     unsigned count;
+    bool paused;
 };
 
 /* Binds all listeners that may be open (loopback ones, those that require client certificates, with
@@ -26,3 +27,9 @@ struct listen_sockets {
 NODISCARD bool listen_open(struct listen_sockets *l, struct node *node,
                            const struct config *config);
 void listen_close(struct listen_sockets *l);
+
+/* Who comes is refused until listen_resume(), though the ports stay ours: so it can be undone also
+ * where they could not be bound again. No shard looks at them. With a Unix socket, who comes waits.
+ * Twice is as once. */
+void listen_pause(struct listen_sockets *l);
+NODISCARD bool listen_resume(struct listen_sockets *l); /* false: one of them is not open */

@@ -37,7 +37,7 @@
 #include "broker/config/usable.h"
 #include "broker/counters.h"
 #include "broker/data_dir.h"
-#include "broker/drain.h"
+#include "broker/departure.h"
 #include "broker/gossip/cluster.h"
 #include "broker/guard/ban_command.h"
 #include "broker/judges.h"
@@ -66,9 +66,7 @@
 extern const char *malloc_conf;
 const char *malloc_conf = "background_thread:true,dirty_decay_ms:5000,muzzy_decay_ms:5000";
 
-#define ALIVE_WITHIN_MS   1000u  /* else a shard hangs */
-#define DRAIN_STATUS_MS   1000u  /* the supervisor hears so often how far a drain has come, */
-#define DRAIN_PATIENCE_MS 60000u /* and so long after the last time it loses its patience */
+#define ALIVE_WITHIN_MS 1000u /* else a shard hangs */
 
 #define WATCH_MS 1000u /* between two looks for something that is worth recording */
 
@@ -89,13 +87,12 @@ struct broker {
     struct permissions permissions;
     struct bans bans;
     struct supervisor supervisor;
-    struct drain drain;
+    struct departure departure;
     uint64_t heap_ms; /* when $SYS/… is to hear of the heap, if it is published */
     struct occasions occasions;
     uint64_t watch_ms; /* when it is looked for an occasion again; UINT64_MAX: never */
     uint64_t look_ms;  /* when files are looked after again; UINT64_MAX: there are none */
     uint64_t alive_ms; /* when the supervisor wants to hear that we live; UINT64_MAX: it does not */
-    uint64_t status_ms; /* when it is told again how far a drain has come */
     pthread_t threads[INDEX_SHARDS_MAX];
     unsigned started;
 };
@@ -315,6 +312,7 @@ static bool start(struct broker *b)
         !privileges_confine(&b->config->process, backend_is_uring(b->node)) || !start_shards(b)) {
         return false;
     }
+    departure_init(&b->departure, b->node, &b->sockets, &b->supervisor);
     atomic_store_explicit(&b->node->serving, true, memory_order_release);
     log_event(LOG_INFO, "started", LOG_TEXT("version", DUNLIN_VERSION),
               LOG_NUMBER("shards", conf.shard_count),
@@ -425,49 +423,6 @@ static void look_after_shards(struct broker *b, uint64_t now_ms)
     }
 }
 
-static void begin_drain(struct broker *b)
-{
-    const struct config_drain *const config = &b->config->drain;
-    drain_begin(&b->drain, config, clock_ms());
-    log_event(LOG_INFO, "draining", LOG_NUMBER("clients", counters_now(&b->node->clients)),
-              LOG_NUMBER("wait_s", config->wait_s));
-}
-
-static void tell_of_drain(struct broker *b, uint64_t clients, uint64_t now_ms)
-{
-    if (now_ms >= b->status_ms) {
-        supervisor_tell(&b->supervisor,
-                        "STOPPING=1\nEXTEND_TIMEOUT_USEC=%u\nSTATUS=draining, %" PRIu64
-                        " clients are left",
-                        DRAIN_PATIENCE_MS * 1000, clients);
-        b->status_ms = now_ms + DRAIN_STATUS_MS;
-    }
-}
-
-/* true: it is over. */
-static bool drain(struct broker *b, uint64_t now_ms)
-{
-    struct node *const node = b->node;
-    const enum drain_phase before = b->drain.phase;
-    const uint64_t clients = counters_now(&node->clients);
-    const uint64_t more = drain_turn(&b->drain, clients, now_ms);
-    const enum drain_phase phase = b->drain.phase;
-    tell_of_drain(b, clients, now_ms);
-    if (phase == DRAIN_LEAVING && before != DRAIN_LEAVING) {
-        log_event(LOG_INFO, "clients_leaving", LOG_NUMBER("clients", clients),
-                  LOG_NUMBER("per_second", b->drain.per_second));
-    }
-    atomic_fetch_add_explicit(&node->farewells, (int64_t)more, memory_order_relaxed);
-    atomic_store_explicit(&node->drain, phase, memory_order_release);
-    if (phase == DRAIN_LEAVING) {
-        node_wake_shards(node);
-    }
-    if (atomic_load_explicit(&node->deaf, memory_order_acquire) == node->shard_count) {
-        listen_close(&b->sockets); /* who comes is refused, instead of waiting for nobody */
-    }
-    return phase == DRAIN_OVER;
-}
-
 static uint64_t next_time(const struct broker *b, uint64_t now_ms)
 {
     const uint64_t look_ms = next_look(b, now_ms);
@@ -475,10 +430,8 @@ static uint64_t next_time(const struct broker *b, uint64_t now_ms)
     uint64_t next_ms = look_ms < b->alive_ms ? look_ms : b->alive_ms;
     next_ms = heap_ms < next_ms ? heap_ms : next_ms;
     next_ms = b->watch_ms < next_ms ? b->watch_ms : next_ms;
-    if (b->drain.phase != DRAIN_NONE && now_ms + DRAIN_TURN_MS < next_ms) {
-        next_ms = now_ms + DRAIN_TURN_MS;
-    }
-    return next_ms;
+    const uint64_t departure_ms = departure_due(&b->departure, now_ms);
+    return departure_ms < next_ms ? departure_ms : next_ms;
 }
 
 /* The next signal; or -1, when it is time for something. */
@@ -508,9 +461,7 @@ static bool serve_signal(struct broker *b, int signal_number)
         return true;
     case NODE_WAKE_SIGNAL:
         tokens_refresh(&b->tokens, b->node, b->config, false);
-        if (b->drain.phase == DRAIN_NONE && atomic_load(&b->node->drain_wanted)) {
-            begin_drain(b);
-        }
+        departure_asked(&b->departure, b->config);
         if (admin_has_banned(&b->admin)) {
             bans_refresh(&b->bans, b->node, true);
         }
@@ -522,8 +473,8 @@ static bool serve_signal(struct broker *b, int signal_number)
         write_record(b, "asked");
         return true;
     case SIGTERM:
-        if (b->drain.phase == DRAIN_NONE) {
-            begin_drain(b);
+        if (!departure_is_under_way(&b->departure)) {
+            departure_begin(&b->departure, b->config);
             return true;
         }
         break;
@@ -545,7 +496,7 @@ static void serve(struct broker *b, const sigset_t *signals)
         look_after_files(b, now_ms);
         tell_heap(b, now_ms);
         look_after_shards(b, now_ms);
-        if (b->drain.phase != DRAIN_NONE && drain(b, now_ms)) {
+        if (departure_turn(&b->departure, b->config, now_ms)) {
             log_event(LOG_INFO, "ending", LOG_TEXT("signal", strsignal(SIGTERM)));
             return;
         }

@@ -64,10 +64,15 @@ struct node {
     _Atomic bool serving;              /* the shards run; until then files are read */
     _Atomic uint32_t
         unheard; /* nodes, 1 << number, whose subscriptions are to come; shard 0's, relaxed */
-    _Atomic bool joining; /* the cluster has not been found yet; the gossip thread's, relaxed */
-    _Atomic int drain;    /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
-    _Atomic bool drain_wanted; /* set by anybody, who then wakes main: it begins one */
-    _Atomic bool ending;       /* shards say goodbye to their clients and stop */
+    _Atomic bool joining;     /* the cluster has not been found yet; the gossip thread's, relaxed */
+    _Atomic int drain;        /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
+    _Atomic int drain_wanted; /* enum drain_wanted; set by anybody, who then wakes main */
+    _Atomic uint32_t
+        drain_rate; /* clients a second, of the drain that is wanted; 0: as configured */
+    _Atomic bool leave_for_good; /* with the end of that drain; the others forget this node then */
+    _Atomic bool drain_fixed;    /* main's: a signal has begun it, and nothing stops it */
+    _Atomic uint32_t drain_per_second; /* main's: as it is in force */
+    _Atomic bool ending;               /* shards say goodbye to their clients and stop */
     _Atomic uint64_t message_memory_max, connections_max; /* limits in force, as figures */
     _Atomic uint32_t connections_per_second;              /* likewise; 0: any number */
     _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
@@ -76,6 +81,10 @@ struct node {
      * tell; relaxed. And how many shards do not look at their listeners any more (release). */
     _Atomic int64_t farewells;
     _Atomic unsigned deaf;
+    _Atomic bool elsewhere; /* main's: there are other nodes, which take clients */
+
+    /* The same of clients that are more than this node's share; set anew each second. */
+    _Atomic int64_t sheds;
 
     _Atomic unsigned running; /* shards that still have connections; each counts itself out */
 

@@ -71,6 +71,17 @@ static bool take_who(struct cursor *c, struct gossip_word *word)
     return take_uuid(c, &word->node) && take_incarnation(c, &word->incarnation);
 }
 
+/* They need not be there; and only who left can be gone. */
+static bool take_bits(struct cursor *c, struct gossip_word *word)
+{
+    uint8_t bits = 0;
+    if (cursor_left(c) > 0 && !cursor_u8(c, &bits)) {
+        return false;
+    }
+    word->gone = word->kind == GOSSIP_LEFT && (bits & GOSSIP_GONE) != 0;
+    return true;
+}
+
 static bool take_member(struct cursor *c, struct gossip_word *word)
 {
     uint8_t state;
@@ -79,7 +90,8 @@ static bool take_member(struct cursor *c, struct gossip_word *word)
     }
     word->kind = (enum gossip_word_kind)state;
     word->whole = true;
-    return cursor_u32(c, &word->age_s) && take_who(c, word) && take_attributes(c, word);
+    return cursor_u32(c, &word->age_s) && take_who(c, word) && take_attributes(c, word) &&
+           take_bits(c, word);
 }
 
 /* false: it is no fair word of that type. */
@@ -94,7 +106,7 @@ static bool take_word(uint8_t type, struct bytes value, struct gossip_word *word
     case FIELD_DEAD:
         return take_who(&c, word) && take_uuid(&c, &word->accuser);
     case FIELD_LEFT:
-        return take_who(&c, word);
+        return take_who(&c, word) && take_bits(&c, word);
     default:
         return take_member(&c, word);
     }
@@ -314,6 +326,9 @@ static void put_word(struct sink *s, const void *from)
         sink_short(s, word->data);
     } else if (word->kind != GOSSIP_LEFT) {
         sink_uuid(s, word->accuser);
+    }
+    if (word->kind == GOSSIP_LEFT && word->gone) {
+        sink_u8(s, GOSSIP_GONE);
     }
 }
 

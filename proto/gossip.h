@@ -14,8 +14,9 @@
  *   ALIVE    0x10  UUID, u64 generation, u32 version, address, u8 length, name, u8 length, data
  *   SUSPECT  0x11  UUID, u64, u32, UUID of who says so
  *   DEAD     0x12  the same
- *   LEFT     0x13  UUID, u64, u32
- *   MEMBER   0x14  u8 state (enum gossip_word_kind), u32 age in seconds, then as ALIVE
+ *   LEFT     0x13  UUID, u64, u32, and maybe u8: bits, GOSSIP_GONE
+ *   MEMBER   0x14  u8 state (enum gossip_word_kind), u32 age in seconds, then as ALIVE; then maybe
+ *                  the bits of LEFT
  *
  * Numbers are big-endian; an address is 16 bytes of IPv6 and u16 of port. What a later version
  * adds: kinds, fields, and bytes behind those that a field has today. Those are passed over, and
@@ -39,8 +40,9 @@
 #define GOSSIP_MESSAGE_MAX 1142u
 #define GOSSIP_DATA_MAX    64u   /* what a node says of itself, for others to read */
 #define GOSSIP_CRITICAL    0x80u /* in a field's type */
+#define GOSSIP_GONE        0x01u /* of one that left: for good. An earlier version passes it over */
 #define GOSSIP_WORD_MAX                                                                            \
-    (3u + 5u + UUID_BYTES + 12u + 18u + 1u + NODE_NAME_MAX + 1u + GOSSIP_DATA_MAX)
+    (3u + 5u + UUID_BYTES + 12u + 18u + 1u + NODE_NAME_MAX + 1u + GOSSIP_DATA_MAX + 1u)
 
 enum gossip_kind {
     GOSSIP_PING = 1,     /* SEQ, TARGET: answer if that is who you are */
@@ -61,6 +63,7 @@ enum gossip_word_kind {
 
 struct gossip_word {
     enum gossip_word_kind kind;
+    bool gone;  /* LEFT: for good, or somebody has said so who is sure that it is dead */
     bool whole; /* from MEMBER: address, name, data, and age are there whatever the kind */
     struct node_uuid node;
     struct incarnation incarnation;

@@ -106,11 +106,13 @@ struct config_node {
 };
 
 struct config_cluster {
-    char *listen;    /* listen_address_parse() takes it; "": there is no cluster */
-    char *advertise; /* the same, with a port, and no wildcard; "": found out */
-    char *seeds;     /* seeds_parse() takes it */
-    char *name;      /* 1..64 bytes */
-    char *key_file;  /* "": there is none, and listen is a loopback address */
+    char *listen;               /* listen_address_parse() takes it; "": there is no cluster */
+    char *advertise;            /* the same, with a port, and no wildcard; "": found out */
+    char *seeds;                /* seeds_parse() takes it */
+    char *name;                 /* 1..64 bytes */
+    char *key_file;             /* "": there is none, and listen is a loopback address */
+    uint32_t rebalance_after_s; /* <= 86400 */
+    uint32_t rebalance_clients_per_second; /* 0: off */
 };
 
 struct config_admin {

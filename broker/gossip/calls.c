@@ -92,6 +92,18 @@ static void tell_dead(struct gossiper *g, const struct member *m, uint64_t now_m
     }
 }
 
+/* Of one that is gone for good nothing is kept. */
+static void tell_ended(struct gossiper *g, const struct member *m, uint64_t now_ms)
+{
+    const unsigned number = peer_numbers_find(&g->numbers, m->node);
+    if (!m->gone) {
+        tell_dead(g, m, now_ms);
+    } else if (number != PEER_NUMBERS_NONE) {
+        tell_forgotten(g, number);
+        peer_numbers_free(&g->numbers, number);
+    }
+}
+
 /* The dead and forgotten first: their numbers may be wanted. */
 void calls_told(struct gossiper *g, uint64_t now_ms)
 {
@@ -109,7 +121,7 @@ void calls_told(struct gossiper *g, uint64_t now_ms)
     }
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {
         if (!member_state_lives(m->state)) {
-            tell_dead(g, m, now_ms);
+            tell_ended(g, m, now_ms);
         }
     }
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {

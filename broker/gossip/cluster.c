@@ -292,12 +292,11 @@ static uint32_t at_most_u32(int64_t n)
 static struct node_load on_load(void *of)
 {
     const struct node *const node = of;
-    const uint32_t rate =
-        atomic_load_explicit(&node->connections_per_second, memory_order_relaxed);
+    const uint32_t rate = atomic_load_explicit(&node->connections_per_second, memory_order_relaxed);
     const int64_t most =
         (int64_t)atomic_load_explicit(&node->connections_max, memory_order_relaxed);
-    const uint32_t room = at_most_u32(
-        most - atomic_load_explicit(&node->connections, memory_order_relaxed));
+    const uint32_t room =
+        at_most_u32(most - atomic_load_explicit(&node->connections, memory_order_relaxed));
     struct node_load load = {.known = true,
                              .draining = atomic_load(&node->drain) != DRAIN_NONE ||
                                          atomic_load(&node->ending),
@@ -359,7 +358,7 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
 void cluster_leave(struct node *node)
 {
     if (node != NULL) {
-        gossiper_stop(node->gossiper);
+        gossiper_stop(node->gossiper, atomic_load(&node->leave_for_good));
     }
 }
 

@@ -200,7 +200,7 @@ struct gossiper *gossiper_start(const struct gossiper_conf *conf)
     return g;
 }
 
-void gossiper_stop(struct gossiper *g)
+void gossiper_stop(struct gossiper *g, bool for_good)
 {
     if (g == NULL) {
         return;
@@ -210,7 +210,7 @@ void gossiper_stop(struct gossiper *g)
     g->stopping = true;
     g->end_ms = now_ms + GOSSIPER_LEAVE_MS;
     if (g->membership != NULL) {
-        membership_leave(g->membership, now_ms);
+        membership_leave(g->membership, now_ms, for_good);
     }
     pthread_mutex_unlock(&g->lock);
     wake(g);
@@ -247,6 +247,98 @@ void gossiper_set_keys(struct gossiper *g, const struct key_ring *ring)
         seal_set_keys(g->seal, ring->at, ring->count);
     }
     pthread_mutex_unlock(&g->lock);
+}
+
+static bool has_seed(const struct seeds *seeds, const struct seed *seed)
+{
+    for (unsigned i = 0; i < seeds->count; i++) {
+        const struct seed *const s = &seeds->at[i];
+        if (s->srv == seed->srv && s->port == seed->port && strcmp(s->host, seed->host) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* false: there is no room for all. */
+static bool unite(struct seeds *all, const struct seeds *more)
+{
+    for (unsigned i = 0; i < more->count; i++) {
+        if (has_seed(all, &more->at[i])) {
+            continue;
+        }
+        if (all->count == SEEDS_MAX) {
+            return false;
+        }
+        all->at[all->count++] = more->at[i];
+    }
+    return true;
+}
+
+const char *gossiper_join(struct gossiper *g, const struct seeds *more)
+{
+    const char *wrong = NULL;
+    pthread_mutex_lock(&g->lock);
+    struct seeds all = g->conf.seeds;
+    struct resolver *fresh = NULL;
+    if (!unite(&all, more)) {
+        wrong = "there would be more than 16 seeds";
+    } else if ((fresh = resolver_start(&all, g->wake)) == NULL) {
+        wrong = "there is no memory for it";
+    } else {
+        resolver_stop(g->resolver);
+        g->resolver = fresh;
+        g->conf.seeds = all;
+        g->ask_ms = g->conf.clock_ms();
+        g->pause_ms = 0;
+    }
+    pthread_mutex_unlock(&g->lock);
+    wake(g);
+    return wrong;
+}
+
+/* The member that is meant; *dead: how many of the name have ended and are not gone. */
+static const struct member *named_member(const struct gossiper *g, struct bytes named,
+                                         unsigned *dead)
+{
+    uint8_t uuid[UUID_BYTES];
+    const struct member *m, *found = NULL;
+    *dead = 0;
+    if (uuid_parse(uuid, named)) {
+        return membership_find(g->membership, node_uuid_of_random(uuid));
+    }
+    for (size_t i = 0; (m = membership_at(g->membership, i)) != NULL; i++) {
+        if (!bytes_equal(bytes_of(m->name, m->name_len), named)) {
+            continue;
+        }
+        const bool ended = !member_state_lives(m->state);
+        *dead += ended && !m->gone;
+        if (found == NULL || (ended && (!m->gone || member_state_lives(found->state)))) {
+            found = m; /* who has ended is meant rather than who lives or is gone */
+        }
+    }
+    return found;
+}
+
+enum gossiper_forgotten gossiper_forget(struct gossiper *g, struct bytes named)
+{
+    static const enum gossiper_forgotten answers[] = {
+        [MEMBERSHIP_IS_GONE] = GOSSIPER_IS_GONE,
+        [MEMBERSHIP_UNKNOWN] = GOSSIPER_UNKNOWN,
+        [MEMBERSHIP_LIVES] = GOSSIPER_LIVES,
+    };
+    enum gossiper_forgotten answer = GOSSIPER_UNKNOWN;
+    unsigned dead = 0;
+    pthread_mutex_lock(&g->lock);
+    const struct member *const m = g->membership == NULL ? NULL : named_member(g, named, &dead);
+    if (dead > 1) {
+        answer = GOSSIPER_AMBIGUOUS;
+    } else if (m != NULL) {
+        answer = answers[membership_forget(g->membership, g->conf.clock_ms(), m->node)];
+    }
+    pthread_mutex_unlock(&g->lock);
+    wake(g);
+    return answer;
 }
 
 void gossiper_dial(struct gossiper *g, unsigned number, unsigned lane)

@@ -73,11 +73,25 @@ NODISCARD struct gossiper *gossiper_start(const struct gossiper_conf *conf);
 
 /* Tells the others that this node leaves, for GOSSIPER_LEAVE_MS at most, and ends the thread. */
 #define GOSSIPER_LEAVE_MS 1000u
-void gossiper_stop(struct gossiper *g);    /* NULL is fine */
-void gossiper_destroy(struct gossiper *g); /* stopped; NULL is fine */
+void gossiper_stop(struct gossiper *g, bool for_good); /* NULL is fine */
+void gossiper_destroy(struct gossiper *g);             /* stopped; NULL is fine */
 
 /* From now on. */
 void gossiper_set_keys(struct gossiper *g, const struct key_ring *ring);
+
+/* More seeds, which are asked at once, and as long as the process lives. Any thread but a
+ * shard's. NULL, or what is wrong: a constant text. */
+NODISCARD const char *gossiper_join(struct gossiper *g, const struct seeds *more);
+
+enum gossiper_forgotten {
+    GOSSIPER_IS_GONE,
+    GOSSIPER_UNKNOWN,   /* no member has that name or UUID */
+    GOSSIPER_LIVES,     /* as far as is known here */
+    GOSSIPER_AMBIGUOUS, /* several that are dead have that name */
+};
+
+/* membership_forget() of the member with that UUID or, of those that have ended, that name. */
+NODISCARD enum gossiper_forgotten gossiper_forget(struct gossiper *g, struct bytes named);
 
 /* Asks for a connection to that node for a lane (< 64). Any thread; does not wait. */
 void gossiper_dial(struct gossiper *g, unsigned number, unsigned lane);

@@ -138,7 +138,8 @@ static void on_event(void *context, enum membership_event event, const struct me
         break;
     case MEMBERSHIP_LEFT:
         log_event(LOG_INFO, "node_left", LOG_BYTES("name", name), LOG_TEXT("node", node),
-                  LOG_TEXT("address", address), LOG_NUMBER("generation", generation));
+                  LOG_TEXT("address", address), LOG_NUMBER("generation", generation),
+                  LOG_BOOL("for_good", member->gone));
         break;
     case MEMBERSHIP_UPDATED:
         log_event(LOG_DEBUG, "node_changed", LOG_BYTES("name", name), LOG_TEXT("node", node),

@@ -23,6 +23,7 @@ COUNTER(connect_accepted,                "CONNECT packets answered with success"
 COUNTER(connect_refused,                 "CONNECT packets answered with a failure, or not at all")
 COUNTER(connect_banned,                  "CONNECT packets refused because the client, its user or its address is banned, or it flaps")
 COUNTER(clients_drained,                 "clients disconnected because the broker drains")
+COUNTER(clients_shed,                    "clients disconnected because this node of the cluster has more than its share")
 COUNTER(connect_timed_out,               "connections that sent no CONNECT in connect_timeout_s")
 COUNTER(logins_accepted,                 "clients that a method of auth.methods said yes to")
 COUNTER(logins_remembered,               "of those, by passwords known from an earlier time")

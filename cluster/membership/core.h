@@ -158,6 +158,7 @@ void rumours_gossip(struct membership *m, uint64_t now_ms);
 void words_apply(struct membership *m, uint64_t now_ms, const struct gossip_word *word,
                  struct node_uuid sender);
 void words_suspect(struct membership *m, struct slot *s, struct node_uuid accuser, uint64_t now_ms);
+void words_gone(struct membership *m, struct slot *s, uint64_t now_ms); /* a dead one, for good */
 void words_suspects_due(struct membership *m, uint64_t now_ms);
 uint64_t words_suspects_next(const struct membership *m);
 /* This node counts its version up, and says so; false: it cannot. */

@@ -199,6 +199,7 @@ bool members_set_state(struct membership *m, struct slot *s, enum member_state s
         suspects_remove(m, s);
     }
     s->member.state = state;
+    s->member.gone = s->member.gone && state == MEMBER_LEFT;
     if (state == MEMBER_SUSPECT) {
         suspects_add(m, s);
     }

@@ -259,14 +259,32 @@ void membership_set_data(struct membership *m, uint64_t now_ms, struct bytes dat
     }
 }
 
-void membership_leave(struct membership *m, uint64_t now_ms)
+void membership_leave(struct membership *m, uint64_t now_ms, bool for_good)
 {
     struct slot *const self = &m->slots[SELF];
     m->leaving = true;
     self->member.state = MEMBER_LEFT;
+    self->member.gone = for_good;
     self->member.since_ms = now_ms;
     self->forget_ms = now_ms + m->conf.tombstone_ms;
     rumours_add(m, self, now_ms);
+}
+
+enum membership_forgotten membership_forget(struct membership *m, uint64_t now_ms,
+                                            struct node_uuid node)
+{
+    struct slot *const s = members_find(m, node);
+    if (node_uuid_equal(node, m->slots[SELF].member.node)) {
+        return MEMBERSHIP_LIVES;
+    }
+    if (s == NULL) {
+        return MEMBERSHIP_UNKNOWN;
+    }
+    if (core_is_living(s)) {
+        return MEMBERSHIP_LIVES;
+    }
+    words_gone(m, s, now_ms);
+    return MEMBERSHIP_IS_GONE;
 }
 
 bool membership_leave_is_told(const struct membership *m)

@@ -70,6 +70,7 @@ struct member {
     struct incarnation incarnation;
     struct node_address address;
     enum member_state state;
+    bool gone;         /* LEFT, and not to come back: nothing is kept for it */
     uint64_t since_ms; /* when it came to be in that state, on this node's clock; what another node
                         * told of the dead may lie before the clock's beginning: then 0 */
     uint8_t name_len;
@@ -183,10 +184,21 @@ void membership_contact(struct membership *m, uint64_t now_ms, const struct node
  * rumour that goes to all: a few a minute, not a few a second. */
 void membership_set_data(struct membership *m, uint64_t now_ms, struct bytes data);
 
-/* This node says that it leaves. It goes on answering until the shell ends it, best once that was
- * told often enough, or after a second or two. */
-void membership_leave(struct membership *m, uint64_t now_ms);
+/* This node says that it leaves; for good: nobody is to keep anything for it. It goes on answering
+ * until the shell ends it, best once that was told often enough, or after a second or two. */
+void membership_leave(struct membership *m, uint64_t now_ms, bool for_good);
 bool membership_leave_is_told(const struct membership *m);
+
+enum membership_forgotten {
+    MEMBERSHIP_IS_GONE, /* or was already; all will hear it */
+    MEMBERSHIP_UNKNOWN,
+    MEMBERSHIP_LIVES, /* as far as is known here, or it is this node */
+};
+
+/* An operator says that this node is dead and will not come back. If it lives all the same, behind
+ * a cut, it says so when it hears that, and is a member again. */
+NODISCARD enum membership_forgotten membership_forget(struct membership *m, uint64_t now_ms,
+                                                      struct node_uuid node);
 
 /* The highest generation that somebody has told of this node; 0: none. After a MEMBERSHIP_CONFLICT
  * the next start has to be above it. */

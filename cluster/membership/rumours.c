@@ -71,6 +71,7 @@ struct gossip_word rumours_word(const struct slot *s)
 {
     const struct member *const member = &s->member;
     return (struct gossip_word){.kind = (enum gossip_word_kind)member->state,
+                                .gone = member->gone,
                                 .node = member->node,
                                 .incarnation = member->incarnation,
                                 .accuser = s->accuser,

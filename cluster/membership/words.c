@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * words: what is said about members, and what follows. Of two words about a member the one of the
- * higher incarnation counts; of one incarnation the stronger: alive, suspect, dead, left. So all
- * nodes come to the same in whatever order words arrive, and an old one changes nothing.
+ * higher incarnation counts; of one incarnation the stronger: alive, suspect, dead, left, gone. So
+ * all nodes come to the same in whatever order words arrive, and an old one changes nothing.
  *
  * Two exceptions, both for the sake of who is accused:
  *   - of what comes by exchange, "dead" counts as "suspect" for who lives here: one confused node
@@ -252,6 +252,7 @@ static void dead(struct membership *m, uint64_t now_ms, const struct gossip_word
     } else if (incarnation_compare(word->incarnation, s->member.incarnation) > 0) {
         s->member.incarnation = word->incarnation; /* it lived again meanwhile, and died again */
         s->member.state = MEMBER_DEAD;
+        s->member.gone = false;
         s->accuser = accuser;
     }
 }
@@ -262,9 +263,19 @@ static void left(struct membership *m, uint64_t now_ms, const struct gossip_word
     if (s == NULL || incarnation_compare(word->incarnation, s->member.incarnation) < 0) {
         return;
     }
-    const bool known = s->member.state == MEMBER_LEFT;
+    const bool later = incarnation_compare(word->incarnation, s->member.incarnation) > 0;
+    const bool known = s->member.state == MEMBER_LEFT && (s->member.gone || !word->gone);
     s->member.incarnation = word->incarnation;
+    s->member.gone = word->gone || (s->member.gone && !later);
     if (!known) {
+        end(m, s, MEMBER_LEFT, now_ms);
+    }
+}
+
+void words_gone(struct membership *m, struct slot *s, uint64_t now_ms)
+{
+    if (!s->member.gone) {
+        s->member.gone = true;
         end(m, s, MEMBER_LEFT, now_ms);
     }
 }
@@ -307,6 +318,7 @@ static void bury(struct membership *m, uint64_t now_ms, const struct gossip_word
         return;
     }
     s->member.incarnation = word->incarnation;
+    s->member.gone = word->gone;
     s->accuser = sender;
     take_attributes(s, word);
     const bool placed =

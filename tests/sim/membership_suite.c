@@ -256,10 +256,30 @@ static void leave(struct sim *sim, struct oracle *o, unsigned index)
         return;
     }
     sim_note(g->node, "leaves");
-    membership_leave(g->membership, sim_now_ms(g->node));
+    membership_leave(g->membership, sim_now_ms(g->node),
+                     random_below(sim_world_random(sim), 2) == 0);
     gossip_node_rearm(g);
     g->leaving = true;
     o->leaves_ms[index] = sim_time_ms(sim) + 1000 + random_below(sim_world_random(sim), 3000);
+}
+
+/* An operator forgets one that this node takes for dead, whether it is or not. */
+static void forget(struct sim *sim, unsigned index)
+{
+    struct gossip_node *const g = sim_running(sim_node(sim, index));
+    const struct member *member;
+    for (size_t k = 1; (member = membership_at(g->membership, k)) != NULL; k++) {
+        if (member->state == MEMBER_DEAD) {
+            const enum membership_forgotten was =
+                membership_forget(g->membership, sim_now_ms(g->node), member->node);
+            if (was != MEMBERSHIP_IS_GONE) {
+                sim_fail(sim, "node %u does not forget %.*s", index, member->name_len,
+                         member->name);
+            }
+            gossip_node_rearm(g);
+            return;
+        }
+    }
 }
 
 static void end_leave(struct sim *sim, struct oracle *o, unsigned index)
@@ -290,6 +310,8 @@ static void users(struct sim *sim)
         } else if (g != NULL && !sim_is_paused(g->node) && !sim_is_calm(sim) &&
                    random_below(random, 2000) == 0) {
             leave(sim, o, i);
+        } else if (g != NULL && !sim_is_paused(g->node) && random_below(random, 500) == 0) {
+            forget(sim, i);
         }
     }
     rotate(sim, o);

@@ -18,6 +18,7 @@ STEP = ('effect', 'about', 'code', 'says')
 RETAINED = ('payload_bytes', 'qos', 'expires_at', 'topic')
 BAN = ('kind', 'value', 'until', 'because')
 POLL_S = 0.2
+JOIN_S = 10
 CAPTURE_BEGINS = b'\x0a\x0d\x0d\x0a'  # of pcapng, whichever its byte order
 
 
@@ -44,6 +45,25 @@ def cluster_status(b, v):
     print()
     table = Table(MEMBER)
     table.add([{**m, 'name': m['name'] + (' *' if m['self'] else '')} for m in members])
+
+
+def cluster_join(b, v):
+    """Found or not: within so long as DNS and a first exchange take."""
+    b.ask('POST', '/cluster/join', {'seeds': v.seeds})
+    end = time.monotonic() + JOIN_S
+    while time.monotonic() < end:
+        alive = sum(m['state'] == 'alive' for m in b.ask('GET', '/cluster')['members'])
+        if alive > 1:
+            done(v, f'joined: {alive} nodes are alive', alive=alive)
+            return 0
+        time.sleep(POLL_S)
+    done(v, 'nobody of this cluster has been found there yet: cluster.name and the key have to be the same', alive=1)
+    return 1
+
+
+def cluster_forget(b, v):
+    b.ask('DELETE', '/cluster/members/' + encoded(v.node))
+    done(v, f'{v.node} is forgotten')
 
 
 # ---- clients, sessions, subscriptions
@@ -205,7 +225,28 @@ def drain_status(b, v):
 
 
 def drain_start(b, v):
-    item = b.ask('POST', '/drain')
+    leave(b, v, '/drain')
+
+
+def drain_stop(b, v):
+    record(v, b.ask('DELETE', '/drain'))
+
+
+def cluster_drain(b, v):
+    if not v.stop:
+        drain_start(b, v)
+    elif v.rate or v.wait:
+        raise Misuse('--stop goes with no other')
+    else:
+        drain_stop(b, v)
+
+
+def cluster_leave(b, v):
+    leave(b, v, '/cluster/leave')
+
+
+def leave(b, v, path):
+    item = b.ask('POST', path, {'clients_per_second': v.rate} if v.rate else {})
     if not v.wait:
         record(v, item)
         return

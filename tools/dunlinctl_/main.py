@@ -34,6 +34,7 @@ WHICH = (
 )
 ID, TOPIC = Argument('ID'), Argument('TOPIC')
 WAIT = Flag(('--wait',), '', 'until it is over')
+RATE = Flag(('--rate',), 'N', 'clients in a second; otherwise drain.clients_per_second', at_least_one)
 BANNED = (Argument('KIND', ('client', 'user', 'address')), Argument('VALUE'))
 
 
@@ -49,6 +50,11 @@ def manual(_broker, _values):
 COMMANDS = (
     Command(('node',), actions.node, 'what the node is, how much it has, and its listeners'),
     Command(('cluster', 'status'), actions.cluster_status, 'the nodes of the cluster, as this one sees them', default=True),
+    Command(('cluster', 'drain'), actions.cluster_drain, 'send the clients of this node to others, and end the process, as SIGTERM does', flags=(
+        RATE, WAIT, Flag(('--stop',), '', 'stop it: clients are let in again'))),
+    Command(('cluster', 'join'), actions.cluster_join, 'look for other nodes there, too, until the process ends', (Argument('SEEDS'),)),
+    Command(('cluster', 'leave'), actions.cluster_leave, 'as drain, and the other nodes forget this one', flags=(RATE, WAIT)),
+    Command(('cluster', 'forget'), actions.cluster_forget, 'a dead node that will not come back: its UUID, or its name', (Argument('NODE'),)),
     Command(('clients', 'list'), actions.clients_list, 'who is connected', flags=WHICH, default=True),
     Command(('clients', 'show'), actions.clients_show, 'one who is connected', (ID,)),
     Command(('clients', 'kick'), actions.clients_kick, 'end its connection; its session stays, and it may come back', (ID,),
@@ -95,7 +101,8 @@ COMMANDS = (
     Command(('backup', 'status'), actions.backup_status, 'the backup that is being taken, or was last', default=True),
     Command(('backup', 'start'), actions.backup_start, 'take one, into admin.backup_dir', (Argument('NAME'),), (WAIT,)),
     Command(('drain', 'status'), actions.drain_status, 'how far a drain has come', default=True),
-    Command(('drain', 'start'), actions.drain_start, 'send the clients away, and end the process, as SIGTERM does', flags=(WAIT,)),
+    Command(('drain', 'start'), actions.drain_start, 'send the clients away, and end the process, as SIGTERM does', flags=(RATE, WAIT)),
+    Command(('drain', 'stop'), actions.drain_stop, 'stop it: clients are let in again'),
     Command(('recorder',), actions.recorder, 'what the shards did last, as a file for Wireshark; - is the standard output', (Argument('FILE'),)),
     Command(('trace',), trace, 'what clients do, as it happens: a line for each packet, beginning, end and drop that is all of what is asked for', flags=(
         Flag(('--client', '-i', '--client-id'), 'ID', 'of those identifiers; * stands for any characters, ? for one byte'),

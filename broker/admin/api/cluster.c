@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cluster: the nodes, as this one sees them. */
+/* cluster: the nodes, as this one sees them; to look for more, to leave for good, and to forget
+ * one. */
 #include <stdlib.h>
 
 #include "broker/admin/api/request.h"
 #include "broker/admin/api/resources.h"
+#include "broker/config/seeds.h"
 #include "broker/counters.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/node.h"
@@ -27,19 +29,31 @@ static json_t *json_of(const struct member *m, uint64_t now_ms, bool self)
     const struct node_load load = load_decode(bytes_of(m->data, m->data_len));
     const uint64_t since_s = now_ms > m->since_ms ? (now_ms - m->since_ms) / 1000 : 0;
     return json_pack(
-        "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:b}", "name", answer_text(bytes_of(m->name, m->name_len)),
-        "node", node, "state", state_of(m), "address", address, "generation",
-        (json_int_t)m->incarnation.generation, "since_s", (json_int_t)since_s, "clients",
-        load.known ? json_integer(load.clients) : json_null(), "admits_per_second",
-        load.known && load.admits != LOAD_ANY ? json_integer(load.admits) : json_null(),
-        "draining", (int)load.draining, "self", (int)self);
+        "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:b, s:b}", "name",
+        answer_text(bytes_of(m->name, m->name_len)), "node", node, "state", state_of(m), "address",
+        address, "generation", (json_int_t)m->incarnation.generation, "since_s",
+        (json_int_t)since_s, "clients", load.known ? json_integer(load.clients) : json_null(),
+        "admits_per_second",
+        load.known && load.admits != LOAD_ANY ? json_integer(load.admits) : json_null(), "draining",
+        (int)load.draining, "for_good", (int)m->gone, "self", (int)self);
+}
+
+/* false: *problem says so. */
+static bool has_cluster(const struct node *node, struct api_answer *problem)
+{
+    if (counters_may_look(node) && node->gossiper != NULL) {
+        return true;
+    }
+    *problem = answer_problem(409, "there is no cluster: cluster.listen is not set");
+    return false;
 }
 
 struct api_answer cluster_get(struct api_request *r)
 {
     struct node *const node = r->node;
-    if (!counters_may_look(node) || node->gossiper == NULL) {
-        return answer_problem(409, "there is no cluster: cluster.listen is not set");
+    struct api_answer problem;
+    if (!has_cluster(node, &problem)) {
+        return problem;
     }
     struct member *const members = calloc(MEMBERS_MAX, sizeof members[0]);
     if (members == NULL) {
@@ -56,4 +70,56 @@ struct api_answer cluster_get(struct api_request *r)
                        json_pack("{s:b, s:o}", "joining",
                                  (int)atomic_load_explicit(&node->joining, memory_order_relaxed),
                                  "members", list));
+}
+
+struct api_answer cluster_join(struct api_request *r)
+{
+    struct api_answer problem;
+    struct seeds seeds;
+    if (!has_cluster(r->node, &problem)) {
+        return problem;
+    }
+    json_t *const body = request_object(r, "seeds", &problem);
+    if (body == NULL) {
+        return problem;
+    }
+    const char *const text = json_string_value(json_object_get(body, "seeds"));
+    const char *wrong = text == NULL ? "it has to be a text, as in 10.0.0.7:4000,srv:NAME"
+                                     : seeds_parse(&seeds, text);
+    if (wrong == NULL && seeds.count == 0) {
+        wrong = "it names none";
+    }
+    json_decref(body);
+    if (wrong != NULL) {
+        return answer_problem(400, "seeds: %s", wrong);
+    }
+    wrong = gossiper_join(r->node->gossiper, &seeds);
+    return wrong == NULL ? cluster_get(r) : answer_problem(409, "%s", wrong);
+}
+
+struct api_answer cluster_leave_post(struct api_request *r)
+{
+    struct api_answer problem;
+    return has_cluster(r->node, &problem) ? drain_begin_asked(r, true) : problem;
+}
+
+struct api_answer cluster_forget(struct api_request *r)
+{
+    struct api_answer problem;
+    if (!has_cluster(r->node, &problem)) {
+        return problem;
+    }
+    switch (gossiper_forget(r->node->gossiper, r->in_path[0])) {
+    case GOSSIPER_IS_GONE:
+        return answer_nothing();
+    case GOSSIPER_LIVES:
+        return answer_problem(409,
+                              "it lives, as far as is known here: have it leave, or end it and "
+                              "wait until it is called dead");
+    case GOSSIPER_AMBIGUOUS:
+        return answer_problem(409, "several dead nodes have that name: say which by its UUID");
+    case GOSSIPER_UNKNOWN:
+        break;
+    }
+    return answer_problem(404, "no such node");
 }

@@ -59,6 +59,11 @@ KEY(cluster, name, TEXT(64), "dunlin", "", AT_START,
 KEY(cluster, key_file, TEXT(4095), "", "", AT_START,
     "File with the key of the cluster: 32 random bytes in base64, as `openssl rand -base64 32` makes them; or two such lines, of which the first is used, and either "
     "is understood (docs/cluster.md, to change it). Read again when it changes, and at a reload. Empty: only where cluster.listen is a loopback address.")
+KEY(cluster, rebalance_after_s, UINT(0, 86400), "600", "seconds", LIVE,
+    "When no node of the cluster has come or gone for so long, one that has more than 1.15 times the mean of all nodes' clients begins to send away "
+    "those above the mean (0x9C), so that a load balancer gives them to others. Only clients whose sessions end with their connections are sent away.")
+KEY(cluster, rebalance_clients_per_second, UINT(0, 10000), "50", "clients", LIVE,
+    "How many of them in a second, at most. 0: none are sent away.")
 END(cluster)
 
 GROUP(process)

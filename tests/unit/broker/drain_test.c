@@ -17,14 +17,21 @@ static struct drain begun(uint32_t wait_s, uint32_t clients_per_second, uint32_t
     const struct config_drain config = {
         .wait_s = wait_s, .clients_per_second = clients_per_second, .longest_s = longest_s};
     struct drain d = {.phase = DRAIN_NONE};
-    drain_begin(&d, &config, 1000);
+    drain_begin(&d, &config, 0, 1000);
     return d;
+}
+
+/* Without other nodes. */
+static uint64_t turn(struct drain *d, uint64_t clients, uint64_t now_ms)
+{
+    const struct drain_sight sight = {.clients = clients, .admits = DRAIN_ANY};
+    return drain_turn(d, &sight, now_ms);
 }
 
 Test(drain, without_clients_it_is_over_at_once)
 {
     struct drain d = begun(0, 1, 3600);
-    cr_expect_eq(drain_turn(&d, 0, 1000), 0);
+    cr_expect_eq(turn(&d, 0, 1000), 0);
     cr_expect_eq(d.phase, DRAIN_OVER);
 }
 
@@ -33,10 +40,10 @@ Test(drain, whoever_looks_has_its_time)
 {
     struct drain d = begun(5, 1000, 20);
     for (uint64_t now_ms = 1000; now_ms < 6000; now_ms += DRAIN_TURN_MS) {
-        cr_expect_eq(drain_turn(&d, 0, now_ms), 0);
+        cr_expect_eq(turn(&d, 0, now_ms), 0);
         cr_assert_eq(d.phase, DRAIN_WAITING, "%zu", (size_t)now_ms);
     }
-    cr_expect_eq(drain_turn(&d, 7, 6000), 50);
+    cr_expect_eq(turn(&d, 7, 6000), 50);
     cr_expect_eq(d.phase, DRAIN_LEAVING);
 }
 
@@ -57,7 +64,7 @@ Test(drain, clients_are_told_by_and_by)
         struct drain d = begun(0, crowds[i].per_second, crowds[i].longest_s);
         uint64_t left = crowds[i].clients, now_ms = 1000, last_ms = 0;
         while (d.phase != DRAIN_OVER) {
-            const uint64_t more = drain_turn(&d, left, now_ms);
+            const uint64_t more = turn(&d, left, now_ms);
             const uint64_t told = more < left ? more : left;
             last_ms = told > 0 ? now_ms : last_ms;
             left -= told;
@@ -74,11 +81,78 @@ Test(drain, clients_are_told_by_and_by)
 Test(drain, it_is_over_after_the_longest_time)
 {
     struct drain d = begun(0, 1000, 2);
-    (void)drain_turn(&d, 5, 1000);
-    (void)drain_turn(&d, 5, 2999);
+    (void)turn(&d, 5, 1000);
+    (void)turn(&d, 5, 2999);
     cr_expect_eq(d.phase, DRAIN_LEAVING);
-    cr_expect_eq(drain_turn(&d, 5, 3000), 0);
+    cr_expect_eq(turn(&d, 5, 3000), 0);
     cr_expect_eq(d.phase, DRAIN_OVER);
+}
+
+/* No more in a second than others take, though that is more or less meanwhile; who is left when the
+ * time is over is for the end. */
+Test(drain, others_are_not_given_more_than_they_take)
+{
+    struct drain d = begun(0, 1000, 20);
+    struct drain_sight sight = {.clients = 100000, .admits = 100};
+    uint64_t told = 0;
+    for (uint64_t now_ms = 1000; now_ms < 11000; now_ms += DRAIN_TURN_MS) {
+        told += drain_turn(&d, &sight, now_ms);
+    }
+    cr_expect_eq(told, 1000);
+    cr_expect_eq(d.in_force, 100);
+    sight.admits = 0; /* one is tried all the same */
+    for (uint64_t now_ms = 11000; now_ms < 16000; now_ms += DRAIN_TURN_MS) {
+        told += drain_turn(&d, &sight, now_ms);
+    }
+    cr_expect_eq(told, 1005);
+    sight.admits = DRAIN_ANY;
+    for (uint64_t now_ms = 16000; now_ms < 21000; now_ms += DRAIN_TURN_MS) {
+        told += drain_turn(&d, &sight, now_ms);
+    }
+    cr_expect_eq(told, 1005 + 25000, "%zu: 5000 a second, as longest_s needs", (size_t)told);
+    cr_expect_eq(drain_turn(&d, &sight, 21000), 0);
+    cr_expect_eq(d.phase, DRAIN_OVER);
+}
+
+Test(drain, a_rate_of_its_own)
+{
+    const struct config_drain config = {.wait_s = 0, .clients_per_second = 1000, .longest_s = 100};
+    struct drain d = {.phase = DRAIN_NONE};
+    drain_begin(&d, &config, 20, 1000);
+    uint64_t told = 0;
+    for (uint64_t now_ms = 1000; now_ms < 2000; now_ms += DRAIN_TURN_MS) {
+        told += turn(&d, 1000, now_ms);
+    }
+    cr_expect_eq(told, 20);
+}
+
+/* What was taken for other nodes is theirs before it is over; for some time. */
+Test(drain, links_are_flushed)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        struct drain d = begun(0, 1000, 20);
+        struct drain_sight sight = {.admits = DRAIN_ANY, .unacked_bytes = 7};
+        cr_expect_eq(drain_turn(&d, &sight, 1000), 0);
+        cr_expect_eq(drain_turn(&d, &sight, 1000 + DRAIN_FLUSH_MS - 1), 0);
+        cr_expect_eq(d.phase, DRAIN_FLUSHING);
+        sight.unacked_bytes = i == 0 ? 0 : 7;
+        cr_expect_eq(drain_turn(&d, &sight, 1000 + DRAIN_FLUSH_MS - 1 + i), 0);
+        cr_expect_eq(d.phase, DRAIN_OVER, "%u", i);
+    }
+}
+
+/* And begins anew, as if there had been none. */
+Test(drain, can_be_stopped)
+{
+    const struct config_drain config = {.wait_s = 1, .clients_per_second = 20, .longest_s = 20};
+    struct drain d = begun(0, 1000, 20);
+    cr_expect_eq(turn(&d, 100, 1000), 50);
+    drain_stop(&d);
+    cr_expect_eq(d.phase, DRAIN_NONE);
+    cr_expect_eq(turn(&d, 50, 1050), 0);
+    drain_begin(&d, &config, 0, 5000);
+    cr_expect_eq(turn(&d, 50, 5999), 0);
+    cr_expect_eq(turn(&d, 50, 6000), 1);
 }
 
 /* ---- shards */
@@ -104,13 +178,13 @@ static void allow(struct fake_node *n, int64_t clients)
     fake_node_settle(n);
 }
 
-static unsigned goodbyes(struct fake_client *const clients[], unsigned count)
+static unsigned goodbyes(struct fake_client *const clients[], unsigned count, uint8_t reason)
 {
     unsigned told = 0;
     for (unsigned i = 0; i < count; i++) {
         const struct got *const got = client_take(clients[i], MQTT_DISCONNECT);
         if (got != NULL) {
-            cr_expect_eq(got->reason, MQTT_REASON_SERVER_SHUTTING_DOWN);
+            cr_expect_eq(got->reason, reason);
             told++;
         }
     }
@@ -127,17 +201,65 @@ Test(drain, all_shards_together_tell_as_many_as_are_allowed)
         clients[i] = client_connect(n, i % 3, id, TERMS());
     }
     allow(n, 0);
-    cr_expect_eq(goodbyes(clients, 30), 0);
+    cr_expect_eq(goodbyes(clients, 30, MQTT_REASON_SERVER_SHUTTING_DOWN), 0);
     cr_expect_eq(atomic_load(&n->node->deaf), 3);
     allow(n, 7);
-    cr_expect_eq(goodbyes(clients, 30), 7);
+    cr_expect_eq(goodbyes(clients, 30, MQTT_REASON_SERVER_SHUTTING_DOWN), 7);
     allow(n, 1);
-    cr_expect_eq(goodbyes(clients, 30), 1);
+    cr_expect_eq(goodbyes(clients, 30, MQTT_REASON_SERVER_SHUTTING_DOWN), 1);
     cr_expect_eq(atomic_load(&n->node->clients), 22);
     allow(n, 100);
-    cr_expect_eq(goodbyes(clients, 30), 22);
+    cr_expect_eq(goodbyes(clients, 30, MQTT_REASON_SERVER_SHUTTING_DOWN), 22);
     cr_expect_eq(fake_node_count(n, METRIC_clients_drained), 30);
     cr_expect_eq(atomic_load(&n->node->deaf), 3, "each counts itself once");
+    fake_node_destroy(n);
+}
+
+/* They let clients in again, and who has not gone stays. */
+Test(drain, shards_come_back)
+{
+    struct fake_node *n = fake_node_create(2, SETTINGS());
+    struct fake_client *clients[4];
+    for (unsigned i = 0; i < 4; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "c%u", i);
+        clients[i] = client_connect(n, i % 2, id, TERMS());
+    }
+    atomic_store(&n->node->elsewhere, true);
+    allow(n, 3);
+    cr_expect_eq(goodbyes(clients, 4, MQTT_REASON_USE_ANOTHER_SERVER), 3);
+    atomic_store(&n->node->farewells, 0);
+    atomic_store(&n->node->drain, DRAIN_NONE);
+    for (unsigned i = 0; i < 2; i++) {
+        fake_node_step(n, i);
+    }
+    fake_node_settle(n);
+    cr_expect_eq(atomic_load(&n->node->deaf), 0);
+    cr_expect_eq(atomic_load(&n->node->clients), 1);
+    (void)client_connect(n, 0, "late", TERMS());
+    cr_expect_eq(atomic_load(&n->node->clients), 2);
+    fake_node_destroy(n);
+}
+
+/* Of those who are too many only who loses nothing by it. */
+Test(drain, who_is_shed)
+{
+    struct fake_node *n = fake_node_create(1, SETTINGS());
+    struct fake_client *lasting = client_connect(n, 0, "lasting", TERMS(.session_expiry_s = 100));
+    struct fake_client *busy = client_connect(n, 0, "busy", TERMS(.silent = true));
+    struct fake_client *idle = client_connect(n, 0, "idle", TERMS());
+    client_subscribe(busy, "a", 1);
+    (void)client_say(idle, "a", "x", 1); /* which busy does not acknowledge */
+    atomic_store(&n->node->sheds, 10);
+    fake_node_step(n, 0);
+    fake_node_settle(n);
+    cr_expect_null(client_take(lasting, MQTT_DISCONNECT));
+    cr_expect_null(client_take(busy, MQTT_DISCONNECT));
+    const struct got *const got = client_take(idle, MQTT_DISCONNECT);
+    cr_assert_not_null(got);
+    cr_expect_eq(got->reason, MQTT_REASON_USE_ANOTHER_SERVER);
+    cr_expect_eq(atomic_load(&n->node->sheds), 9);
+    cr_expect_eq(fake_node_count(n, METRIC_clients_shed), 1);
     fake_node_destroy(n);
 }
 

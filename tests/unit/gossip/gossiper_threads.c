@@ -165,7 +165,7 @@ static struct side *start(struct how how)
 
 static void stop(struct side *s)
 {
-    gossiper_stop(s->gossiper);
+    gossiper_stop(s->gossiper, false);
     gossiper_destroy(s->gossiper);
     close(s->udp);
     close(s->tcp);

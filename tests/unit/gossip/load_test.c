@@ -69,8 +69,7 @@ static const struct {
 Test(load, is_told_when_it_is_worth_it)
 {
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        cr_expect_eq(
-            load_is_to_be_told(&rows[i].told, &rows[i].now, rows[i].ago_ms, rows[i].nodes),
-            rows[i].is, "%s", rows[i].name);
+        cr_expect_eq(load_is_to_be_told(&rows[i].told, &rows[i].now, rows[i].ago_ms, rows[i].nodes),
+                     rows[i].is, "%s", rows[i].name);
     }
 }

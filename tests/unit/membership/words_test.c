@@ -347,7 +347,7 @@ Test(words, who_leaves_says_so_until_it_is_told)
     heard_wait(&h, 5000);
     heard_clear(&h);
     cr_expect_not(membership_leave_is_told(h.m));
-    membership_leave(h.m, h.now_ms);
+    membership_leave(h.m, h.now_ms, false);
     cr_expect_not(membership_leave_is_told(h.m));
     struct gossip_word word = heard_word(GOSSIP_LEFT, 0, 5, 0); /* comes back to it */
     heard_say(&h, 1, &word);
@@ -356,6 +356,82 @@ Test(words, who_leaves_says_so_until_it_is_told)
     cr_expect(membership_leave_is_told(h.m));
     cr_assert(heard_told(&h, 0, &told));
     cr_expect_eq(told.kind, GOSSIP_LEFT);
+    heard_fini(&h);
+}
+
+/* An operator is sure that a node is dead: all hear it, and nothing weaker changes it. */
+Test(words, who_is_forgotten_is_gone)
+{
+    struct heard h;
+    struct gossip_word told;
+    heard_init(&h, NULL);
+    make_known(&h, MEMBER_ALIVE);
+    cr_expect_eq(membership_forget(h.m, h.now_ms, heard_node(1)), MEMBERSHIP_LIVES);
+    cr_expect_eq(membership_forget(h.m, h.now_ms, heard_node(0)), MEMBERSHIP_LIVES, "itself");
+    cr_expect_eq(membership_forget(h.m, h.now_ms, heard_node(7)), MEMBERSHIP_UNKNOWN);
+    struct gossip_word word = heard_word(GOSSIP_SUSPECT, 1, 3, 5);
+    heard_say(&h, 2, &word);
+    cr_expect_eq(membership_forget(h.m, h.now_ms, heard_node(1)), MEMBERSHIP_LIVES);
+    word.kind = GOSSIP_DEAD;
+    heard_say(&h, 2, &word);
+    heard_clear(&h);
+    cr_expect_eq(membership_forget(h.m, h.now_ms, heard_node(1)), MEMBERSHIP_IS_GONE);
+    cr_expect_eq(membership_forget(h.m, h.now_ms, heard_node(1)), MEMBERSHIP_IS_GONE);
+    cr_expect_eq(heard_events(&h, MEMBERSHIP_LEFT), 1, "once");
+    heard_say(&h, 2, &word);
+    word.kind = GOSSIP_LEFT;
+    heard_say(&h, 2, &word);
+    cr_expect_eq(heard_state(&h, 1), MEMBER_LEFT);
+    cr_expect(membership_find(h.m, heard_node(1))->gone);
+    heard_join(&h, 3);
+    heard_clear(&h);
+    heard_wait(&h, 1000);
+    heard_say(&h, 2, &word);
+    cr_expect(membership_check(h.m));
+    heard_fini(&h);
+
+    heard_init(&h, NULL); /* another one hears it, of who lives for it or has left */
+    make_known(&h, MEMBER_ALIVE);
+    heard_join(&h, 3);
+    word = heard_word(GOSSIP_LEFT, 1, 3, 5);
+    heard_say(&h, 2, &word);
+    cr_expect_not(membership_find(h.m, heard_node(1))->gone);
+    word.gone = true;
+    heard_say(&h, 2, &word);
+    cr_expect(membership_find(h.m, heard_node(1))->gone);
+    cr_expect_eq(heard_events(&h, MEMBERSHIP_LEFT), 2);
+    heard_clear(&h);
+    heard_wait(&h, 500);
+    heard_ask(&h, 2, GOSSIP_PING, 1, 0); /* and tells it on */
+    cr_assert(heard_told(&h, 1, &told));
+    cr_expect(told.gone && told.kind == GOSSIP_LEFT);
+
+    word = heard_word(GOSSIP_ALIVE, 1, 3, 6); /* it was not dead after all */
+    heard_say(&h, 2, &word);
+    cr_expect_eq(heard_state(&h, 1), MEMBER_ALIVE);
+    cr_expect_not(membership_find(h.m, heard_node(1))->gone);
+    word.kind = GOSSIP_DEAD;
+    heard_say(&h, 2, &word);
+    cr_expect_not(membership_find(h.m, heard_node(1))->gone);
+    heard_fini(&h);
+}
+
+/* Called gone, it says that it lives; unless it has said so itself. */
+Test(words, who_lives_is_not_gone)
+{
+    struct heard h;
+    heard_init(&h, NULL);
+    heard_join(&h, 2);
+    struct gossip_word word = heard_word(GOSSIP_LEFT, 0, 5, 0);
+    word.gone = true;
+    heard_say(&h, 1, &word);
+    cr_expect_eq(membership_self(h.m)->incarnation.version, 1);
+    cr_expect_eq(membership_self(h.m)->state, MEMBER_ALIVE);
+    membership_leave(h.m, h.now_ms, true);
+    word.incarnation.version = 1;
+    heard_say(&h, 1, &word);
+    cr_expect_eq(membership_self(h.m)->incarnation.version, 1);
+    cr_expect(membership_self(h.m)->gone);
     heard_fini(&h);
 }
 

@@ -34,17 +34,19 @@ static void expect_same(const struct gossip_word *a, const struct gossip_word *b
     } else if (a->kind != GOSSIP_LEFT) {
         cr_expect(node_uuid_equal(a->accuser, b->accuser));
     }
+    cr_expect_eq(a->gone, b->gone && b->kind == GOSSIP_LEFT);
     cr_expect_eq(a->age_s, a->whole ? b->age_s : 0);
 }
 
 Test(gossip, words_are_read_as_they_were_written)
 {
-    for (unsigned i = 0; i < 8; i++) {
+    for (unsigned i = 0; i < 16; i++) {
         uint8_t out[GOSSIP_MESSAGE_MAX];
         struct gossip_writer w;
         struct gossip_word word = word_of((enum gossip_word_kind)(i % 4)), again;
-        word.whole = i >= 4;
-        gossip_begin(&w, out, sizeof out, i >= 4 ? GOSSIP_STATE : GOSSIP_RUMOURS);
+        word.whole = i % 8 >= 4;
+        word.gone = i >= 8; /* nobody but who has left is */
+        gossip_begin(&w, out, sizeof out, word.whole ? GOSSIP_STATE : GOSSIP_RUMOURS);
         cr_assert(gossip_put_word(&w, &word));
         cr_assert(gossip_put_part(&w, true, false));
         struct gossip g;
@@ -196,8 +198,9 @@ Test(gossip, what_does_not_fit_is_not_begun)
     uint8_t out[2 + GOSSIP_WORD_MAX];
     static const uint8_t longest[NODE_NAME_MAX] =
         "nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn";
-    struct gossip_word word = word_of(GOSSIP_DEAD);
+    struct gossip_word word = word_of(GOSSIP_LEFT);
     word.whole = true;
+    word.gone = true;
     word.name = bytes_of(longest, sizeof longest);
     word.data = bytes_of(longest, GOSSIP_DATA_MAX);
     for (size_t max = 2; max <= sizeof out; max++) {
