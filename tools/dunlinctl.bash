@@ -5,7 +5,7 @@ _dunlinctl()
     local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} path='' words='' flags='' i
     for ((i = 1; i < COMP_CWORD; i++)); do
         case ${COMP_WORDS[i]} in
-        --url | -h | --host | -p | --port | --key-file | --ca | --timeout | -i | --client-id | --user | --address | --listener | --limit | --reason | --filter | -t | --topic | --publisher | -q | --qos | --size | --for | --until | --because | -m | --message | -f | --file | -D | --property | --client | --seconds | --write | --interval)
+        --url | -h | --host | -p | --port | --key-file | --ca | --timeout | --rate | -i | --client-id | --user | --address | --listener | --limit | --reason | --filter | -t | --topic | --publisher | -q | --qos | --size | --for | --until | --because | -m | --message | -f | --file | -D | --property | --client | --seconds | --write | --interval)
             # A colon makes words of its own, as in a URL.
             while [[ ${COMP_WORDS[++i + 1]-} == :* ]]; do ((i++)); done
             ;;
@@ -26,11 +26,11 @@ _dunlinctl()
         mapfile -t COMPREPLY < <(compgen -W '0 1 2' -- "$word")
         return
         ;;
-    --url | -h | --host | -p | --port | --timeout | -i | --client-id | --user | --address | --listener | --limit | --reason | --filter | -t | --topic | --publisher | --size | --for | --until | --because | -m | --message | -D | --property | --client | --seconds | --interval) return ;;
+    --url | -h | --host | -p | --port | --timeout | --rate | -i | --client-id | --user | --address | --listener | --limit | --reason | --filter | -t | --topic | --publisher | --size | --for | --until | --because | -m | --message | -D | --property | --client | --seconds | --interval) return ;;
     esac
     case $path in
     '') words='node cluster clients sessions subscriptions explain retained bans config log-level publish backup drain recorder trace ready live top completion man' ;;
-    ' cluster') words='status' ;;
+    ' cluster') words='status drain join leave forget' ;;
     ' clients') words='list show kick' ;;
     ' sessions') words='list show delete' ;;
     ' subscriptions') words='list' ;;
@@ -38,7 +38,7 @@ _dunlinctl()
     ' bans') words='list add remove' ;;
     ' log-level') words='get set' ;;
     ' backup') words='status start' ;;
-    ' drain') words='status start' ;;
+    ' drain') words='status start stop' ;;
     ' bans add') words='client user address' ;;
     ' bans remove') words='client user address' ;;
     ' log-level set') words='error warning info debug' ;;
@@ -47,6 +47,10 @@ _dunlinctl()
     case $path in
     ' node'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' cluster status'* | ' cluster') flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' cluster drain'*) flags='--rate --wait --stop --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' cluster join'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' cluster leave'*) flags='--rate --wait --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' cluster forget'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients list'* | ' clients') flags='-i --client-id --user --address --listener --limit --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients show'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients kick'*) flags='--reason --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
@@ -68,7 +72,8 @@ _dunlinctl()
     ' backup status'* | ' backup') flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' backup start'*) flags='--wait --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' drain status'* | ' drain') flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
-    ' drain start'*) flags='--wait --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' drain start'*) flags='--rate --wait --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' drain stop'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' recorder'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' trace'*) flags='--client -i --client-id --address -t --topic --payload --seconds --write --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' ready'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;

@@ -179,7 +179,7 @@ static const struct {
 };
 
 /* Within ten minutes of trouble being over all have the mean, more or less; from then on nobody is
- * sent away; and nobody was sent away much more often than needed. */
+ * sent away; and no more were than needed. */
 Test(rebalance, nodes_come_to_rest)
 {
     for (size_t i = 0; i < sizeof worlds / sizeof worlds[0]; i++) {
@@ -206,7 +206,8 @@ Test(rebalance, nodes_come_to_rest)
             cr_expect_geq(w.clients[n] * 100 + 100, mean * 60, "%s: node %u has %zu",
                           worlds[i].name, n, (size_t)w.clients[n]);
         }
-        cr_expect_leq(w.sent_away, needed * 2 + 10, "%s: %zu of %zu", worlds[i].name,
+        /* In turn, of those who go some come back to a node that has too many. */
+        cr_expect_leq(w.sent_away, needed * (w.round_robin ? 3 : 1) + 10, "%s: %zu of %zu", worlds[i].name,
                       (size_t)w.sent_away, (size_t)needed);
         cr_expect_leq(last_s, 900, "%s: %u s", worlds[i].name, last_s);
     }
