@@ -170,7 +170,7 @@ def a_node_forgotten_by_mistake_comes_back(b):
     reader.expect_message('again')
 
 
-@test(only='dunlin', timeout=90)
+@test(only='dunlin', full=True, timeout=90)
 def a_node_with_too_many_sheds_them(b):
     """Whose sessions last stay; the others are asked to use another server, until it has its share."""
     settings = {'cluster__rebalance_after_s': 1, 'cluster__rebalance_clients_per_second': 50}

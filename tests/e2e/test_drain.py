@@ -132,14 +132,15 @@ def the_api_begins_one(b):
     from api import Api
     api = Api(b, {'drain.wait_s': 2})
     c = api.broker.connected('api-drain')
-    equal(api.get('/drain'), {'wanted': False, 'phase': 'none', 'clients': 1})
+    still = {'clients': 1, 'clients_per_second': None, 'for_good': False}
+    equal(api.get('/drain'), {'wanted': False, 'phase': 'none', **still})
     status, _ = api.ask('/drain', 'POST')
     equal(status, 202)
     wait_until(lambda: api.get('/drain')['phase'] == 'waiting')
     equal(api.raw('GET', '/readyz')[0], 503)
     begin = time.monotonic()
     equal(api.ask('/drain', 'POST')[0], 202)
-    equal(api.get('/drain'), {'wanted': True, 'phase': 'waiting', 'clients': 1})
+    equal(api.get('/drain'), {'wanted': True, 'phase': 'waiting', **still})
     c.ping()
     c.expect_disconnect(0x8B)
     equal(time.monotonic() - begin > 1, True)

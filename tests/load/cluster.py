@@ -2,13 +2,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster of real nodes under load, over a network with delay, loss and cuts.
 
-    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|join|cost] [--rounds 10000]
+    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|join|rolling|cost] [--rounds 10000]
 
   rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
   streams   a thousand publishers and subscribers at QoS 1 and 2, each pair on two nodes, while ways
             between nodes are cut and healed every few seconds: nothing lost, repeated or out of order
   death     the same, and one node gets SIGKILL: how long publishers to the others wait
   join      a node comes to a cluster whose clients have a million filters (cluster_join.py)
+  rolling   three nodes behind HAProxy, each drained and started again under a thousand clients that connect
+            again (cluster_rolling.py)
   cost      processor time a message of the entry node and of the destination, beside that of one node
 
 With --balanced all clients of `rounds` and `streams` come through HAProxy (cluster_balancer.py), which
@@ -39,6 +41,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
 from cluster_balancer import Balancer  # noqa: E402
 import cluster_join  # noqa: E402
+import cluster_rolling  # noqa: E402
 from network import Network  # noqa: E402
 import raw  # noqa: E402
 
@@ -338,11 +341,12 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bin', required=True)
     parser.add_argument('--nodes', type=int, default=3)
-    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'join', 'cost'])
+    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'join', 'rolling', 'cost'])
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
     parser.add_argument('--rounds', type=int, default=10000)
     parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
+    parser.add_argument('--clients', type=int, default=1000, help='of rolling')
     parser.add_argument('--seconds', type=int, default=60, help='of streams')
     args = parser.parse_args()
     raise_descriptor_limit()
@@ -393,6 +397,10 @@ def main():
                 cluster_join.join(args.bin, nodes, args.filters, faults)
             finally:
                 over(nodes)
+    if wanted('rolling') and not args.balanced:
+        bad, text = cluster_rolling.rolling(lambda settings: Nodes(program, 3, settings=settings), args.clients, faults)
+        for line in bad:
+            faults.add(f'{line}\n{text}')
     if wanted('cost') and not args.balanced:
         bad, text = cost(program, args.bin, 5)
         for line in bad:
