@@ -42,6 +42,7 @@ static void begin(struct departure *d, const struct config *config, uint64_t per
 
 void departure_begin(struct departure *d, const struct config *config)
 {
+    atomic_store(&d->node->leave_for_good, false); /* a signal is no removal */
     begin(d, config, 0, true);
 }
 
@@ -72,6 +73,8 @@ void departure_asked(struct departure *d, const struct config *config)
         begin(d, config, atomic_load(&node->drain_rate), false);
     } else if (wanted == DRAIN_WANT_STOP && !none && !d->fixed && d->drain.phase != DRAIN_OVER) {
         stop(d);
+    } else if (wanted == DRAIN_WANT_STOP && none) {
+        atomic_store(&node->leave_for_good, false); /* asked for, and stopped before it began */
     }
 }
 

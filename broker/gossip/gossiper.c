@@ -131,7 +131,7 @@ static int wait_ms(const struct gossiper *g, uint64_t now_ms)
     if (g->membership != NULL && membership_due(g->membership) < due) {
         due = membership_due(g->membership);
     }
-    if (g->membership != NULL && g->look_ms < due) {
+    if (g->membership != NULL && !g->stopping && g->look_ms < due) {
         due = g->look_ms;
     }
     const uint64_t wait = due > now_ms ? due - now_ms : 0;

@@ -297,7 +297,7 @@ bool speech_begin(struct gossiper *g, uint64_t now_ms)
 
 void speech_load(struct gossiper *g, uint64_t now_ms)
 {
-    if (now_ms < g->look_ms) {
+    if (now_ms < g->look_ms || g->stopping) {
         return;
     }
     g->look_ms = now_ms + LOAD_LOOK_MS;

@@ -15,6 +15,7 @@
 static void expect_same(const struct gossip_word *a, const struct gossip_word *b)
 {
     FUZZ_EXPECT(a->kind == b->kind && a->whole == b->whole && a->age_s == b->age_s);
+    FUZZ_EXPECT(a->gone == b->gone);
     FUZZ_EXPECT(node_uuid_equal(a->node, b->node));
     FUZZ_EXPECT(incarnation_compare(a->incarnation, b->incarnation) == 0);
     FUZZ_EXPECT(node_uuid_equal(a->accuser, b->accuser));

@@ -207,8 +207,8 @@ Test(rebalance, nodes_come_to_rest)
                           worlds[i].name, n, (size_t)w.clients[n]);
         }
         /* In turn, of those who go some come back to a node that has too many. */
-        cr_expect_leq(w.sent_away, needed * (w.round_robin ? 3 : 1) + 10, "%s: %zu of %zu", worlds[i].name,
-                      (size_t)w.sent_away, (size_t)needed);
+        cr_expect_leq(w.sent_away, needed * (w.round_robin ? 3 : 1) + 10, "%s: %zu of %zu",
+                      worlds[i].name, (size_t)w.sent_away, (size_t)needed);
         cr_expect_leq(last_s, 900, "%s: %u s", worlds[i].name, last_s);
     }
 }

@@ -487,10 +487,10 @@ Test(config, reloadable_as_promised)
             strncmp(key->path, "node.", 5) == 0 || strncmp(key->path, "listeners.", 10) == 0 ||
             (strncmp(key->path, "cluster.", 8) == 0 &&
              strncmp(key->path, "cluster.rebalance_", 18) != 0) ||
-            strncmp(key->path, "process.", 8) == 0 ||
-            strncmp(key->path, "data.", 5) == 0 || strncmp(key->path, "recorder.", 9) == 0 ||
-            strncmp(key->path, "tls.", 4) == 0 || strcmp(key->path, "allow_anonymous") == 0 ||
-            strncmp(key->path, "admin.", 6) == 0 || strncmp(key->path, "token.keys_", 11) == 0 ||
+            strncmp(key->path, "process.", 8) == 0 || strncmp(key->path, "data.", 5) == 0 ||
+            strncmp(key->path, "recorder.", 9) == 0 || strncmp(key->path, "tls.", 4) == 0 ||
+            strcmp(key->path, "allow_anonymous") == 0 || strncmp(key->path, "admin.", 6) == 0 ||
+            strncmp(key->path, "token.keys_", 11) == 0 ||
             strcmp(key->path, "auth.password_file") == 0 || strcmp(key->path, "acl.file") == 0 ||
             strcmp(key->path, "auth.ban_file") == 0 ||
             (strncmp(key->path, "http.", 5) == 0 && strcmp(key->path, "http.remember_s") != 0 &&
