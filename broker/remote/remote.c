@@ -11,6 +11,10 @@
 #define HELD_MS   10u /* until it is looked again whether there is room */
 #define RESULT_MS 10u /* likewise, of a link's */
 
+/* Frames of interest that a turn takes, of all nodes together: 250 items each, some 1.5 us an item.
+ */
+#define INTEREST_PER_TURN 8u
+
 /* After its start a node is ready when it has heard what clients of the others subscribe to; or
  * when no more of that has come for FIRST_MS, or not all in FIRST_MOST_MS. */
 #define FIRST_MS      10000u
@@ -99,10 +103,11 @@ static enum link_taken take_interest(struct shard *s, unsigned peer, const struc
     if (r->interest == NULL) {
         return LINK_BAD; /* it goes on lane 0 */
     }
-    if (s->post.overflowed > 0) {
+    if (s->post.overflowed > 0 || r->taken >= INTEREST_PER_TURN) {
         r->held |= remote_bit(peer);
         return LINK_NOT_NOW;
     }
+    r->taken++;
     return interest_received(r->interest, peer, frame, s->now_ms) == INTEREST_OK ? LINK_TAKEN
                                                                                  : LINK_BAD;
 }
@@ -217,6 +222,7 @@ void remote_turn(struct shard *s)
     if (r == NULL) {
         return;
     }
+    r->taken = 0;
     resume_held(s);
     if (r->interest != NULL) {
         if (interest_next_ms(r->interest) <= s->now_ms) {

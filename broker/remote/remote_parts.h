@@ -49,6 +49,7 @@ struct remote {
     /* Shard 0's. */
     struct interest *interest; /* NULL: another shard */
     uint32_t up;               /* whose lane 0 is connected */
+    unsigned taken;            /* frames of interest, since remote_turn() */
     uint32_t unheard;          /* node->unheard: while it begins, whose interest is to come */
     uint64_t first_until_ms;   /* so long it begins; 0: it has yet to; UINT64_MAX: that is over */
     uint64_t first_end_ms;     /* at the latest, however much comes */

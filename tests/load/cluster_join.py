@@ -7,6 +7,7 @@ one was there before they were subscribed to, so that what it takes without them
 """
 import json
 import os
+import re
 import subprocess
 import time
 
@@ -84,6 +85,23 @@ def watched(nodes, name, filters, begun):
     return ready, whole
 
 
+def turns(nodes, name):
+    """Of its shards' turns: how many were no longer than each of these times, in s."""
+    counts = {}
+    for line in (nodes.ask(name, '/metrics') or '').splitlines():
+        found = re.match(r'dunlin_turn_seconds_bucket\{.*le="([^"]+)".*\} (\d+)$', line)
+        if found:
+            counts[float(found[1])] = counts.get(float(found[1]), 0) + int(found[2])
+    return counts
+
+
+def longest(now, before):
+    """The time, in ms, that no turn since was longer than; and that of all but one in a thousand."""
+    since = {le: count - before.get(le, 0) for le, count in sorted(now.items())}
+    return [min((le for le, count in since.items() if count >= share * max(since.values())),
+                default=0) * 1000 for share in (1, 0.999)]
+
+
 def arrives(nodes, name, number):
     """Does a message that is published there reach the one who is subscribed to that filter?"""
     with Client(nodes.address(name), V311) as publisher:
@@ -107,11 +125,17 @@ def join(folder, nodes, filters, faults):
 
     running = noticed(folder, nodes, QUIET_S)
     time.sleep(2)
-    begun, before = time.monotonic(), {name: nodes.processor_s(name) for name in (first, second)}
+    before = {name: nodes.processor_s(name) for name in (first, second)}
+    turned = {name: turns(nodes, name) for name in (first, second)}
+    begun = time.monotonic()
     nodes.start(new)
     ready, whole = watched(nodes, new, filters, begun)
     used = {name: nodes.processor_s(name) - before[name] for name in (first, second)}
     used[new] = nodes.processor_s(new)
+    for name in (first, second, new):
+        most, nearly = longest(turns(nodes, name), turned.get(name, {}))
+        print(f'          {name}: no turn of a shard longer than {most:.2f} ms, all but one in a thousand '
+              f'{nearly:.2f}', flush=True)
     if ready is None or whole is None or ready < whole - 0.2:
         faults.add(f'ready after {ready} s, with all filters after {whole} s')
     told('meanwhile', running, faults)

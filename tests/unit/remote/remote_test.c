@@ -338,6 +338,26 @@ Test(remote, a_start_waits_for_what_others_subscribe_to)
     end();
 }
 
+/* A great many subscriptions do not keep a shard for long at a time. */
+Test(remote, what_others_subscribe_to_is_taken_over_several_turns)
+{
+    begin(2, one, SETTINGS());
+    struct fake_client *const s = come(0, "s");
+    for (unsigned i = 0; i < 5000; i++) {
+        char filter[16];
+        snprintf(filter, sizeof filter, "%u", i);
+        client_send_subscribe(s, ASK(.filter = filter));
+        if (i % 100 == 99) {
+            fake_cluster_settle(cluster);
+        }
+    }
+    fake_cluster_restart(cluster, 1, SETTINGS());
+    fake_cluster_advance(cluster, 1000);
+    cr_expect_eq(index_filter_count(cluster->nodes[1]->node->index), 5000);
+    cr_expect_geq(count(1, METRIC_link_held), 5000 / 250 / 8);
+    end();
+}
+
 /* What comes makes it wait for more, though not for ever. */
 Test(remote, a_start_waits_for_longer_while_something_comes)
 {
