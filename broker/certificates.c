@@ -221,7 +221,12 @@ void certificates_refresh(struct certificates *c, struct node *node, bool all)
 
 bool certificates_time_left(const struct node *node, int64_t *seconds)
 {
-    const int64_t end_s = atomic_load_explicit(&node->certificates_end_s, memory_order_relaxed);
+    const int64_t of_cluster =
+        atomic_load_explicit(&node->cluster_certificate_end_s, memory_order_relaxed);
+    int64_t end_s = atomic_load_explicit(&node->certificates_end_s, memory_order_relaxed);
+    if (end_s == 0 || (of_cluster != 0 && of_cluster < end_s)) {
+        end_s = of_cluster;
+    }
     *seconds = end_s - time(NULL);
     return end_s != 0;
 }

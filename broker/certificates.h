@@ -41,6 +41,6 @@ bool certificates_are_needed(const struct certificates *c);
 /* Reads again what has changed; `all`: whether it has or not. */
 void certificates_refresh(struct certificates *c, struct node *node, bool all);
 
-/* Until the first certificate ends, of all listeners; below 0: one has ended. false: there is none.
- * Any thread. */
+/* Until the first certificate ends, of all listeners and the cluster's; below 0: one has ended.
+ * false: there is none. Any thread. */
 bool certificates_time_left(const struct node *node, int64_t *seconds);

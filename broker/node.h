@@ -75,7 +75,9 @@ struct node {
     _Atomic bool ending;               /* shards say goodbye to their clients and stop */
     _Atomic uint64_t message_memory_max, connections_max; /* limits in force, as figures */
     _Atomic uint32_t connections_per_second;              /* likewise; 0: any number */
-    _Atomic int64_t certificates_end_s; /* of the first one to end, Unix time; 0: there is none */
+    /* Unix time; 0: there is none. Main's to write: */
+    _Atomic int64_t certificates_end_s; /* of the first of the listeners' to end */
+    _Atomic int64_t cluster_certificate_end_s;
 
     /* Of a drain. Main adds those who may be told to go, shards take one away for each whom they
      * tell; relaxed. And how many shards do not look at their listeners any more (release). */

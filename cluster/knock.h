@@ -12,7 +12,8 @@
  * cluster (HKDF-SHA256) for this alone. The acceptor answers by its first key; the dialer knows by
  * which of its own it did, and answers by that one; the acceptor tries each: so a ring of two can
  * be rotated as that of seal.h. What follows on the connection is neither encrypted nor
- * authenticated: who can change packets between two nodes can take a connection over.
+ * authenticated by this: who can change packets between two nodes can take a connection over,
+ * unless TLS follows (broker/gossip/calls_tls.c).
  *
  * Pure: random bytes are the caller's. Owner: one thread. Memory: none; knock_end() wipes keys.
  * Bounds: KNOCK_BYTES_MAX bytes are all that either side takes or says at a time.

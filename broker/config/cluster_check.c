@@ -67,6 +67,29 @@ static void check_seeds(const struct config *c, struct config_error *error)
     }
 }
 
+/* Files without cluster.tls are a mistake too: whoever named them believes that it is encrypted. */
+static void check_tls(const struct config *c, struct config_error *error)
+{
+    const struct {
+        const char *key, *value;
+        bool needed;
+    } files[] = {
+        {"cluster.tls_certificate", c->cluster.tls_certificate, true},
+        {"cluster.tls_key", c->cluster.tls_key, true},
+        {"cluster.tls_ca", c->cluster.tls_ca, true},
+        {"cluster.tls_crl", c->cluster.tls_crl, false},
+    };
+    const bool is_off = c->cluster.tls == CONFIG_CLUSTER_TLS_OFF;
+    for (size_t i = 0; i < sizeof files / sizeof files[0]; i++) {
+        if (is_off && files[i].value[0] != '\0') {
+            complain(c, files[i].key, files[i].value, "is for nothing: cluster.tls is off", error);
+        } else if (!is_off && files[i].needed && files[i].value[0] == '\0') {
+            config_error_add(error, "%s: cluster.tls is set, and %s is not",
+                             settings_origin(c->settings, "cluster.tls"), files[i].key);
+        }
+    }
+}
+
 void cluster_check(const struct config *c, struct config_error *error)
 {
     check_name(c, error);
@@ -79,6 +102,7 @@ void cluster_check(const struct config *c, struct config_error *error)
                          "others reach this node",
                          settings_origin(c->settings, "cluster.seeds"));
     }
+    check_tls(c, error);
     if (c->cluster.advertise[0] != '\0') {
         check_advertise(c, error);
     }

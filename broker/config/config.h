@@ -105,6 +105,12 @@ struct config_node {
     uint32_t shards; /* 0: usable_processors(); <= 64 */
 };
 
+enum config_cluster_tls {
+    CONFIG_CLUSTER_TLS_OFF,
+    CONFIG_CLUSTER_TLS_OFFERED,
+    CONFIG_CLUSTER_TLS_REQUIRED,
+};
+
 struct config_cluster {
     char *listen;               /* listen_address_parse() takes it; "": there is no cluster */
     char *advertise;            /* the same, with a port, and no wildcard; "": found out */
@@ -113,6 +119,11 @@ struct config_cluster {
     char *key_file;             /* "": there is none, and listen is a loopback address */
     uint32_t rebalance_after_s; /* <= 86400 */
     uint32_t rebalance_clients_per_second; /* 0: off */
+    enum config_cluster_tls tls;
+    char *tls_certificate; /* PEM files; not "" unless tls is off: */
+    char *tls_key;
+    char *tls_ca;
+    char *tls_crl; /* "": none */
 };
 
 struct config_admin {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * calls: connections that become links. Before one is anybody's, both ends have proved that they
- * have the cluster's key (cluster/knock.h), and who has called has said HELLO for a lane.
+ * have the cluster's key (cluster/knock.h), then, where links are encrypted, that they have a
+ * certificate (calls_tls.c), and who has called has said HELLO for a lane.
  */
 #include <assert.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 
 #include "broker/gossip/parts.h"
 #include "broker/log/log.h"
+#include "broker/transport/tls_pipe.h"
 #include "cluster/link/greeting.h"
 
 /* ---- Who the peers are */
@@ -133,10 +135,20 @@ void calls_told(struct gossiper *g, uint64_t now_ms)
 
 /* ---- Out */
 
-static void dialed(struct gossiper *g, unsigned number, unsigned lane, int fd)
+static void dialed(struct gossiper *g, unsigned number, unsigned lane, struct peer_wire wire)
 {
-    fd < 0 ? g->figures.links_failed++ : g->figures.links_dialed++;
-    g->conf.links->dialed(g->conf.links->context, number, lane, fd);
+    wire.fd < 0 ? g->figures.links_failed++ : g->figures.links_dialed++;
+    g->figures.links_encrypted += wire.tls != NULL;
+    g->conf.links->dialed(g->conf.links->context, number, lane, wire);
+}
+
+/* The connection is the caller's; the place free. */
+static struct peer_wire take_wire(struct gossiper *g, struct tcp_conn *c)
+{
+    struct peer_wire wire = {.tls = c->tls};
+    c->tls = NULL;
+    wire.fd = tcp_take(&g->tcp, c);
+    return wire;
 }
 
 /* false: it could not be tried. */
@@ -157,7 +169,8 @@ static bool dial(struct gossiper *g, unsigned number, unsigned lane, uint64_t no
     }
     c->number = number;
     c->lane = lane;
-    if (!knock_dial(&c->knock, &g->conf.identity, peer->node, g->conf.ring.at, g->conf.ring.count,
+    if (!calls_tls_agree(g, c, m) ||
+        !knock_dial(&c->knock, &g->conf.identity, peer->node, g->conf.ring.at, g->conf.ring.count,
                     random, &out)) {
         tcp_close(&g->tcp, c);
         return false;
@@ -178,13 +191,55 @@ void calls_dial(struct gossiper *g, uint64_t now_ms)
             }
             const unsigned lane = (unsigned)__builtin_ctzll(wanted);
             if (!dial(g, number, lane, now_ms)) {
-                dialed(g, number, lane, -1);
+                dialed(g, number, lane, PEER_WIRE_NONE);
             }
         }
     }
 }
 
-/* The acceptor says nothing before HELLO: more than its answer is a mistake. */
+/* All that this end has to say before HELLO is said. */
+static void end_dial(struct gossiper *g, struct tcp_conn *c)
+{
+    const unsigned number = c->number, lane = c->lane;
+    if (c->out_len > 0) { /* some KiB at most for an empty socket: it is stuck */
+        tcp_close(&g->tcp, c);
+        dialed(g, number, lane, PEER_WIRE_NONE);
+        return;
+    }
+    dialed(g, number, lane, take_wire(g, c));
+}
+
+/* The acceptor says nothing before HELLO. */
+static void take_tls_answer(struct gossiper *g, struct tcp_conn *c)
+{
+    uint8_t nothing[1];
+    size_t len;
+    const unsigned number = c->number, lane = c->lane;
+    switch (calls_tls_take(g, c, nothing, 0, &len)) {
+    case CALLS_WAIT:
+    case CALLS_GONE:
+        break;
+    case CALLS_OPEN:
+        calls_tls_tell(g, c, NULL);
+        end_dial(g, c);
+        break;
+    case CALLS_FAILED:
+        dialed(g, number, lane, PEER_WIRE_NONE);
+        break;
+    }
+}
+
+static void begin_tls(struct gossiper *g, struct tcp_conn *c)
+{
+    const unsigned number = c->number, lane = c->lane;
+    if (calls_tls_begin(g, c, true) == CALLS_FAILED) {
+        dialed(g, number, lane, PEER_WIRE_NONE);
+    } else {
+        take_tls_answer(g, c); /* which says the first word */
+    }
+}
+
+/* More than its answer is a mistake. */
 static void take_answer(struct gossiper *g, struct tcp_conn *c)
 {
     struct knock_out out;
@@ -197,18 +252,18 @@ static void take_answer(struct gossiper *g, struct tcp_conn *c)
     if (state == KNOCK_REFUSED || used != c->in_len) {
         g->figures.links_refused++;
         tcp_close(&g->tcp, c);
-        dialed(g, number, lane, -1);
+        dialed(g, number, lane, PEER_WIRE_NONE);
         return;
     }
+    tcp_used(c, used);
     if (!tcp_put(&g->tcp, c, bytes_of(out.bytes, out.len))) {
         return; /* calls_closed() has told it */
     }
-    if (c->out_len > 0) { /* 32 bytes for an empty socket: it is stuck */
-        tcp_close(&g->tcp, c);
-        dialed(g, number, lane, -1);
-        return;
+    if (c->encrypts) {
+        begin_tls(g, c);
+    } else {
+        end_dial(g, c);
     }
-    dialed(g, number, lane, tcp_take(&g->tcp, c));
 }
 
 /* ---- In */
@@ -234,12 +289,8 @@ void calls_knock(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms)
 
 static void farewell(struct gossiper *g, struct tcp_conn *c, enum node_close why)
 {
-    uint8_t out[GREETING_FAREWELL_BYTES];
-    const size_t len = greeting_farewell(out, why);
     g->figures.links_refused++;
-    if (tcp_put(&g->tcp, c, bytes_of(out, len))) {
-        tcp_close(&g->tcp, c);
-    }
+    peer_wire_refuse(take_wire(g, c), why);
 }
 
 /* NODE_CLOSE_NONE: it is a peer's. */
@@ -255,15 +306,19 @@ static enum node_close judge(const struct gossiper *g, const struct tcp_conn *c,
     return known ? NODE_CLOSE_NONE : NODE_CLOSE_UNKNOWN_NODE;
 }
 
-static void take_greeting(struct gossiper *g, struct tcp_conn *c)
+/* `read` is all that has come, in clear. */
+static void greet(struct gossiper *g, struct tcp_conn *c, struct bytes read)
 {
     struct greeting greeting;
     enum node_close why = NODE_CLOSE_NONE;
     unsigned number = PEER_NUMBERS_NONE;
     const enum greeting_state state =
-        greeting_read(&g->conf.identity, c->in, c->in_len, &greeting, &why);
-    if (state == GREETING_NEED_MORE) {
+        greeting_read(&g->conf.identity, read.at, read.len, &greeting, &why);
+    if (state == GREETING_NEED_MORE && c->tls == NULL) {
         return;
+    }
+    if (state == GREETING_NEED_MORE) {
+        why = NODE_CLOSE_NO_HELLO; /* it is in one record (peers/lane.c) */
     }
     if (state == GREETING_OK) {
         why = judge(g, c, &greeting, &number);
@@ -272,12 +327,57 @@ static void take_greeting(struct gossiper *g, struct tcp_conn *c)
         farewell(g, c, why);
         return;
     }
-    uint8_t read[TCP_IN_BYTES];
-    const size_t len = c->in_len;
-    memcpy(read, c->in, len);
     g->figures.links_accepted++;
-    g->conf.links->arrived(g->conf.links->context, number, greeting.lane, tcp_take(&g->tcp, c),
-                           bytes_of(read, len));
+    g->figures.links_encrypted += c->tls != NULL;
+    calls_tls_tell(g, c, NULL);
+    g->conf.links->arrived(g->conf.links->context, number, greeting.lane, take_wire(g, c), read);
+}
+
+static void take_tls(struct gossiper *g, struct tcp_conn *c)
+{
+    uint8_t read[TCP_IN_BYTES];
+    size_t len;
+    switch (calls_tls_take(g, c, read, sizeof read, &len)) {
+    case CALLS_WAIT:
+    case CALLS_GONE:
+        break;
+    case CALLS_OPEN:
+        if (len > 0) {
+            greet(g, c, bytes_of(read, len));
+        }
+        break;
+    case CALLS_FAILED:
+        g->figures.links_refused++;
+        break;
+    }
+}
+
+static void take_greeting(struct gossiper *g, struct tcp_conn *c)
+{
+    uint8_t read[TCP_IN_BYTES];
+    if (c->tls != NULL) {
+        take_tls(g, c);
+        return;
+    }
+    if (c->in_len < TLS_PIPE_PEEK_BYTES) {
+        return;
+    }
+    if (tls_pipe_begins(c->in)) {
+        if (calls_tls_begin(g, c, false) == CALLS_FAILED) {
+            g->figures.links_refused++;
+        } else {
+            take_tls(g, c);
+        }
+        return;
+    }
+    if (g->conf.tls == CONFIG_CLUSTER_TLS_REQUIRED) {
+        calls_tls_tell(g, c, "it is not encrypted, and cluster.tls requires that here");
+        farewell(g, c, NODE_CLOSE_NOT_ENCRYPTED);
+        return;
+    }
+    const size_t len = c->in_len;
+    memcpy(read, c->in, len); /* the place is free before it is read */
+    greet(g, c, bytes_of(read, len));
 }
 
 static void take_knock(struct gossiper *g, struct tcp_conn *c)
@@ -304,6 +404,8 @@ void calls_event(struct gossiper *g, struct tcp_conn *c, enum tcp_news news, uin
 {
     if (news == TCP_CONNECTED) {
         c->end_ms = now_ms + GOSSIPER_HELLO_MS;
+    } else if (news == TCP_BYTES && c->kind == TCP_DIAL && c->tls != NULL) {
+        take_tls_answer(g, c);
     } else if (news == TCP_BYTES && c->kind == TCP_DIAL) {
         take_answer(g, c);
     } else if (news == TCP_BYTES && c->kind == TCP_KNOCK) {
@@ -316,7 +418,7 @@ void calls_event(struct gossiper *g, struct tcp_conn *c, enum tcp_news news, uin
 void calls_closed(struct gossiper *g, const struct tcp_conn *c)
 {
     if (c->kind == TCP_DIAL) {
-        dialed(g, c->number, c->lane, -1);
+        dialed(g, c->number, c->lane, PEER_WIRE_NONE);
     } else if (c->kind != TCP_STREAM && c->kind != TCP_NEW) {
         g->figures.links_refused++;
     }

@@ -24,6 +24,7 @@
 #include "broker/node.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/remote.h"
+#include "broker/transport/tls_context.h"
 #include "broker/version.h"
 #include "cluster/identity_file.h"
 
@@ -216,14 +217,43 @@ static bool read_keys(struct key_ring *ring, const char *file, const char *in_fo
     return true;
 }
 
-bool cluster_is_needed(const struct cluster *c)
+static bool has_key_file(const struct cluster *c)
 {
     return watched_file_is_there(&c->key_file);
+}
+
+bool cluster_is_needed(const struct cluster *c)
+{
+    return has_key_file(c) || link_certificates_are_needed(&c->certificates);
+}
+
+/* ---- Certificates */
+
+static void note_end(const struct cluster *c, struct node *node)
+{
+    const int64_t end_s =
+        c->certificates.context == NULL ? 0 : tls_context_ends_s(c->certificates.context);
+    atomic_store_explicit(&node->cluster_certificate_end_s, end_s, memory_order_relaxed);
+}
+
+static void refresh_certificates(struct cluster *c, struct node *node, bool all)
+{
+    const enum link_certificates_news news =
+        link_certificates_refresh(&c->certificates, all, node->clock_ms());
+    if (news == LINK_CERTIFICATES_SAME) {
+        return;
+    }
+    gossiper_set_tls(node->gossiper, c->certificates.context);
+    if (news == LINK_CERTIFICATES_DISTRUST) {
+        peers_trust(node->peers, c->certificates.context);
+    }
+    note_end(c, node);
 }
 
 void cluster_refresh(struct cluster *c, struct node *node, bool all)
 {
     struct key_ring ring;
+    refresh_certificates(c, node, all);
     if (watched_file_is_due(&c->key_file, all) &&
         read_keys(&ring, c->key_file.name, "what was read before")) {
         gossiper_set_keys(node->gossiper, &ring);
@@ -238,8 +268,15 @@ static bool take_keys(struct cluster *c, struct key_ring *ring, const struct con
     if (!watched_file_open(&c->key_file, config->cluster.key_file)) {
         return false;
     }
-    return cluster_is_needed(c) ? read_keys(ring, c->key_file.name, "nothing")
-                                : keys_of_name(ring, config->cluster.name);
+    return has_key_file(c) ? read_keys(ring, c->key_file.name, "nothing")
+                           : keys_of_name(ring, config->cluster.name);
+}
+
+static bool take_certificates(struct cluster *c, struct gossiper_conf *conf,
+                              const struct config *config)
+{
+    conf->tls = config->cluster.tls;
+    return link_certificates_open(&c->certificates, &config->cluster, conf->clock_ms());
 }
 
 static bool fill(struct cluster *c, struct gossiper_conf *conf, const struct config *config,
@@ -255,7 +292,7 @@ static bool fill(struct cluster *c, struct gossiper_conf *conf, const struct con
     }
     take_name(&conf->identity, config->node.name);
     return keys_cluster_of(&conf->identity.cluster, config->cluster.name) &&
-           take_keys(c, &conf->ring, config) &&
+           take_keys(c, &conf->ring, config) && take_certificates(c, conf, config) &&
            (config->data.dir[0] == '\0'
                 ? make_identity(&conf->identity)
                 : start_identity(c, &conf->identity, config->data.dir, data_dir));
@@ -268,14 +305,15 @@ static void on_tell(void *node, const struct peer_facts *peer)
     peers_tell(((const struct node *)node)->peers, peer);
 }
 
-static void on_arrived(void *node, unsigned number, unsigned lane, int fd, struct bytes read)
+static void on_arrived(void *node, unsigned number, unsigned lane, struct peer_wire wire,
+                       struct bytes read)
 {
-    peers_arrived(((const struct node *)node)->peers, number, lane, fd, read);
+    peers_arrived(((const struct node *)node)->peers, number, lane, wire, read);
 }
 
-static void on_dialed(void *node, unsigned number, unsigned lane, int fd)
+static void on_dialed(void *node, unsigned number, unsigned lane, struct peer_wire wire)
 {
-    peers_dialed(((const struct node *)node)->peers, number, lane, fd);
+    peers_dialed(((const struct node *)node)->peers, number, lane, wire);
 }
 
 static void dial(void *node, unsigned number, unsigned lane)
@@ -346,7 +384,9 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
     const bool filled = fill(c, &conf, config, data_dir) && join_shards(c, node, &conf);
     conf.dir = c->dir;
     if (filled) {
+        conf.tls_context = c->certificates.context;
         node->gossiper = gossiper_start(&conf);
+        note_end(c, node);
     }
     if (filled && node->gossiper == NULL) {
         log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "the cluster"));
@@ -380,6 +420,7 @@ void cluster_close(struct cluster *c, struct node *node)
         close_one(c->tcp);
         close_one(c->dir);
         watched_file_close(&c->key_file);
+        link_certificates_close(&c->certificates);
         c->is = false;
     }
 }

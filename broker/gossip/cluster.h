@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * cluster: this node as one of a cluster, from the start of the process to its end: sockets, who
- * it is, the key and its file, and the thread that gossips (gossiper.h). Without cluster.listen all
- * of it is nothing.
+ * it is, the key and its file, the certificate and its files, and the thread that gossips
+ * (gossiper.h). Without cluster.listen all of it is nothing.
  *
  * Owner: the main thread. Memory: gossip's.
  */
@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "broker/gossip/gossiper.h"
+#include "broker/gossip/link_certificates.h"
 #include "broker/watched_file.h"
 #include "proto/node_id.h"
 #include "proto/nodiscard.h"
@@ -26,6 +27,7 @@ struct cluster {
     int family;
     struct node_address listen;
     struct watched_file key_file;
+    struct link_certificates certificates;
     struct gossiper_links links; /* to the shards */
 };
 

@@ -10,6 +10,8 @@
 
 #include "broker/gossip/parts.h"
 #include "broker/log/log.h"
+#include "broker/transport/tls.h"
+#include "broker/transport/tls_context.h"
 
 #define EVENTS_MAX  64
 #define ACCEPTS_MAX 16u /* in a turn */
@@ -50,6 +52,9 @@ static void take_new(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms)
 static void on_tcp(struct gossiper *g, uint64_t key, uint32_t events, uint64_t now_ms)
 {
     struct tcp_conn *const c = tcp_of_key(&g->tcp, key);
+    if (c != NULL && calls_may_cost(g, c) && g->tls_steps++ >= GOSSIPER_TLS_STEPS) {
+        return; /* epoll says it again */
+    }
     const enum tcp_news news = c == NULL ? TCP_GONE : tcp_event(&g->tcp, c, events);
     if (news == TCP_NOTHING || news == TCP_GONE) {
         return;
@@ -146,6 +151,7 @@ static void *run(void *gossiper)
     for (;;) {
         pthread_mutex_lock(&g->lock);
         const uint64_t now_ms = g->conf.clock_ms();
+        g->tls_steps = 0;
         for (int i = 0; i < count; i++) {
             on_event(g, &events[i], now_ms);
         }
@@ -154,6 +160,7 @@ static void *run(void *gossiper)
         const int wait = wait_ms(g, now_ms);
         pthread_mutex_unlock(&g->lock);
         if (over) {
+            tls_thread_end();
             return NULL;
         }
         count = epoll_wait(g->epoll, events, EVENTS_MAX, wait);
@@ -188,6 +195,9 @@ struct gossiper *gossiper_start(const struct gossiper_conf *conf)
     }
     g->conf = *conf;
     g->living_ms = conf->clock_ms();
+    if (g->conf.tls_context != NULL) {
+        (void)tls_context_take(g->conf.tls_context);
+    }
     g->epoll = g->wake = -1;
     pthread_mutex_init(&g->lock, NULL);
     atomic_store_explicit(conf->joining, true, memory_order_relaxed);
@@ -226,6 +236,7 @@ void gossiper_destroy(struct gossiper *g)
     tcp_fini(&g->tcp);
     membership_destroy(g->membership);
     seal_destroy(g->seal);
+    tls_context_put(g->conf.tls_context);
     if (g->epoll >= 0) {
         close(g->epoll);
     }
@@ -339,6 +350,15 @@ enum gossiper_forgotten gossiper_forget(struct gossiper *g, struct bytes named)
     pthread_mutex_unlock(&g->lock);
     wake(g);
     return answer;
+}
+
+void gossiper_set_tls(struct gossiper *g, struct tls_context *context)
+{
+    pthread_mutex_lock(&g->lock);
+    struct tls_context *const former = g->conf.tls_context;
+    g->conf.tls_context = tls_context_take(context);
+    pthread_mutex_unlock(&g->lock);
+    tls_context_put(former);
 }
 
 void gossiper_dial(struct gossiper *g, unsigned number, unsigned lane)

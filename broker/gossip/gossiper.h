@@ -7,15 +7,17 @@
  *   UDP ───────────────▶ seal ─▶ membership ─▶ log, figures, gossiper_links.tell()
  *   TCP "DLGS" streams ─▶  ▲         │
  *   seeds, resolver.h ─────┴ contact ┘
- *   TCP "DLNK" knock.h, HELLO ─────────────────▶ gossiper_links.arrived()
- *   gossiper_dial() ─▶ TCP, knock.h ─────────────▶ gossiper_links.dialed()
+ *   TCP "DLNK" knock.h, TLS, HELLO ────────────▶ gossiper_links.arrived()
+ *   gossiper_dial() ─▶ TCP, knock.h, TLS ────────▶ gossiper_links.dialed()
  *
  * Owner: what is in struct gossiper is that of who holds its lock: the thread while it is awake,
  * which is for microseconds, others to look. No shard takes the lock; what shards ask is one atomic
  * word for each node (gossiper_dial()).
  * Memory: that of membership, seal and tcp, all of it bounded there; nothing grows with time.
  * Bounds: RECEIVE_MAX datagrams in a turn, then other things first; a datagram that the kernel does
- * not take is dropped (membership bears that); connections: tcp.h.
+ * not take is dropped (membership bears that); connections: tcp.h; steps of TLS handshakes, which
+ * cost a millisecond or more and which only those get to who have the cluster's key:
+ * GOSSIPER_TLS_STEPS in a turn.
  */
 #pragma once
 
@@ -24,6 +26,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "broker/config/config.h"
 #include "broker/config/seeds.h"
 #include "broker/gossip/keys.h"
 #include "broker/gossip/load.h"
@@ -38,15 +41,17 @@
 #define GOSSIPER_STREAM_MAGIC "DLGS" /* with which a stream of gossip begins */
 
 struct gossiper;
+struct tls_context;
 
 /* Who has the links between nodes. Called on the gossip thread; must not wait. */
 struct gossiper_links {
     void *context;
     void (*tell)(void *context, const struct peer_facts *peer);
     /* The connection is the callee's; `read` is what has come: a HELLO, and maybe more. */
-    void (*arrived)(void *context, unsigned number, unsigned lane, int fd, struct bytes read);
-    /* After each gossiper_dial(), once; fd -1: it did not work. */
-    void (*dialed)(void *context, unsigned number, unsigned lane, int fd);
+    void (*arrived)(void *context, unsigned number, unsigned lane, struct peer_wire wire,
+                    struct bytes read);
+    /* After each gossiper_dial(), once; PEER_WIRE_NONE: it did not work. */
+    void (*dialed)(void *context, unsigned number, unsigned lane, struct peer_wire wire);
 };
 
 struct gossiper_conf {
@@ -58,6 +63,8 @@ struct gossiper_conf {
     struct node_address advertise; /* port 0: listen, or what is found out */
     struct seeds seeds;
     struct key_ring ring;
+    enum config_cluster_tls tls;     /* of links; what membership says is sealed anyway */
+    struct tls_context *tls_context; /* a reference is taken; NULL: tls is off */
     unsigned shards;
     uint64_t (*clock_ms)(void);
     _Atomic bool *joining; /* set at the start, cleared when the node has found others, or need not
@@ -78,6 +85,9 @@ void gossiper_destroy(struct gossiper *g);             /* stopped; NULL is fine 
 
 /* From now on. */
 void gossiper_set_keys(struct gossiper *g, const struct key_ring *ring);
+
+/* For connections from now on. Takes a reference. */
+void gossiper_set_tls(struct gossiper *g, struct tls_context *context);
 
 /* More seeds, which are asked at once, and as long as the process lives. Any thread but a
  * shard's. NULL, or what is wrong: a constant text. */
@@ -107,6 +117,8 @@ struct gossiper_figures {
     uint64_t refused[SEAL_NO_MEMORY + 1]; /* messages, by why they were not opened */
     uint64_t streams, streams_accepted, streams_displaced, streams_timed_out;
     uint64_t links_accepted, links_dialed, links_refused, links_failed;
+    uint64_t links_encrypted; /* of those accepted and dialed */
+    uint64_t tls_failed;
     uint64_t peers_refused; /* times that a node got no number */
     uint64_t conflicts;
     uint64_t seeds_failed; /* of the last time that seeds were looked up */

@@ -4,6 +4,7 @@
 #include <assert.h>
 
 #define LOAD_DRAINING 1u
+#define LOAD_ENCRYPTS 2u
 
 #define MUCH_MS     2000u /* a sixteenth of the clients have come or gone, */
 #define MUCH        16u
@@ -29,7 +30,8 @@ void load_encode(uint8_t out[LOAD_BYTES], unsigned shards, const struct node_loa
     assert(shards > 0 && shards <= UINT8_MAX);
     out[AT_VERSION] = LOAD_VERSION;
     out[AT_SHARDS] = (uint8_t)shards;
-    out[AT_BITS] = load->draining ? LOAD_DRAINING : 0;
+    out[AT_BITS] =
+        (uint8_t)((load->draining ? LOAD_DRAINING : 0) | (load->encrypts ? LOAD_ENCRYPTS : 0));
     put_u32(out + AT_CLIENTS, load->clients);
     put_u32(out + AT_ADMITS, load->admits);
 }
@@ -46,6 +48,7 @@ struct node_load load_decode(struct bytes data)
     }
     return (struct node_load){.known = true,
                               .draining = (data.at[AT_BITS] & LOAD_DRAINING) != 0,
+                              .encrypts = (data.at[AT_BITS] & LOAD_ENCRYPTS) != 0,
                               .clients = get_u32(data.at + AT_CLIENTS),
                               .admits = get_u32(data.at + AT_ADMITS)};
 }

@@ -5,7 +5,7 @@
  *
  *   0  u8   LOAD_VERSION
  *   1  u8   shards
- *   2  u8   bits: LOAD_DRAINING
+ *   2  u8   bits: LOAD_DRAINING, LOAD_ENCRYPTS
  *   3  u32  clients that are connected
  *   7  u32  connections that it takes in a second; LOAD_ANY: any number
  *
@@ -31,6 +31,7 @@
 struct node_load {
     bool known;       /* it has said so */
     bool draining;    /* it sends its clients away: it takes none */
+    bool encrypts;    /* it takes links that are encrypted */
     uint32_t clients; /* a node that has more says UINT32_MAX */
     uint32_t admits;  /* a second; LOAD_ANY */
 };

@@ -18,6 +18,8 @@
 /* With which a connection begins, whatever it is for. */
 #define GOSSIPER_MAGIC_BYTES 4u
 
+#define GOSSIPER_TLS_STEPS 4u /* of handshakes, in a turn */
+
 struct gossiper {
     struct gossiper_conf conf; /* does not change, but for identity and ring */
     pthread_t thread;
@@ -54,7 +56,10 @@ struct gossiper {
     bool changed; /* a member is another; peers are to be told */
     bool numbers_warned;
     struct peer_numbers numbers;
-    struct peer_facts told[PEERS_MAX]; /* what links were told last */
+    struct peer_facts told[PEERS_MAX];   /* what links were told last */
+    const char *tls_told[PEERS_MAX + 1]; /* why TLS failed, as the log has it; NULL: it did not. The
+                                          * last is of those that have no number */
+    unsigned tls_steps;                  /* in this turn */
 };
 
 /* speech.c: what membership says, and hears. */
@@ -75,3 +80,24 @@ void calls_dial(struct gossiper *g, uint64_t now_ms); /* those that are wanted *
 void calls_knock(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms);
 void calls_event(struct gossiper *g, struct tcp_conn *c, enum tcp_news news, uint64_t now_ms);
 void calls_closed(struct gossiper *g, const struct tcp_conn *c);
+
+/* calls_tls.c: those of them that are encrypted. */
+bool calls_may_cost(const struct gossiper *g, const struct tcp_conn *c);
+
+enum calls_step {
+    CALLS_WAIT,   /* more has to come */
+    CALLS_OPEN,   /* the handshake is over */
+    CALLS_FAILED, /* it is closed; the log has it */
+    CALLS_GONE,   /* it is closed, and calls_closed() was called */
+};
+
+/* The node behind c has to be encrypted with, or not: as both say. false: the two do not fit; told.
+ */
+bool calls_tls_agree(struct gossiper *g, struct tcp_conn *c, const struct member *m);
+/* When both have proved that they have the key. */
+enum calls_step calls_tls_begin(struct gossiper *g, struct tcp_conn *c, bool has_called);
+/* Takes what has come. out[0..*len) is what it says in clear, *len <= size. */
+enum calls_step calls_tls_take(struct gossiper *g, struct tcp_conn *c, uint8_t *out, size_t size,
+                               size_t *len);
+/* To the log, once for each peer until it is another reason or has worked. */
+void calls_tls_tell(struct gossiper *g, const struct tcp_conn *c, const char *why);

@@ -256,8 +256,10 @@ static bool random_bytes(void *out, size_t len)
 
 static struct node_load load_now(const struct gossiper *g)
 {
-    return g->conf.load == NULL ? (struct node_load){.admits = LOAD_ANY}
-                                : g->conf.load(g->conf.load_context);
+    struct node_load load = g->conf.load == NULL ? (struct node_load){.admits = LOAD_ANY}
+                                                 : g->conf.load(g->conf.load_context);
+    load.encrypts = g->conf.tls != CONFIG_CLUSTER_TLS_OFF;
+    return load;
 }
 
 static void say_load(struct gossiper *g, uint64_t now_ms)

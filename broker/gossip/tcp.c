@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "broker/gossip/address.h"
+#include "broker/transport/tls_pipe.h"
 
 enum group { STREAMS, CALLERS, DIALS };
 
@@ -59,6 +60,8 @@ struct tcp_conn *tcp_of_key(struct tcp *t, uint64_t key)
 static void forget(struct tcp_conn *c)
 {
     knock_end(&c->knock);
+    tls_pipe_destroy(c->tls);
+    c->tls = NULL;
     free(c->out);
     c->fd = -1;
     c->out = NULL;

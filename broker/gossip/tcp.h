@@ -11,7 +11,8 @@
  *   dials      TCP_DIAL: the same, from this side          tcp_connect() gives NULL
  *
  * Owner: the gossip thread, or who has its lock. Memory: TCP_IN_BYTES for each of three groups, and
- * what is not sent yet, TCP_OUT_MAX at most; who takes less is closed.
+ * what is not sent yet, TCP_OUT_MAX at most; who takes less is closed. Of links that are encrypted
+ * (calls_tls.c) that of a struct tls_pipe.
  */
 #pragma once
 
@@ -37,6 +38,8 @@ enum tcp_kind {
     TCP_DIAL,     /* this node has called for a link, and both prove it */
 };
 
+struct tls_pipe;
+
 struct tcp_conn {
     int fd;          /* -1: the place is free */
     uint32_t serial; /* another one each time that the place is used */
@@ -54,6 +57,9 @@ struct tcp_conn {
     /* Of those that become links; the caller's. */
     struct knock knock;
     unsigned number, lane;
+    bool encrypts;        /* TCP_DIAL: it is to be, when both have proved the key */
+    bool is_open;         /* the handshake is over */
+    struct tls_pipe *tls; /* NULL: nothing is encrypted (yet); goes when the place is free again */
 };
 
 struct tcp {

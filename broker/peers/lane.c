@@ -8,10 +8,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <unistd.h>
 
 #include "broker/node.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/tls_pipe.h"
 #include "cluster/link/greeting.h"
 
 #define FAREWELL_MS 1000u /* for the last bytes to go, and for the other end to close */
@@ -80,6 +80,7 @@ void lane_free(struct lane *l)
     link_down(l->link, link_connection(l->link), NODE_CLOSE_SHUTDOWN, 0); /* nobody is told */
     link_destroy(l->link);
     word_free(l->waiting);
+    tls_pipe_destroy(l->tls);
     free(l->rest);
     free(l);
 }
@@ -124,43 +125,33 @@ static void rest_drop(struct lane *l)
     l->rest_begin = l->rest_end = l->rest_capacity = 0;
 }
 
-static void open_socket(struct lane *l, int fd)
+static void open_socket(struct lane *l, struct peer_wire wire)
 {
     assert(l->state == LANE_NONE);
 
     const int one =
         1; /* frames go as soon as they are there; where it is no TCP, it is no matter */
-    (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    (void)setsockopt(wire.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     l->state = LANE_OPEN;
     l->why = NODE_CLOSE_BROKEN;
+    l->tls = wire.tls;
     l->sending = l->peer_ended = l->said = l->shut = false;
     parts(l)->sockets++;
-    io_attach_second(l->shard->io, &l->socket, fd);
+    io_attach_second(l->shard->io, &l->socket, wire.fd);
     io_receive_start(l->shard->io, &l->socket);
     l->receiving = true;
 }
 
-void lane_dialed(struct lane *l, int fd)
+void lane_dialed(struct lane *l, struct peer_wire wire)
 {
-    if (fd < 0 || parts(l)->ending) {
-        if (fd >= 0) {
-            close(fd);
-        }
+    if (wire.fd < 0 || parts(l)->ending) {
+        peer_wire_close(wire);
         link_dial_failed(l->link, now(l));
     } else {
-        open_socket(l, fd);
+        open_socket(l, wire);
         link_dialed(l->link, ++l->connection, now(l));
     }
     is_dirty(l);
-}
-
-void lane_refuse(int fd, enum node_close why)
-{
-    uint8_t out[GREETING_FAREWELL_BYTES];
-    const size_t len = greeting_farewell(out, why);
-    (void)send(fd, out, len,
-               MSG_DONTWAIT | MSG_NOSIGNAL); /* the first bytes of it: there is room */
-    close(fd);
 }
 
 /* What speaks against taking that call now. */
@@ -187,8 +178,8 @@ static void take_bytes(struct lane *l, const uint8_t *data, size_t len);
 static void refuse(struct lane *l, struct word *w, enum node_close why)
 {
     lane_log_refused(l, why);
-    lane_refuse(w->fd, why);
-    w->fd = -1;
+    peer_wire_refuse(w->wire, why);
+    w->wire = PEER_WIRE_NONE;
     word_free(w);
 }
 
@@ -203,13 +194,15 @@ void lane_arrived(struct lane *l, struct word *w)
         return;
     }
     if (why == NODE_CLOSE_NONE) {
+        l->tls = w->wire.tls; /* on_up() says whether it is encrypted */
         why = link_accept(l->link, ++l->connection, &greeting.hello, now(l));
+        l->tls = why == NODE_CLOSE_NONE ? l->tls : NULL;
     }
     if (why != NODE_CLOSE_NONE) {
         refuse(l, w, why);
     } else {
-        open_socket(l, w->fd);
-        w->fd = -1;
+        open_socket(l, w->wire);
+        w->wire = PEER_WIRE_NONE;
         take_bytes(l, w->read + greeting.used, w->len - greeting.used);
         word_free(w);
     }
@@ -220,7 +213,7 @@ void lane_arrived(struct lane *l, struct word *w)
 
 static bool rest_add(struct lane *l, const uint8_t *data, size_t len)
 {
-    if (l->rest_capacity - l->rest_end < len) {
+    if (l->rest == NULL || l->rest_capacity - l->rest_end < len) {
         const size_t capacity = 2 * (l->rest_end + len) + REST_BYTES_MIN;
         uint8_t *const rest = realloc(l->rest, capacity);
         if (rest == NULL) {
@@ -287,12 +280,47 @@ void lane_resume(struct lane *l)
     after_input(l);
 }
 
+/* The other end has seen our certificate, or judged it, behind the handshake: the alert comes here.
+ */
+static void take_records(struct lane *l, const uint8_t *data, size_t len)
+{
+    uint8_t clear[TLS_RECORD_BYTES];
+    tls_pipe_feed(l->tls, data, len);
+    while (l->state == LANE_OPEN) {
+        size_t clear_len = 0;
+        switch (tls_pipe_read(l->tls, clear, sizeof clear, &clear_len)) {
+        case TLS_DONE:
+            take_bytes(l, clear, clear_len);
+            break;
+        case TLS_WANTS_MORE:
+            is_dirty(l); /* it may have an answer of its own, to new keys */
+            return;
+        case TLS_ENDED:
+        case TLS_FAILED:
+            lane_log_tls(l, tls_pipe_why(l->tls));
+            lane_close(l, NODE_CLOSE_BROKEN);
+            return;
+        }
+    }
+}
+
+void lane_trust(struct lane *l, const struct tls_context *now)
+{
+    const char *why = NULL;
+    if (l->state == LANE_OPEN && l->tls != NULL && !tls_pipe_is_trusted(l->tls, now, &why)) {
+        lane_log_tls(l, why);
+        lane_close(l, NODE_CLOSE_NOT_TRUSTED);
+    }
+}
+
 static void received(void *context, struct io_socket *socket, const uint8_t *data, size_t len)
 {
     struct lane *const l = lane_of_socket(socket);
     shard_enter(context);
     metrics_add(&l->shard->metrics, METRIC_link_bytes_received, len);
-    if (l->state == LANE_OPEN) {
+    if (l->state == LANE_OPEN && l->tls != NULL) {
+        take_records(l, data, len);
+    } else if (l->state == LANE_OPEN) {
         take_bytes(l, data, len);
     } /* else it is over, and what comes means nothing any more */
 }
@@ -322,29 +350,50 @@ static void finish_farewell(struct lane *l)
     }
 }
 
+/* What goes of the runs in one send, as they are: iov[0..n). */
+static unsigned put_clear(struct lane *l, const struct bytes *runs, size_t n, struct iovec *iov)
+{
+    l->send_bytes = 0;
+    for (size_t i = 0; i < n; i++) {
+        iov[i] = (struct iovec){.iov_base = (void *)(uintptr_t)runs[i].at, .iov_len = runs[i].len};
+        l->send_bytes += runs[i].len;
+    }
+    l->wire_bytes = l->send_bytes;
+    return (unsigned)n;
+}
+
+/* Encrypted, and what the pipe has to say for itself. It is small enough for one send: records go
+ * into pieces of the output that grow as it does. */
+static unsigned put_records(struct lane *l, const struct bytes *runs, size_t n, struct iovec *iov)
+{
+    if (!tls_pipe_write(l->tls, runs, n, &l->send_bytes)) {
+        lane_log_tls(l, tls_pipe_why(l->tls));
+        lane_close(l, NODE_CLOSE_BROKEN);
+        return 0;
+    }
+    return tls_pipe_gather(l->tls, iov, IO_IOV_MAX, &l->wire_bytes);
+}
+
 static void send_output(struct lane *l)
 {
     if (l->sending || (l->state != LANE_OPEN && l->state != LANE_FAREWELL)) {
         return;
     }
     struct bytes runs[LINK_RUNS];
-    struct iovec iov[LINK_RUNS];
+    struct iovec iov[IO_IOV_MAX];
     const size_t n = link_output(l->link, runs, now(l));
-    if (n == 0) {
+    const unsigned pieces =
+        l->tls == NULL ? put_clear(l, runs, n, iov) : put_records(l, runs, n, iov);
+    if (pieces == 0) {
         if (l->state == LANE_FAREWELL) {
             finish_farewell(l);
         }
         return;
     }
-    l->send_bytes = 0;
-    for (size_t i = 0; i < n; i++) {
-        iov[i] = (struct iovec){.iov_base = (void *)(uintptr_t)runs[i].at, .iov_len = runs[i].len};
-        l->send_bytes += runs[i].len;
-    }
     l->sending = true;
     l->said = true;
-    metrics_add(&l->shard->metrics, METRIC_link_bytes_sent, l->send_bytes);
-    io_send(l->shard->io, &l->socket, iov, (unsigned)n);
+    metrics_add(&l->shard->metrics, METRIC_link_bytes_sent, l->wire_bytes);
+    io_send(l->shard->io, &l->socket, iov, pieces);
 }
 
 static void sent(void *context, struct io_socket *socket, int error)
@@ -355,6 +404,9 @@ static void sent(void *context, struct io_socket *socket, int error)
     if (error != 0) {
         lane_close(l, NODE_CLOSE_BROKEN);
     } else {
+        if (l->tls != NULL) {
+            tls_pipe_sent(l->tls, l->wire_bytes);
+        }
         link_sent(l->link, l->connection, l->send_bytes, now(l));
         is_dirty(l);
     }
@@ -392,6 +444,8 @@ static void closed(void *context, struct io_socket *socket)
     const bool was_up = l->up;
     l->state = LANE_NONE;
     l->sending = false;
+    tls_pipe_destroy(l->tls);
+    l->tls = NULL;
     parts(l)->sockets--;
     rest_drop(l);
     if (l->gone) {

@@ -27,8 +27,10 @@ static void on_up(void *context, const struct node_hello *hello)
     struct lane *const l = context;
     l->up = true;
     l->refused = NODE_CLOSE_NONE;
+    l->tls_told = NULL;
     log_event(LOG_INFO, "link_up", LOG_BYTES("node", name_of(l)), LOG_NUMBER("lane", l->shard->id),
-              LOG_NUMBER("generation", hello->generation), LOG_BYTES("build", hello->build));
+              LOG_NUMBER("generation", hello->generation), LOG_BYTES("build", hello->build),
+              LOG_TEXT("encrypted", l->tls == NULL ? "no" : "yes"));
     events_of(l)->up(l->shard, l->number);
 }
 
@@ -128,6 +130,18 @@ void lane_log_refused(struct lane *l, enum node_close why)
     l->refused = why;
     log_event(LOG_WARNING, "link_refused", LOG_BYTES("node", name_of(l)),
               LOG_NUMBER("lane", l->shard->id), LOG_TEXT("reason", node_close_text(why)));
+}
+
+/* Likewise. */
+void lane_log_tls(struct lane *l, const char *why)
+{
+    shard_count(l->shard, METRIC_link_tls_failed);
+    if (why == l->tls_told) {
+        return;
+    }
+    l->tls_told = why;
+    log_event(LOG_WARNING, "link_tls_failed", LOG_BYTES("node", name_of(l)),
+              LOG_NUMBER("lane", l->shard->id), LOG_TEXT("reason", why));
 }
 
 void lane_count(struct lane *l)

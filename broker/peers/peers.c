@@ -147,8 +147,8 @@ static void on_arrived(struct shard_peers *sp, struct word *w)
 {
     struct lane *const l = sp->peer[w->facts.number].lane;
     if (l == NULL || sp->ending) {
-        lane_refuse(w->fd, l == NULL ? NODE_CLOSE_UNKNOWN_NODE : NODE_CLOSE_SHUTDOWN);
-        w->fd = -1;
+        peer_wire_refuse(w->wire, l == NULL ? NODE_CLOSE_UNKNOWN_NODE : NODE_CLOSE_SHUTDOWN);
+        w->wire = PEER_WIRE_NONE;
         word_free(w);
     } else {
         lane_arrived(l, w);
@@ -163,11 +163,26 @@ static void on_dialed(struct shard_peers *sp, struct word *w)
 
     p->dialing = false;
     if (!p->dial_is_stale && p->lane != NULL) {
-        lane_dialed(p->lane, w->fd);
-        w->fd = -1;
+        lane_dialed(p->lane, w->wire);
+        w->wire = PEER_WIRE_NONE;
     }
     p->dial_is_stale = false;
     sp->dirty |= sp->has_lane & peer_bit(number); /* whose own dial may have waited */
+    word_free(w);
+}
+
+static unsigned take_first(uint32_t *set)
+{
+    const unsigned number = (unsigned)__builtin_ctz(*set);
+    *set &= *set - 1;
+    return number;
+}
+
+static void on_trust(struct shard_peers *sp, struct word *w)
+{
+    for (uint32_t set = sp->has_lane; set != 0;) {
+        lane_trust(sp->peer[take_first(&set)].lane, w->trust);
+    }
     word_free(w);
 }
 
@@ -187,19 +202,15 @@ static void hear(struct shard *s, struct shard_peers *sp)
         case WORD_DIALED:
             on_dialed(sp, w);
             break;
+        case WORD_TRUST:
+            on_trust(sp, w);
+            break;
         }
         w = next;
     }
 }
 
 /* ---- the turn */
-
-static unsigned take_first(uint32_t *set)
-{
-    const unsigned number = (unsigned)__builtin_ctz(*set);
-    *set &= *set - 1;
-    return number;
-}
 
 static void on_time(struct shard *s, struct shard_peers *sp)
 {

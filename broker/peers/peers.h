@@ -39,6 +39,19 @@
 struct node;
 struct peers;
 struct shard;
+struct tls_context;
+struct tls_pipe;
+
+/* A connection on its way to a shard. Whoever has it closes it. */
+struct peer_wire {
+    int fd;               /* non-blocking; -1: there is none */
+    struct tls_pipe *tls; /* its handshake is over; NULL: it is not encrypted */
+};
+
+#define PEER_WIRE_NONE ((struct peer_wire){.fd = -1})
+
+void peer_wire_close(struct peer_wire w);
+void peer_wire_refuse(struct peer_wire w, enum node_close why); /* says why, and closes it */
 
 /* What the shards have to know of a peer. A plain value. */
 struct peer_facts {
@@ -89,9 +102,15 @@ void peers_destroy(struct peers *p); /* after the shards' io; NULL is fine */
 void peers_tell(struct peers *p, const struct peer_facts *facts); /* to all shards, in order */
 
 /* Somebody has called, and has said HELLO for that lane (greeting_read()): `read` is all that has
- * come, HELLO first. fd is non-blocking, and the shard's from here on. */
-void peers_arrived(struct peers *p, unsigned number, unsigned lane, int fd, struct bytes read);
-void peers_dialed(struct peers *p, unsigned number, unsigned lane, int fd); /* -1: in vain */
+ * come in clear, HELLO first. The connection is the shard's from here on. */
+void peers_arrived(struct peers *p, unsigned number, unsigned lane, struct peer_wire wire,
+                   struct bytes read);
+/* PEER_WIRE_NONE: in vain. */
+void peers_dialed(struct peers *p, unsigned number, unsigned lane, struct peer_wire wire);
+
+/* Other certificates, or revocation lists, are trusted from now on: who would not be let in any
+ * more is disconnected. The main thread. Takes references. */
+void peers_trust(struct peers *p, struct tls_context *now);
 
 /* ---- A shard's thread; of the lane that it owns */
 

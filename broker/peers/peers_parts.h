@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * peers_parts: what the files of this folder have in common: peers.c, who there is, and the turn;
- * words.c, what other threads say; lane.c, one link and its connection; lane_told.c, what a link
- * tells, and its figures. Not a public header.
+ * words.c, what other threads say; wire.c, a connection that is nobody's yet; lane.c, one link and
+ * its connection; lane_told.c, what a link tells, and its figures. Not a public header.
  */
 #pragma once
 
@@ -14,10 +14,11 @@
 /* What the gossip thread says to one shard. On the heap, the shard's once it is in the list. */
 struct word {
     struct word *next;
-    enum word_kind { WORD_FACTS, WORD_ARRIVED, WORD_DIALED } kind;
-    struct peer_facts facts; /* of the others: the number alone */
-    int fd;                  /* WORD_ARRIVED, WORD_DIALED; -1: none (any more) */
-    size_t len;              /* WORD_ARRIVED */
+    enum word_kind { WORD_FACTS, WORD_ARRIVED, WORD_DIALED, WORD_TRUST } kind;
+    struct peer_facts facts;   /* of the others: the number alone */
+    struct peer_wire wire;     /* WORD_ARRIVED, WORD_DIALED; PEER_WIRE_NONE: none (any more) */
+    struct tls_context *trust; /* WORD_TRUST; a reference */
+    size_t len;                /* WORD_ARRIVED */
     uint8_t read[];
 };
 
@@ -52,7 +53,10 @@ struct lane {
     enum node_close why;  /* CLOSING, if the link does not know better */
     uint64_t connection;  /* the link's name of it, or of the last one */
     uint64_t close_by_ms; /* FAREWELL */
-    size_t send_bytes;    /* under way */
+    struct tls_pipe *tls; /* of the connection; NULL: it is not encrypted */
+    const char *tls_told; /* why it failed, as the log has it; NULL: it did not */
+    size_t send_bytes;    /* under way, of the link's */
+    size_t wire_bytes;    /* and of the pipe's */
     bool sending;
     bool receiving;   /* io_receive_start() holds */
     bool peer_ended;  /* nothing comes any more; what has come is owed a hearing */
@@ -131,18 +135,17 @@ struct lane *lane_create(struct shard *s, const struct peer_facts *facts);
 void lane_let_go(struct lane *l); /* forgotten: down and lost are told now, and nothing later */
 void lane_free(struct lane *l);   /* no io is there any more */
 
-void lane_dialed(struct lane *l, int fd);
+void lane_dialed(struct lane *l, struct peer_wire wire);
 void lane_arrived(struct lane *l, struct word *w); /* takes the word */
 void lane_resume(struct lane *l);
 void lane_turn(struct lane *l);  /* next_ms has come: lane_go_on() is to follow */
 void lane_go_on(struct lane *l); /* after whatever has happened to the link: what follows from it */
 void lane_close(struct lane *l, enum node_close why);
-
-/* Refuses whoever has called, for that reason. */
-void lane_refuse(int fd, enum node_close why);
+void lane_trust(struct lane *l, const struct tls_context *now);
 
 /* ---- lane_told.c */
 
 struct link_events lane_events(struct lane *l);
 void lane_count(struct lane *l); /* what the link has counted since */
 void lane_log_refused(struct lane *l, enum node_close why);
+void lane_log_tls(struct lane *l, const char *why);

@@ -7,16 +7,17 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "broker/node.h"
 #include "broker/shard/shard.h"
+#include "broker/transport/tls_context.h"
 
 static struct word *word_create(enum word_kind kind, unsigned number, struct bytes read)
 {
     struct word *const w = malloc(sizeof *w + read.len);
     if (w != NULL) {
-        *w = (struct word){.kind = kind, .facts.number = number, .fd = -1, .len = read.len};
+        *w = (struct word){
+            .kind = kind, .facts.number = number, .wire = PEER_WIRE_NONE, .len = read.len};
         if (read.len > 0) {
             memcpy(w->read, read.at, read.len);
         }
@@ -36,8 +37,9 @@ static struct word *word_needed(enum word_kind kind, unsigned number)
 
 void word_free(struct word *w)
 {
-    if (w != NULL && w->fd >= 0) {
-        close(w->fd);
+    if (w != NULL) {
+        peer_wire_close(w->wire);
+        tls_context_put(w->trust);
     }
     free(w);
 }
@@ -85,26 +87,36 @@ void peers_tell(struct peers *p, const struct peer_facts *facts)
     }
 }
 
-void peers_arrived(struct peers *p, unsigned number, unsigned lane, int fd, struct bytes read)
+void peers_arrived(struct peers *p, unsigned number, unsigned lane, struct peer_wire wire,
+                   struct bytes read)
 {
     assert(number < PEERS_MAX);
-    assert(fd >= 0);
+    assert(wire.fd >= 0);
 
     struct word *const w = lane < p->shard_count ? word_create(WORD_ARRIVED, number, read) : NULL;
     if (w == NULL) {
-        lane_refuse(fd, lane < p->shard_count ? NODE_CLOSE_NO_MEMORY : NODE_CLOSE_MALFORMED);
+        peer_wire_refuse(wire, lane < p->shard_count ? NODE_CLOSE_NO_MEMORY : NODE_CLOSE_MALFORMED);
         return;
     }
-    w->fd = fd;
+    w->wire = wire;
     say(p, lane, w);
 }
 
-void peers_dialed(struct peers *p, unsigned number, unsigned lane, int fd)
+void peers_dialed(struct peers *p, unsigned number, unsigned lane, struct peer_wire wire)
 {
     assert(number < PEERS_MAX);
     assert(lane < p->shard_count);
 
     struct word *const w = word_needed(WORD_DIALED, number);
-    w->fd = fd;
+    w->wire = wire;
     say(p, lane, w);
+}
+
+void peers_trust(struct peers *p, struct tls_context *now)
+{
+    for (unsigned i = 0; i < p->shard_count; i++) {
+        struct word *const w = word_needed(WORD_TRUST, 0);
+        w->trust = tls_context_take(now);
+        say(p, i, w);
+    }
 }

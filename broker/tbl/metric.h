@@ -109,6 +109,7 @@ COUNTER(link_passing_received,           "frames without a number of other nodes
 COUNTER(link_passing_dropped,            "frames without a number that were not sent: no connection, no room, or it ended")
 COUNTER(link_skipped,                    "frames of other nodes of a type that this version does not know")
 COUNTER(link_held,                       "times that a frame of another node was not taken at once, and the link waited")
+COUNTER(link_tls_failed,                 "encrypted connections with other nodes that ended as a certificate was not trusted, or a record not genuine")
 COUNTER(link_stalls,                     "times that another node took too little for max_stall and what it was owed was given up")
 COUNTER(link_lost_stalled,               "numbered frames given up for that")
 COUNTER(link_lost_restarted,             "numbered frames given up because the other node was started anew")

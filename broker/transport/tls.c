@@ -24,6 +24,7 @@ struct tls {
     const uint8_t *in; /* fed, and not taken yet */
     size_t in_len;
     const char *why; /* NULL: it has not failed */
+    bool has_called;
     struct tls_peer peer;
 };
 
@@ -92,6 +93,15 @@ struct tls *tls_create(struct tls_context *context, struct bytes server_name, st
     return t;
 }
 
+struct tls *tls_create_caller(struct tls_context *context, struct outbuf *out)
+{
+    struct tls *const t = tls_create(context, bytes_of(NULL, 0), out);
+    if (t != NULL) {
+        t->has_called = true;
+    }
+    return t;
+}
+
 void tls_destroy(struct tls *t)
 {
     if (t != NULL) {
@@ -139,7 +149,7 @@ static void tell_certificate_is_missing(struct tls *t)
 enum tls_result tls_handshake(struct tls *t)
 {
     tls_memory_watch(t->session);
-    const int ret = wolfSSL_accept(t->ssl);
+    const int ret = t->has_called ? wolfSSL_connect(t->ssl) : wolfSSL_accept(t->ssl);
     t->session = tls_memory_largest();
     if (ret == WOLFSSL_SUCCESS) {
         tls_peer_init(&t->peer, t->ssl, t->context);

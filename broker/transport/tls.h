@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * tls: the server's end of one TLS connection, without a socket: records in, records out.
+ * tls: an end of one TLS connection, without a socket: records in, records out. It is the server's
+ * where clients connect; between nodes it is either.
  *
  *   tls_feed() ─▶ tls_handshake() … DONE ─▶ tls_read() …          what is to be sent ─▶ outbuf
  *
@@ -36,6 +37,8 @@ enum tls_result {
  * outlives it. NULL: no memory. */
 NODISCARD struct tls *tls_create(struct tls_context *context, struct bytes server_name,
                                  struct outbuf *out);
+/* The end that has called; the context is one for both ends (tls_context_load_mutual()). */
+NODISCARD struct tls *tls_create_caller(struct tls_context *context, struct outbuf *out);
 void tls_destroy(struct tls *t); /* NULL is fine */
 
 /* What has come from the socket, borrowed until one of the two below answers WANTS_MORE. */

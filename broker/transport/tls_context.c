@@ -51,8 +51,8 @@ struct certificate {
 
 struct tls_context {
     _Atomic unsigned references;
-    struct ticket_keys *tickets;
-    const char *alpn; /* a constant */
+    struct ticket_keys *tickets; /* NULL: between nodes, where either end may have called */
+    const char *alpn;            /* a constant */
     struct tls_trust trust;
     unsigned count;
     struct certificate certificates[CERTIFICATES_MAX];
@@ -359,7 +359,8 @@ static bool add_certificate(struct loading *l, const char *certificate, const ch
 {
     struct certificate *const c = &l->out->certificates[l->out->count++];
     c->file = strdup(certificate);
-    c->context = wolfSSL_CTX_new(wolfSSLv23_server_method());
+    c->context =
+        wolfSSL_CTX_new(l->out->tickets == NULL ? wolfSSLv23_method() : wolfSSLv23_server_method());
     if (c->file == NULL || c->context == NULL) {
         config_error_add(l->error, "out of memory");
         return false;
@@ -367,8 +368,8 @@ static bool add_certificate(struct loading *l, const char *certificate, const ch
     return use_certificate(l, c, key) && use_client_ca(l, c->context) && use_policy(l, c->context);
 }
 
-struct tls_context *tls_context_load(const struct config_listener *listener, const char *alpn,
-                                     struct ticket_keys *tickets, struct config_error *error)
+static struct tls_context *load(const struct config_listener *listener, const char *alpn,
+                                struct ticket_keys *tickets, struct config_error *error)
 {
     struct tls_context *const c = calloc(1, sizeof *c);
     tls_memory_init();
@@ -379,7 +380,7 @@ struct tls_context *tls_context_load(const struct config_listener *listener, con
     }
     atomic_init(&c->references, 1);
     c->alpn = alpn;
-    c->tickets = ticket_keys_take(tickets);
+    c->tickets = tickets == NULL ? NULL : ticket_keys_take(tickets);
 
     struct loading l = {.listener = listener, .error = error, .out = c};
     char certificate[PATH_BYTES], key[PATH_BYTES];
@@ -399,6 +400,20 @@ struct tls_context *tls_context_load(const struct config_listener *listener, con
         return NULL;
     }
     return c;
+}
+
+struct tls_context *tls_context_load(const struct config_listener *listener, const char *alpn,
+                                     struct ticket_keys *tickets, struct config_error *error)
+{
+    assert(tickets != NULL);
+    return load(listener, alpn, tickets, error);
+}
+
+struct tls_context *tls_context_load_mutual(const struct config_listener *listener,
+                                            const char *alpn, struct config_error *error)
+{
+    assert(listener->client_certificate == CONFIG_CLIENT_REQUIRED);
+    return load(listener, alpn, NULL, error);
 }
 
 struct tls_context *tls_context_take(struct tls_context *c)

@@ -31,6 +31,11 @@ NODISCARD struct tls_context *tls_context_load(const struct config_listener *lis
                                                const char *alpn, struct ticket_keys *tickets,
                                                struct config_error *error);
 
+/* Of connections between nodes, of either end: both show a certificate, which the listener's
+ * settings require of clients, and nothing is resumed. */
+NODISCARD struct tls_context *tls_context_load_mutual(const struct config_listener *listener,
+                                                      const char *alpn, struct config_error *error);
+
 struct tls_context *tls_context_take(struct tls_context *c);
 void tls_context_put(struct tls_context *c); /* NULL is fine */
 void tls_context_release(void *c);           /* the same, for after_quiescent() */

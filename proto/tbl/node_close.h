@@ -20,6 +20,7 @@ NODE_CLOSE(STALLED,          9,  false, "it took nothing for too long")
 NODE_CLOSE(NO_MEMORY,        10, false, "out of memory")
 NODE_CLOSE(SHUTDOWN,         11, false, "the node ends")
 NODE_CLOSE(GIVEN_UP,         12, false, "what it was owed was given up")
+NODE_CLOSE(NOT_TRUSTED,      13, false, "its certificate is not trusted any more")
 NODE_CLOSE(OTHER_CLUSTER,    16, true,  "it is of another cluster")
 NODE_CLOSE(ITSELF,           17, true,  "it is this very node")
 NODE_CLOSE(WRONG_NODE,       18, true,  "it is not the node that was called")
@@ -27,5 +28,6 @@ NODE_CLOSE(VERSION,          19, true,  "there is no version of the protocol tha
 NODE_CLOSE(OLD_GENERATION,   20, true,  "the node has been started again since")
 NODE_CLOSE(NOT_THE_DIALER,   21, true,  "the node with the lower UUID is to call the other")
 NODE_CLOSE(UNKNOWN_NODE,     22, true,  "it is no member that is known here")
+NODE_CLOSE(NOT_ENCRYPTED,    23, true,  "one of the two requires encryption, and the other does not have it")
 /* clang-format on */
 #undef NODE_CLOSE

@@ -64,6 +64,18 @@ KEY(cluster, rebalance_after_s, UINT(0, 86400), "600", "seconds", LIVE,
     "those above the mean (0x9C), so that a load balancer gives them to others. Only clients whose sessions end with their connections are sent away.")
 KEY(cluster, rebalance_clients_per_second, UINT(0, 10000), "50", "clients", LIVE,
     "How many of them in a second, at most. 0: none are sent away.")
+KEY(cluster, tls, CHOICE(cluster_tls), "off", "", AT_START,
+    "Whether what is sent over the connections between nodes is encrypted: off, offered (where both nodes offer or require it), or required (no node that does not is connected to). "
+    "TLS 1.3, and each end shows its certificate. From off to required without a pause: docs/cluster.md.")
+KEY(cluster, tls_certificate, TEXT(4095), "", "", AT_START,
+    "With cluster.tls: file with this node's certificate (PEM) and, behind it, those between it and the root. It shows it to nodes that call and to those that it calls: "
+    "if it has an extended key usage, that has to have both serverAuth and clientAuth. Read again when it changes, with the three below; connections stay.")
+KEY(cluster, tls_key, TEXT(4095), "", "", AT_START,
+    "With cluster.tls: file with the private key (PEM) of that certificate.")
+KEY(cluster, tls_ca, TEXT(4095), "", "", AT_START,
+    "With cluster.tls: file with the certificates (PEM) that other nodes' have to be signed by. When it or cluster.tls_crl has changed, connections to nodes that would not be let in any more are ended.")
+KEY(cluster, tls_crl, TEXT(4095), "", "", AT_START,
+    "With cluster.tls: file with the revocation lists (PEM) of those who sign nodes' certificates; each of them has to have one. Empty: nothing is looked up.")
 END(cluster)
 
 GROUP(process)

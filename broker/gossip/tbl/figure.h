@@ -40,6 +40,8 @@ FIGURE_TOTAL(links_accepted,         f.links_accepted,               "connection
 FIGURE_TOTAL(links_dialed,           f.links_dialed,                 "connections for links that were made to another node, which has proved it likewise")
 FIGURE_TOTAL(links_refused,          f.links_refused,                "connections for links that ended before they were one: no proof, or of no node that is known")
 FIGURE_TOTAL(links_failed,           f.links_failed,                 "times that another node was called for a link, and that failed")
+FIGURE_TOTAL(links_encrypted,        f.links_encrypted,              "of the connections for links that were accepted or made, those that are encrypted")
+FIGURE_TOTAL(tls_failed,             f.tls_failed,                   "connections for links whose TLS handshake failed, or that one end wanted encrypted and the other not")
 FIGURE_TOTAL(peers_refused,          f.peers_refused,                "times that a node got no links, as there are so many")
 
 REFUSED(MALFORMED,     malformed)

@@ -135,6 +135,10 @@ Test(config_mistakes, in_the_file)
         {"cluster: {listen: 'localhost:4000', seeds: 'a'}\n",
          "dunlin.yaml:1: cluster.seeds: 'a' is no list of seeds, as in 10.0.0.7:4000,"
          "dunlin.example.org:4000,srv:_dunlin._tcp.example.org\n"},
+        {"cluster: {tls: required, tls_key: k, tls_ca: c}\n",
+         "dunlin.yaml:1: cluster.tls is set, and cluster.tls_certificate is not\n"},
+        {"cluster: {tls_crl: l}\n",
+         "dunlin.yaml:1: cluster.tls_crl: 'l' is for nothing: cluster.tls is off\n"},
         {"cluster: {seeds: 'a:1'}\n",
          "dunlin.yaml:1: cluster.seeds is set, but cluster.listen is not: say where the others "
          "reach this node\n"},

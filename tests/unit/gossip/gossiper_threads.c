@@ -60,7 +60,8 @@ static void on_tell(void *context, const struct peer_facts *peer)
     pthread_mutex_unlock(&s->lock);
 }
 
-static void on_arrived(void *context, unsigned number, unsigned lane, int fd, struct bytes read)
+static void on_arrived(void *context, unsigned number, unsigned lane, struct peer_wire wire,
+                       struct bytes read)
 {
     struct side *const s = context;
     struct node_frame frame;
@@ -72,19 +73,19 @@ static void on_arrived(void *context, unsigned number, unsigned lane, int fd, st
     s->arrived++;
     s->number = number;
     s->lane = lane;
-    s->fd = fd;
+    s->fd = wire.fd;
     s->hello_of = hello.node;
     pthread_mutex_unlock(&s->lock);
 }
 
-static void on_dialed(void *context, unsigned number, unsigned lane, int fd)
+static void on_dialed(void *context, unsigned number, unsigned lane, struct peer_wire wire)
 {
     struct side *const s = context;
     pthread_mutex_lock(&s->lock);
-    fd < 0 ? s->failed++ : s->dialed++;
+    wire.fd < 0 ? s->failed++ : s->dialed++;
     s->number = number;
     s->lane = lane;
-    s->fd = fd;
+    s->fd = wire.fd;
     pthread_mutex_unlock(&s->lock);
 }
 

@@ -13,6 +13,7 @@ Test(load, comes_as_it_went)
     const struct node_load rows[] = {
         {.known = true, .clients = 0, .admits = LOAD_ANY},
         {.known = true, .draining = true, .clients = 1, .admits = 0},
+        {.known = true, .encrypts = true, .clients = 2, .admits = 1},
         {.known = true, .clients = UINT32_MAX, .admits = 0x01020304},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -22,6 +23,7 @@ Test(load, comes_as_it_went)
         const struct node_load load = load_decode(bytes_of(data, sizeof data));
         cr_expect(load.known);
         cr_expect_eq(load.draining, rows[i].draining);
+        cr_expect_eq(load.encrypts, rows[i].encrypts);
         cr_expect_eq(load.clients, rows[i].clients);
         cr_expect_eq(load.admits, rows[i].admits);
     }

@@ -358,7 +358,7 @@ static void answer_dial(void)
     cr_assert_eq(w.dials, 1);
     w.dials = 0;
     const int fd = io_fake_open(w.n->net);
-    peers_dialed(w.peers, w.dialed_number, w.dialed_lane, fd);
+    peers_dialed(w.peers, w.dialed_number, w.dialed_lane, (struct peer_wire){.fd = fd});
     /* The other one is called, and reads HELLO. */
     turns();
     uint8_t read[1024];
@@ -387,7 +387,8 @@ static void call(void)
     cr_assert_eq(link_output(w.other.link, runs, now_ms), 1);
     memcpy(read, runs[0].at, runs[0].len);
     link_sent(w.other.link, w.other.connection, runs[0].len, now_ms);
-    peers_arrived(w.peers, NUMBER, 0, w.other.fd, bytes_of(read, runs[0].len));
+    peers_arrived(w.peers, NUMBER, 0, (struct peer_wire){.fd = w.other.fd},
+                  bytes_of(read, runs[0].len));
 }
 
 /* The other one, with a lane, has called, and both have greeted. */
@@ -519,7 +520,7 @@ Test(peers, a_dial_in_vain_is_made_again)
     for (unsigned i = 0; i < 4; i++) {
         cr_assert_eq(w.dials, 1);
         w.dials = 0;
-        peers_dialed(w.peers, NUMBER, 0, -1);
+        peers_dialed(w.peers, NUMBER, 0, PEER_WIRE_NONE);
         turns();
         cr_expect_eq(w.dials, 0);
         fake_node_advance(w.n, 5000);
@@ -693,7 +694,7 @@ Test(peers, lanes_are_those_of_the_node_with_fewer_shards)
     tell(&w.other.self, 1, true); /* and with fewer again: its dial is still under way */
     cr_expect_not(peers_has_lane(fake_node_enter(w.n, 1), NUMBER));
     const int late = io_fake_open(w.n->net);
-    peers_dialed(w.peers, NUMBER, 1, late);
+    peers_dialed(w.peers, NUMBER, 1, (struct peer_wire){.fd = late});
     turns();
     cr_expect_eq(w.told.ups, 1);
     cr_expect_eq(w.told.downs, 0);
@@ -730,7 +731,8 @@ Test(peers, a_number_is_given_to_another_node_while_a_dial_to_the_former_is_unde
     fake_node_advance(w.n, 1000);
     cr_expect_eq(w.dials, 1); /* no second one */
     w.dials = 0;
-    peers_dialed(w.peers, NUMBER, 0, io_fake_open(w.n->net)); /* to the former */
+    peers_dialed(w.peers, NUMBER, 0,
+                 (struct peer_wire){.fd = io_fake_open(w.n->net)}); /* to the former */
     turns();
     cr_expect_eq(w.told.ups, 0);
     answer_dial();

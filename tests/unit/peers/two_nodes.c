@@ -323,13 +323,14 @@ static void greet(int fd)
         state = greeting_read(&sides[1].self, read, len, &greeting, &why);
     }
     CHECK(state == GREETING_OK);
-    peers_arrived(sides[1].peers, 0, greeting.lane, fd, bytes_of(read, len));
+    peers_arrived(sides[1].peers, 0, greeting.lane, (struct peer_wire){.fd = fd},
+                  bytes_of(read, len));
 }
 
 static void dial(unsigned lane, struct random *random)
 {
     if (random_below(random, 8) == 0) { /* the other node cannot be reached */
-        peers_dialed(sides[0].peers, 0, lane, -1);
+        peers_dialed(sides[0].peers, 0, lane, PEER_WIRE_NONE);
         return;
     }
     const int fd = connect_to_it();
@@ -340,7 +341,7 @@ static void dial(unsigned lane, struct random *random)
     }
     cuttable[lane] = dup(fd);
     CHECK(cuttable[lane] >= 0);
-    peers_dialed(sides[0].peers, 0, lane, fd);
+    peers_dialed(sides[0].peers, 0, lane, (struct peer_wire){.fd = fd});
     greet(other);
 }
 

@@ -103,11 +103,12 @@ static void answer(struct fake_cluster *c, struct wire *w)
     w->asked = false;
     if (c->cut[w->from][w->to]) {
         w->broken = true;
-        peers_dialed(c->nodes[w->from]->node->peers, w->to, w->lane, -1);
+        peers_dialed(c->nodes[w->from]->node->peers, w->to, w->lane, PEER_WIRE_NONE);
         return;
     }
     w->fd_from = io_fake_open(net_of(c, w->from));
-    peers_dialed(c->nodes[w->from]->node->peers, w->to, w->lane, w->fd_from);
+    peers_dialed(c->nodes[w->from]->node->peers, w->to, w->lane,
+                 (struct peer_wire){.fd = w->fd_from});
 }
 
 static void greet(struct fake_cluster *c, struct wire *w)
@@ -120,8 +121,8 @@ static void greet(struct fake_cluster *c, struct wire *w)
     }
     assert(greeting.lane == w->lane);
     w->fd_to = io_fake_open(net_of(c, w->to));
-    peers_arrived(c->nodes[w->to]->node->peers, w->from, w->lane, w->fd_to,
-                  bytes_of(w->read, w->read_len));
+    peers_arrived(c->nodes[w->to]->node->peers, w->from, w->lane,
+                  (struct peer_wire){.fd = w->fd_to}, bytes_of(w->read, w->read_len));
 }
 
 /* true: something went from the one to the other. */
