@@ -3,9 +3,10 @@
 #
 # secrets.sh USER | kubectl apply -n dunlin -f -
 #
-# Writes the Secret that the pods need: a user for clients and an admin key for the API, both new and
-# random. They are told here, on stderr, and nowhere else: the Secret has hashes of them. Needs `dunlin`
-# in PATH, of this version. Users more: dunlin passwd FILE, and the Secret made of the files again.
+# Writes the Secret that the pods need: a user for clients, an admin key for the API, and the key by which
+# nodes of a cluster know each other, all new and random. The first two are told here, on stderr, and
+# nowhere else: the Secret has hashes of them. Needs `dunlin` in PATH, of this version. Users more: dunlin
+# passwd FILE, and the Secret made of the files again.
 set -eu
 
 [ $# -eq 1 ] || {
@@ -33,4 +34,5 @@ type: Opaque
 data:
   users: $(base64 <"$folder/users" | tr -d '\n')
   admin-keys: $(base64 <"$folder/admin-keys" | tr -d '\n')
+  cluster-key: $(head -c 32 /dev/urandom | base64 | base64 | tr -d '\n')
 END

@@ -131,7 +131,7 @@ def configuration(*path):
         return yaml.safe_load(f)
 
 
-CONFIGURATIONS = [('base/dunlin.yaml',), ('overlays/tls/dunlin.yaml',)]
+CONFIGURATIONS = [('base/dunlin.yaml',), ('overlays/tls/dunlin.yaml',), ('overlays/cluster/dunlin.yaml',), ('overlays/cluster-tls/dunlin.yaml',)]
 
 
 @test(only='dunlin', each=CONFIGURATIONS)
@@ -155,8 +155,39 @@ def the_overlay_differs_by_what_it_is_for(_b, name):
     """So that the base's configuration is not changed in one place alone."""
     base, other = configuration('base/dunlin.yaml'), configuration(name)
     extra = [one for one in other['listeners'] if one not in base['listeners']]
-    equal([one['url'] for one in extra], [] if name.startswith('base') else ['tls://*:8883'])
+    equal([one['url'] for one in extra], ['tls://*:8883'] if name.startswith('overlays/tls') else [])
+    cluster = other.pop('cluster', {})
     equal({**other, 'listeners': base['listeners']}, base)
+    if cluster:
+        first = configuration('overlays/cluster/dunlin.yaml')['cluster']
+        tls = {key: value for key, value in cluster.items() if key.startswith('tls')}
+        equal({**first, **tls}, cluster)
+        equal(tls.get('tls'), 'required' if 'cluster-tls' in name else None)
+
+
+@test(only='dunlin')
+def nodes_of_the_cluster_reach_each_other(_b):
+    """The port and the name of the configuration are those of the Service, the pods and the policy; the key and the
+    certificates are in Secrets that the pods have."""
+    cluster = configuration('overlays/cluster-tls/dunlin.yaml')['cluster']
+    stateful, policy, service = (configuration('overlays/cluster', f'{name}.yaml') for name in ('statefulset', 'networkpolicy', 'service'))
+    ports = {step['value']['name']: step['value'] for step in stateful if step['path'].endswith('ports/-')}
+    equal({name: (p['containerPort'], p.get('protocol', 'TCP')) for name, p in ports.items()},
+          {'cluster': (4000, 'TCP'), 'cluster-udp': (4000, 'UDP')})
+    equal((cluster['listen'], cluster['seeds']), ('*:4000', f'{manifests()["StatefulSet", "dunlin"]["spec"]["serviceName"]}:4000'))
+    equal([(s['value']['name'], s['value']['port'], s['value']['targetPort']) for s in service], [(name, 4000, name) for name in ports])
+    for rule in (policy[0]['value'], policy[1]['value'][0]):
+        equal([p['port'] for p in rule['ports']], [*ports])
+        who, = rule.get('from', rule.get('to'))
+        equal(who['podSelector']['matchLabels'], SELECTED)
+    equal(cluster['key_file'], '/run/dunlin/secrets/cluster-key')
+    spec = configuration('overlays/cluster-tls/statefulset.yaml')['spec']['template']['spec']
+    mount, = spec['containers'][0]['volumeMounts']
+    secret, = (v['secret']['secretName'] for v in spec['volumes'] if v['name'] == mount['name'])
+    equal({os.path.dirname(cluster[key]) for key in cluster if key.startswith('tls_')}, {mount['mountPath']})
+    with open(os.path.join(ROOT, 'deploy', 'kubernetes', 'overlays', 'cluster-tls', 'certificate.yaml'), encoding='utf-8') as f:
+        nodes, = (o['spec'] for o in yaml.safe_load_all(f) if o['kind'] == 'Certificate' and o['spec']['secretName'] == secret)
+    equal({'server auth', 'client auth'} <= {*nodes['usages']}, True)
 
 
 @test(only='dunlin')
@@ -245,11 +276,12 @@ def secrets_are_made_and_not_kept(b):
     done = subprocess.run([os.path.join(ROOT, 'deploy', 'kubernetes', 'secrets.sh'), 'device'], capture_output=True, text=True,
                           check=True, env={**os.environ, 'PATH': f'{folder}:{os.environ["PATH"]}'}, stdin=subprocess.DEVNULL)
     made = yaml.safe_load(done.stdout)
-    equal((made['kind'], made['metadata']['name'], {*made['data']}), ('Secret', 'dunlin-secrets', {'users', 'admin-keys'}))
+    equal((made['kind'], made['metadata']['name'], {*made['data']}), ('Secret', 'dunlin-secrets', {'users', 'admin-keys', 'cluster-key'}))
     password = re.search(r'^user device, password (\S{32})$', done.stderr, re.MULTILINE)[1]
     key = re.search(r'^dunlin_\w+$', done.stderr, re.MULTILINE)[0]
     plain = {name: base64.b64decode(text).decode() for name, text in made['data'].items()}
     equal(any(secret in text for secret in (password, key) for text in plain.values()), False)
+    equal(len(base64.b64decode(plain['cluster-key'])), 32)
     users = os.path.join(os.path.abspath(Launch.folder), f'secrets-{os.getpid()}')
     with open(users, 'w', encoding='utf-8') as f:
         f.write(plain['users'])

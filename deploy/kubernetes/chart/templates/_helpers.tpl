@@ -23,5 +23,13 @@ app.kubernetes.io/part-of: dunlin
   "log" (dict "format" "json")
   "drain" (dict "wait_s" (int .Values.drain.waitS) "clients_per_second" (int .Values.drain.clientsPerSecond) "longest_s" (int .Values.drain.longestS))
 -}}
+{{- if .Values.cluster.enabled -}}
+{{- $cluster := dict "listen" "*:4000" "seeds" (printf "%s-headless:4000" .Release.Name) "key_file" "/run/dunlin/secrets/cluster-key" -}}
+{{- if .Values.cluster.tls.enabled -}}
+{{- $in := "/run/dunlin/cluster-tls" -}}
+{{- $cluster = mergeOverwrite $cluster (dict "tls" .Values.cluster.tls.mode "tls_certificate" (printf "%s/tls.crt" $in) "tls_key" (printf "%s/tls.key" $in) "tls_ca" (printf "%s/ca.crt" $in)) -}}
+{{- end -}}
+{{- $config = set $config "cluster" $cluster -}}
+{{- end -}}
 {{- mergeOverwrite $config .Values.config | toYaml -}}
 {{- end }}
