@@ -119,8 +119,13 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         return arrive_publish(s, peer, frame);
     case NODE_FRAME_RESULT:
         return forward_answered(s, peer, frame->body);
-    default:
+    case NODE_FRAME_INTEREST_DELTA:
+    case NODE_FRAME_INTEREST_SNAPSHOT:
+    case NODE_FRAME_INTEREST_DIGEST:
+    case NODE_FRAME_INTEREST_ACK:
         return take_interest(s, peer, frame);
+    default:
+        return LINK_UNKNOWN;
     }
 }
 

@@ -55,6 +55,7 @@ enum link_taken {
     LINK_TAKEN = 0,
     LINK_NOT_NOW, /* it is given again, by the next link_received() */
     LINK_BAD,     /* malformed: the connection ends */
+    LINK_UNKNOWN, /* of a type that nobody here takes: passed over, unless it is critical */
 };
 
 enum link_loss {
@@ -202,7 +203,7 @@ struct link_figures {
     uint64_t resent;          /* numbered frames that had been given to a former connection */
     uint64_t duplicates;      /* of the peer's, dropped */
     uint64_t passing_dropped; /* without a number: no room, no connection, or it ended */
-    uint64_t skipped;         /* frames of a type that is not known */
+    uint64_t skipped;         /* frames of a type that is not known, or nobody takes */
     uint64_t lost_restarted, lost_stalled, lost_given_up, lost_too_large; /* numbered frames */
     uint64_t stalls;
     uint64_t gaps_told, gaps_heard;

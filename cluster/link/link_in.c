@@ -87,20 +87,28 @@ static enum step on_gap(struct link *l, const struct node_frame *frame, uint64_t
     return STEP_DONE;
 }
 
+/* Of a later version, or of a part that this node does not have. */
+static enum step pass_over(struct link *l, const struct node_frame *frame, uint64_t now_ms)
+{
+    if ((frame->flags & NODE_FRAME_CRITICAL) != 0) {
+        return end(l, NODE_CLOSE_UNKNOWN_CRITICAL, now_ms);
+    }
+    l->figures.skipped++;
+    return STEP_DONE;
+}
+
 static enum step deliver(struct link *l, const struct node_frame *frame, uint64_t now_ms)
 {
     if (node_frame_name(frame->type) == NULL) {
-        if ((frame->flags & NODE_FRAME_CRITICAL) != 0) {
-            return end(l, NODE_CLOSE_UNKNOWN_CRITICAL, now_ms);
-        }
-        l->figures.skipped++;
-        return STEP_DONE;
+        return pass_over(l, frame, now_ms);
     }
     switch (l->conf.events.deliver(l->conf.events.context, frame)) {
     case LINK_TAKEN:
         return STEP_DONE;
     case LINK_NOT_NOW:
         return STEP_HELD;
+    case LINK_UNKNOWN:
+        return pass_over(l, frame, now_ms);
     default:
         return end(l, NODE_CLOSE_MALFORMED, now_ms);
     }

@@ -16,6 +16,7 @@ static struct heard {
     uint64_t values[HEARD_MAX];
     size_t count;
     unsigned refuse; /* so many are not taken yet */
+    unsigned pass;   /* so many are of a type that nobody takes */
 } heard[2];
 
 static enum link_taken on_deliver(void *context, const struct node_frame *frame)
@@ -24,6 +25,10 @@ static enum link_taken on_deliver(void *context, const struct node_frame *frame)
     if (h->refuse > 0) {
         h->refuse--;
         return LINK_NOT_NOW;
+    }
+    if (h->pass > 0) {
+        h->pass--;
+        return LINK_UNKNOWN;
     }
     cr_assert(h->count < HEARD_MAX);
     h->values[h->count++] = pair_value(frame);
@@ -128,6 +133,18 @@ Test(link, acknowledges_what_was_taken)
     pair_run(&p, 10);
     expect_heard(1, 1, 3);
     cr_expect_eq(figures(0).kept_frames, 0);
+}
+
+/* What a newer node sends and nobody here takes is done with, and what follows comes. */
+Test(link, passes_over_what_nobody_takes)
+{
+    heard[1].pass = 2;
+    put(0, 1, 5);
+    pair_run(&p, 10);
+    expect_heard(1, 3, 5);
+    cr_expect_eq(figures(1).skipped, 2);
+    cr_expect_eq(figures(0).kept_frames, 0);
+    cr_expect_eq(p.sides[1].downs, 0);
 }
 
 Test(link, that_holds_on_is_not_taken_for_dead)
