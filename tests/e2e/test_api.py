@@ -18,6 +18,7 @@ from api import DOCUMENT, OPENAPI, Api, Keys, operations, resolved
 from harness import PORTS, Launch, equal, test, wait_until
 from pki import pki
 
+SECONDS = 19
 ROUTES = os.path.join(os.path.dirname(OPENAPI), 'tbl', 'route.h')
 
 

@@ -7,6 +7,8 @@ from api import Api, quoted
 from harness import equal, test, wait_until
 from raw import V5
 
+SECONDS = 17
+
 
 def rows(items):
     return sorted((item['client_id'], item['filter']) for item in items)

@@ -11,7 +11,7 @@ from harness import Launch, equal, needs_root, pass_time, test
 from raw import PUBACK, PUBCOMP, PUBREC, PUBREL, V5, Client, Unexpected, publish_many, wire
 
 SET = {'node.shards': 1}
-SECONDS = 30
+SECONDS = 60
 SEGMENT = 1 << 20
 ROUNDS = 10
 

@@ -13,6 +13,7 @@ from pki import pki
 from proxy import v2
 from raw import CONNACK, V5, V31, V311, wire
 
+SECONDS = 13
 BANNED, ADMINISTRATIVE = 0x8A, 0x98
 VERSIONS = [(V31,), (V311,), (V5,)]
 A, B = '127.0.0.2', '127.0.0.3'

@@ -16,6 +16,7 @@ from proxy import tlv, v2
 from raw import CONNACK, V5, V311, Unexpected, Will, wire
 from tls import V1_2, V1_3, Tls, asking, mosquitto
 
+SECONDS = 23
 BAD, UNAUTHORIZED, BAD_ID, TAKEN_OVER = 0x86, 0x87, 0x85, 0x8E
 NUMBERS = itertools.count()
 KINDS = {'common_name': 'a device', 'san_dns': 'device.example.org',

@@ -10,7 +10,7 @@ from harness import PORTS, Launch, equal, needs_root, pass_time, test, wait_unti
 from raw import PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V5, Will, publish_many, wire
 
 QUICK = {'drain.wait_s': 0}
-SECONDS = 20
+SECONDS = 36
 
 
 class Nodes:

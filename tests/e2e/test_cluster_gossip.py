@@ -10,6 +10,8 @@ import time
 from cluster import SECONDS, Member, folder, key_file, know_each_other, write_keys
 from harness import PORTS, Launch, equal, test, wait_until
 
+SECONDS = 30
+
 
 # ---- Who comes and who goes
 

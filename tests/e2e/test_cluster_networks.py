@@ -15,6 +15,7 @@ from ctl import Ctl
 from harness import PORTS, Launch, equal, needs_root, skip, test, wait_until
 from namespaces import Hosts, ip
 
+SECONDS = 31
 DOCS = os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..', 'docs', 'cluster.md')
 CLONE_NEWNS, MS_BIND, MS_PRIVATE, MS_REC = 0x20000, 4096, 1 << 18, 16384
 LIBC = ctypes.CDLL(None, use_errno=True)

@@ -22,6 +22,8 @@ from dunlinctl_.main import COMMANDS, COMMON, WITHOUT_BROKER
 from dunlinctl_.top import busy
 from dunlinctl_.usage import Line
 
+SECONDS = 80
+
 # Of each command that asks a broker: a line, whether it changes something, and what it says (a part of the
 # text) where there is no such thing, or it is not configured; None: there always is.
 LINES = {

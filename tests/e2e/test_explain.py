@@ -9,6 +9,7 @@ from harness import Launch, equal, test, wait_until
 from raw import PUBACK, V5, wire
 from users import QUICK, QUICK_PASSWORD, Users
 
+SECONDS = 18
 EXPIRY = {'session_expiry_interval': 300}
 CODES = os.path.join(os.path.dirname(OPENAPI), '..', '..', 'explain', 'tbl', 'code.h')
 PAGE = os.path.join(os.path.dirname(OPENAPI), '..', '..', '..', 'docs', 'explain.md')

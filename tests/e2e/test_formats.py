@@ -11,7 +11,7 @@ FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fixtures')
 FORMATS = sorted(int(name[len('format-'):]) for name in os.listdir(FIXTURES) if name != 'README.md')
 CURRENT = 2  # STORE_FORMAT
 SET = {'node.shards': 1}
-SECONDS = 3
+SECONDS = 13
 
 
 class Restored:

@@ -16,7 +16,7 @@ from users import QUICK, QUICK_PASSWORD, Users
 VERSIONS = [(V31,), (V311,), (V5,)]
 BAD, AWAY, LIMITED, BUSY = 0x86, 0x88, 0x9F, 0x89
 BEFORE_5 = {0: 0, BAD: 4, AWAY: 3, LIMITED: 3, BUSY: 3}
-SECONDS = 6
+SECONDS = 30
 
 
 def house(b, answer, settings=None, **server):

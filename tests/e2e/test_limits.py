@@ -8,7 +8,7 @@ from harness import Client, equal, pass_time, test, wait_until
 from raw import CONNACK, DISCONNECT, PUBREC, V311, V5, Unexpected, Will, publish_many, wire
 
 EXPIRY = {'session_expiry_interval': 300}
-SECONDS = 14
+SECONDS = 31
 
 
 def refused_at_the_door(other, at=None):

@@ -12,6 +12,7 @@ from tls import Tls
 from users import QUICK, QUICK_PASSWORD, Users, passwd, path_of
 from websocket import Ws
 
+SECONDS = 50
 VERSIONS = [(V31,), (V311,), (V5,)]
 BAD, UNAUTHORIZED, LIMITED, BUSY = 0x86, 0x87, 0x9F, 0x89
 BEFORE_5 = {0: 0, BAD: 4, UNAUTHORIZED: 5, LIMITED: 3, BUSY: 3}

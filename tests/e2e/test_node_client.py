@@ -10,7 +10,7 @@ from token_house import Keys, house, key
 
 NODE = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'node')
 BOTH = [(4,), (5,)]
-SECONDS = 12
+SECONDS = 35
 SCHEMES = ('mqtts', 'ws', 'wss')
 CHROMIUM = '/usr/bin/chromium'
 PAGE_PORT = PORTS.take()  # of the page that may connect to the listener `origin`

@@ -14,7 +14,7 @@ from pki import pki
 
 V311, V5 = paho.MQTTv311, paho.MQTTv5
 BOTH = [(V311,), (V5,)]
-SECONDS = 6
+SECONDS = 12
 TRANSPORTS = ('tls', 'ws', 'wss')
 
 

@@ -18,7 +18,7 @@ import termios
 
 from harness import Launch, equal, test, wait_until
 
-SECONDS = 10
+SECONDS = 16
 COMMENTS = '# the house\n\n  # and the garden \n'
 SALT = 'MTIzNDU2Nzg'
 CHEAP = f'$scrypt$ln=4,r=1,p=1${SALT}$eXUbzuXSKrYboQ3lHPzQqg'

@@ -17,7 +17,7 @@ from raw import (PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, V311, V5, Client, Une
 
 DATA = os.path.join(tempfile.gettempdir(), f'dunlin-persistence-{os.getpid()}')
 SET = {'data.dir': DATA, 'data.journal_segment_bytes': 1 << 20, 'node.shards': 2}
-SECONDS = 12
+SECONDS = 55
 ENDS = [('SIGKILL',), ('SIGTERM',)]
 atexit.register(shutil.rmtree, DATA, ignore_errors=True)
 

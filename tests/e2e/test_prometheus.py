@@ -18,6 +18,7 @@ from pki import pki
 from raw import Unexpected
 from tls import Tls
 
+SECONDS = 12
 ROOT = os.path.abspath(os.path.join(os.path.dirname(os.path.abspath(__file__)), '..', '..'))
 RULES = os.path.join(ROOT, 'deploy', 'prometheus')
 DASHBOARD = os.path.join(ROOT, 'deploy', 'grafana', 'dashboard.json')

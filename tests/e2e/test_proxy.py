@@ -15,7 +15,7 @@ from tls import V1_2, V1_3, Tls
 from websocket import Ws
 
 SET = {'log.level': 'debug'}
-SECONDS = 10
+SECONDS = 30
 CLIENT, CLIENT6 = '203.0.113.7', '2001:db8::7'
 
 

@@ -11,6 +11,7 @@ from proxy import LOCAL, v2
 from raw import CONNACK, PINGRESP, V5, V311, Unexpected, wire
 from tls import V1_3, Tls
 
+SECONDS = 11
 A, B = '127.0.0.2', '127.0.0.3'
 PROXY = {'proxy_protocol': 'required', 'proxy_from': '127.0.0.1'}
 PER_ADDRESS = 'limits.connections_per_second_per_address'

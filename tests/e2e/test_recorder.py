@@ -13,6 +13,7 @@ from raw import V5, V311, wire
 from tls import Tls
 from wire import Will
 
+SECONDS = 15
 EXPIRY = {'session_expiry_interval': 1000}
 SECRET, PAYLOAD = b's3cret-pAssword', b'p4yload-of-the-application'
 

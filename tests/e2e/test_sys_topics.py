@@ -8,6 +8,7 @@ from api import Api, quoted
 from harness import PORTS, Launch, equal, test, wait_until
 from raw import PUBLISH, V5, V311
 
+SECONDS = 20
 EVERY_SECOND = {'mqtt.sys_interval_s': 1}
 HEAP = {'$SYS/broker/heap/current', '$SYS/broker/heap/maximum'}
 

@@ -13,7 +13,7 @@ from siege import Crowd, Siege, closed, fewer
 from tls import V1_2, V1_3, Tls
 
 SET = {'limits.connections_max': 20000}
-SECONDS = 12
+SECONDS = 18
 HTTP = b'GET / HTTP/1.1\r\nHost: broker.test\r\n\r\n'
 
 

@@ -9,7 +9,7 @@ from pki import DAY, SERVER_NAMES, pki
 from raw import Client, wire
 from tls import V1_2, V1_3, Tls, serial_at
 
-SECONDS = 15
+SECONDS = 90
 CLIENTS = 50
 SWAPS = 10
 FEW_SWAPS = 3

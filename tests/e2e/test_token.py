@@ -11,6 +11,7 @@ from raw import CONNACK, PUBACK, SUBACK, V5, V31, V311, wire
 from token_house import Keys, folder, house, key, refused_for
 from tokens import ALGS, b64, json_b64, jwks
 
+SECONDS = 21
 VERSIONS = [(V31,), (V311,), (V5,)]
 BAD, UNAUTHORIZED, LIMITED = 0x86, 0x87, 0x9F
 BEFORE_5 = {0: 0, BAD: 4, UNAUTHORIZED: 5, LIMITED: 3}

@@ -17,7 +17,7 @@ BAD, UNAUTHORIZED, AWAY = 0x86, 0x87, 0x88
 BEFORE_5 = {0: 0, BAD: 4, AWAY: 3}
 NOT_SOON = {'token.keys_pause_s': 3600, 'token.keys_refresh_s': 3600}
 QUICK = {'token.keys_pause_s': 1}
-SECONDS = 15
+SECONDS = 22
 
 
 def key(kid, alg='ES256'):

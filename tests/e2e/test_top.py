@@ -9,6 +9,7 @@ from ctl import Ctl, Screen
 from harness import equal, test, wait_until
 from raw import V5, wire
 
+SECONDS = 11
 EXPIRY = {'session_expiry_interval': 1000}
 
 

@@ -14,6 +14,7 @@ from harness import Launch, equal, test, wait_until
 from raw import PUBLISH, V5, V311, wire
 from wire import Will
 
+SECONDS = 39
 EXPIRY = {'session_expiry_interval': 1000}
 SECRET, PAYLOAD = 's3cret-pAssword', b'p4yload-of-the-application'
 EVENT = DOCUMENT['components']['schemas']['TraceEvent']

@@ -13,7 +13,7 @@ from asked import Asked
 from harness import Client, Launch, equal, finish, lines_until, needs_root, test, wait_until
 from raw import V5, V311, Unexpected, Will, publish_many, wire
 
-SECONDS = 6
+SECONDS = 18
 MIB = 1 << 20
 VERSIONS = ('mqttv31', 'mqttv311', 'mqttv5')
 

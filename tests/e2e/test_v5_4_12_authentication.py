@@ -11,6 +11,7 @@ from tls import Tls
 from users import Users, passwd
 from websocket import Ws
 
+SECONDS = 26
 CONTINUE, AGAIN = 0x18, 0x19
 PROTOCOL, UNAUTHORIZED, BAD_METHOD, LIMITED = 0x82, 0x87, 0x8C, 0x9F
 
