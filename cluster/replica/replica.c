@@ -264,6 +264,7 @@ void replica_durable(struct replica *r, uint64_t mark)
         return;
     }
     r->durable_high = r->mark_high > r->durable_high ? r->mark_high : r->durable_high;
+    r->durable_changes = mark;
     for (unsigned i = 0; i < REPLICA_PEERS_MAX; i++) {
         struct peer *const p = &r->peers[i];
         if (p->pending > 0 && p->pending_changes <= mark) {
@@ -325,7 +326,9 @@ static void move_floor(struct replica *r)
 void replica_completed(struct replica *r, struct peer *p, uint64_t high, uint64_t floor)
 {
     raise_floor(r, floor);
-    if (p->pending == 0) {
+    if (r->changes == r->durable_changes) { /* nothing will be written for that */
+        p->complete = high > p->complete ? high : p->complete;
+    } else if (p->pending == 0) {
         p->pending = high;
         p->pending_changes = r->changes;
     }

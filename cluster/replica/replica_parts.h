@@ -70,7 +70,7 @@ struct replica {
     uint64_t floor;
     uint64_t changes; /* that are to be on disk */
     uint64_t mark, mark_high;
-    uint64_t durable_high;
+    uint64_t durable_high, durable_changes;
     uint32_t asks; /* number of the last ask */
     bool sweeping;
     uint64_t sweep_place, swept_floor, turn_ms;
