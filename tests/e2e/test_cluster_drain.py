@@ -79,6 +79,18 @@ def clients_are_sent_to_others_no_faster_than_those_take_them(b):
     two.broker.check_log()
 
 
+@test(only='dunlin', timeout=60)
+def nodes_that_drain_at_once_send_nobody_to_each_other(b):
+    one, two = pair(b, drain__wait_s=4)
+    clients = [n.broker.connected(f'nowhere-{n.name}') for n in (one, two)]
+    for n in (one, two):
+        n.broker.signal(signal.SIGTERM)
+    for c in clients:
+        c.expect_disconnect(0x8B)
+    for n in (one, two):
+        equal(n.broker.wait_end(), 0)
+
+
 @test(only='dunlin', each=[('io_uring',), ('epoll',)])
 def a_drain_can_be_stopped(b, io):
     """Nobody is let in while clients go; after that all is as before. One by a signal goes on."""

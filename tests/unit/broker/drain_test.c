@@ -302,6 +302,9 @@ Test(drain, why_no_clients_are_to_come)
     atomic_store(&n->node->drain, DRAIN_LEAVING);
     cr_expect_not(health_is_ready(n->node, text));
     cr_expect_str_eq(text, "draining: nobody is let in, and clients are sent away\n");
+    atomic_store(&n->node->drain, DRAIN_FLUSHING);
+    cr_expect_not(health_is_ready(n->node, text));
+    cr_expect_str_eq(text, "draining: other nodes are given what is still for them\n");
     atomic_store(&n->node->drain, DRAIN_OVER);
     cr_expect_not(health_is_ready(n->node, text));
     cr_expect_str_eq(text, "the broker is ending\n");
