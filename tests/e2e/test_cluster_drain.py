@@ -8,6 +8,7 @@ import time
 
 from api import Api
 from cluster import Member, know_each_other
+from ctl import Ctl
 from harness import PORTS, Launch, equal, test, wait_until
 from raw import V311, Client
 
@@ -58,6 +59,8 @@ def nodes_know_how_many_clients_others_have(b):
     equal(two.asked.ask('/drain', 'POST', {'clients_per_second': 1})[0], 202)
     waits(lambda: members(one)['n2']['draining'], 'n1 to hear that n2 drains')
     equal(figure(one, 'dunlin_cluster_members_draining'), 1.0)
+    equal(two.asked.ask('/drain', 'DELETE')[0], 202)
+    waits(lambda: not members(one)['n2']['draining'], 'n1 to hear that it does not')
 
 
 @test(only='dunlin', timeout=60)
@@ -163,6 +166,28 @@ def who_has_left_for_good_or_is_forgotten_is_gone(b):
     equal(two.broker.wait_end(), 0)
     waits(lambda: members(one)['n2']['for_good'], 'n1 to forget n2')
     equal(members(one)['n2']['state'], 'left')
+
+
+@test(only='dunlin', full=True, timeout=60)
+def dunlinctl_does_all_of_it(b):
+    other = Member(b, 2, [])
+    ctl = Ctl(b, {'cluster.listen': f'127.0.0.1:{PORTS.take()}', 'node.name': 'n1', 'drain.wait_s': 6})
+    equal('nobody of this cluster' in ctl(f'cluster join 127.0.0.9:{PORTS.take()}', 1), True)
+    equal(ctl(f'cluster join {other.address}'), 'joined: 2 nodes are alive\n')
+    equal('it lives' in ctl('cluster forget n2', 1), True)
+    other.kill()
+    waits(lambda: ctl.json('cluster')['members'][1]['state'] == 'dead', 'n2 to be called dead')
+    equal(ctl('cluster forget n2'), 'n2 is forgotten\n')
+    equal(ctl.json('cluster')['members'][1]['for_good'], True)
+    equal(ctl.json('cluster drain --rate 5')['wanted'], True)
+    waits(lambda: ctl.json('drain')['phase'] == 'waiting', 'the drain to begin')
+    equal('--stop' in ctl('cluster drain --stop --wait', 2), True)
+    ctl('cluster drain --stop')
+    waits(lambda: ctl.json('drain')['phase'] == 'none', 'the drain to stop')
+    equal(ctl.json('cluster leave')['for_good'], True)
+    ctl('drain stop')
+    waits(lambda: ctl.json('drain') == {'wanted': False, 'phase': 'none', 'clients': 0,
+                                        'clients_per_second': None, 'for_good': False}, 'that to stop')
 
 
 @test(only='dunlin', timeout=60)
