@@ -184,6 +184,7 @@ class Launch:
     slow = 1.0            # time-outs are that much longer
     keep = False          # brokers have a directory for their data, a new one each
     io = None             # process.io of brokers whose test does not set it
+    previous = None       # the broker of an earlier commit; None: there is none at hand
     folder = 'build/e2e'  # for logs and configuration files
 
 
@@ -191,12 +192,13 @@ class Broker:
     """A broker process. Started by the constructor, and answering when that returns."""
 
     def __init__(self, name, settings=None, arguments=(), environment=None, descriptors=None,
-                 listeners=None, prepare=None):
-        """arguments: further ones of our own; environment: variables to add; descriptors: how
+                 listeners=None, prepare=None, program=None):
+        """program: another than the one that is tested. arguments: further ones of our own; environment: variables to add; descriptors: how
         many the process may have; prepare: called in it before it becomes the broker. listeners: besides the plain one, {name: {key of the
         configuration: value}}, where {} in the url is a free port of 127.0.0.1; their addresses
         are at[name]."""
         self.name, self.settings = name, dict(settings or {})
+        self.program = program or Launch.program
         self.arguments, self.environment = list(arguments), dict(environment or {})
         self.descriptors, self.prepare = descriptors, prepare
         self.open = []    # closed at the end of the test
@@ -238,7 +240,7 @@ class Broker:
                     if not keys['url'].startswith('ws'):
                         f.write(mosquitto_listener(self.at[name], keys))
             return [Launch.program, '-c', path]
-        command = [Launch.program, '--listen', f'tcp://127.0.0.1:{self.port}']
+        command = [self.program, '--listen', f'tcp://127.0.0.1:{self.port}']
         listeners = {f'listeners.{number}.{key}': value
                      for number, keys in enumerate(self.listeners.values(), 1)
                      for key, value in keys.items()}
@@ -437,10 +439,10 @@ class Broker:
         return c
 
     def another(self, settings=None, arguments=(), environment=None, descriptors=None,
-                listeners=None, prepare=None):
+                listeners=None, prepare=None, program=None):
         """A further broker, stopped and checked when the test ends."""
         other = Broker(f'{self.name}-{len(self.open)}-{PORTS.next}', settings, arguments,
-                       environment, descriptors, listeners, prepare)
+                       environment, descriptors, listeners, prepare, program)
         self.open.append(other)
         return other
 

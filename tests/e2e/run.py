@@ -57,6 +57,7 @@ def arguments():
                         help='brokers keep sessions and retained messages on disk')
     parser.add_argument('--io', choices=['io_uring', 'epoll'],
                         help='what brokers wait for the kernel with (default: theirs)')
+    parser.add_argument('--previous', metavar='PROGRAM', help='the broker of an earlier commit, for the module adjacent')
     parser.add_argument('--results', metavar='FILE', help='write each result there, a line of JSON')
     parser.add_argument('--list', action='store_true', help='only print the names')
     # For the runner itself: one module, and the names of those of its tests that are run once more.
@@ -142,6 +143,7 @@ def run_module(args):
     harness.Launch.slow = args.slow
     harness.Launch.keep = args.keep
     harness.Launch.io = args.io
+    harness.Launch.previous = args.previous
     harness.Launch.folder = folder(args)
     harness.Client.timeout *= args.slow
     harness.Client.lenient = bool(args.peer)
