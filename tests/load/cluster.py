@@ -14,7 +14,7 @@
   cost      processor time a message of the entry node and of the destination, beside that of one node
 
 With --balanced all clients of `rounds` and `streams` come through HAProxy (cluster_balancer.py), which
-gives them a node in turn.
+gives them a node in turn. With --encrypted what nodes send each other is (cluster.tls).
 
 The nodes are in namespaces of their own, joined by tests/e2e/network.py: 5 ms each way and 1 % loss in
 `rounds`, and in `streams` if they are balanced; else 1 ms and none. For `cost`, and for `join` without
@@ -47,6 +47,16 @@ import raw  # noqa: E402
 
 CLIENTS, GOSSIP, ADMIN, PROXIED = 1883, 4000, 9090, 1884
 JOINED_S = 60
+ENCRYPTED = {}  # settings of all nodes; of --encrypted
+
+
+def encrypt(folder):
+    """One certificate for all nodes, that they trust as it is."""
+    certificate, key = os.path.join(folder, 'node.pem'), os.path.join(folder, 'node.key')
+    subprocess.run(['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
+                    '-subj', '/CN=nodes', '-keyout', key, '-out', certificate], check=True, stderr=subprocess.DEVNULL)
+    ENCRYPTED.update({'cluster.tls': 'required', 'cluster.tls_certificate': certificate, 'cluster.tls_key': key,
+                      'cluster.tls_ca': certificate})
 
 
 class Nodes:
@@ -54,7 +64,7 @@ class Nodes:
     net, whose connections to PROXIED say who the client is. settings: more of them, of all nodes."""
 
     def __init__(self, program, count, net=None, balancer=None, settings=None):
-        self.program, self.net, self.balancer, self.settings = program, net, balancer, settings or {}
+        self.program, self.net, self.balancer, self.settings = program, net, balancer, {**ENCRYPTED, **(settings or {})}
         self.folder = tempfile.TemporaryDirectory(prefix='dunlin-cluster-')
         self.names = [f'n{i}' for i in range(count)]
         self.processes = {}
@@ -343,6 +353,7 @@ def main():
     parser.add_argument('--nodes', type=int, default=3)
     parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'join', 'rolling', 'cost'])
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
+    parser.add_argument('--encrypted', action='store_true', help='cluster.tls')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
     parser.add_argument('--rounds', type=int, default=10000)
     parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
@@ -351,6 +362,9 @@ def main():
     args = parser.parse_args()
     raise_descriptor_limit()
     program = os.path.join(args.bin, 'dunlin')
+    certificates = tempfile.TemporaryDirectory(prefix='dunlin-certificates-')
+    if args.encrypted:
+        encrypt(certificates.name)
     faults = Faults()
 
     def wanted(what):
