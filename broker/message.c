@@ -126,7 +126,67 @@ void message_put(struct message *m)
     free(m);
 }
 
+static size_t body_bytes(const struct message *m)
+{
+    return (size_t)m->topic_len + m->properties_len + m->payload_len;
+}
+
 size_t message_bytes(const struct message *m)
 {
-    return sizeof *m + m->topic_len + m->properties_len + m->payload_len;
+    return sizeof *m + body_bytes(m) + (m->versioned ? sizeof(struct retained_version) : 0);
+}
+
+/* ---- versions */
+
+/* Nobody else has it. */
+static struct message *enlarge(struct message *m)
+{
+    struct message *const larger = realloc(m, message_bytes(m) + sizeof(struct retained_version));
+    if (larger != NULL) {
+        count_bytes(sizeof(struct retained_version));
+        larger->versioned = true;
+    }
+    return larger;
+}
+
+static struct message *copy_enlarged(struct message *m)
+{
+    struct message *const copy = malloc(message_bytes(m) + sizeof(struct retained_version));
+    if (copy == NULL) {
+        return NULL;
+    }
+    memcpy(copy, m, message_bytes(m));
+    atomic_init(&copy->references, 1);
+    copy->versioned = true;
+    count_message(message_bytes(copy), 1);
+    message_put(m);
+    return copy;
+}
+
+struct message *message_with_version(struct message *m)
+{
+    static const struct retained_version none;
+    struct message *v = m;
+    if (!m->versioned) {
+        const bool alone = atomic_load_explicit(&m->references, memory_order_acquire) == 1;
+        v = alone ? enlarge(m) : copy_enlarged(m);
+    }
+    if (v != NULL) {
+        message_set_version(v, &none);
+    }
+    return v;
+}
+
+void message_set_version(struct message *m, const struct retained_version *version)
+{
+    assert(m->versioned);
+    memcpy(m->body + body_bytes(m), version, sizeof *version);
+}
+
+struct retained_version message_version(const struct message *m)
+{
+    struct retained_version version;
+    assert(m->versioned);
+    memcpy(&version, m->body + body_bytes(m), sizeof version);
+    return version;
 }

@@ -14,6 +14,8 @@
 #include <stdint.h>
 
 #include "proto/bytes.h"
+#include "proto/node_retained.h"
+#include "proto/nodiscard.h"
 
 struct message {
     _Atomic uint32_t references; /* taken relaxed, put with release, the last put acquires */
@@ -24,6 +26,7 @@ struct message {
     uint8_t qos;        /* as published */
     bool retain : 1;    /* as published */
     bool has_expiry : 1;
+    bool versioned : 1;  /* its version is behind the payload: message_version() */
     bool hurried : 1;    /* acknowledged before it is on disk (broker/config/topics.h) */
     uint16_t came_turns; /* of came_us, which is modulo 2^32: how often it had been 0 */
     uint32_t came_us;    /* when (shard/latency.h); 0: its way is not measured */
@@ -67,6 +70,18 @@ static inline struct message *message_take(struct message *m, uint32_t reference
     atomic_fetch_add_explicit(&m->references, references, memory_order_relaxed);
     return m;
 }
+
+/* ---- which write of a cluster it is (cluster/replica), where there is one */
+
+/* The same message, with room for its version; takes the reference, and is a copy if there are
+ * others. NULL: no memory, and the reference is still the caller's. */
+NODISCARD struct message *message_with_version(struct message *m);
+
+/* It has room. By who gives the version, before anybody else looks at it. */
+void message_set_version(struct message *m, const struct retained_version *version);
+
+/* Of a versioned one. */
+struct retained_version message_version(const struct message *m);
 
 /* Its interval has passed: delivery must not begin any more [MQTT-3.3.2-5]. */
 static inline bool message_expired(const struct message *m, uint64_t now_ms)

@@ -13,6 +13,7 @@
 #include "broker/peers/peers.h"
 #include "broker/recorder/trace.h"
 #include "broker/remote/remote.h"
+#include "broker/replicated/replicated.h"
 #include "broker/route/deliver.h"
 #include "broker/route/match_cache.h"
 #include "broker/route/publication.h"
@@ -244,6 +245,7 @@ void node_destroy(struct node *node)
     }
     shard_self = NULL;
     peers_destroy(node->peers);
+    replicated_destroy(node);
     for (unsigned i = 0; i < node->listener_count; i++) {
         listener_fini(&node->listeners[i]);
     }

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "broker/io/io.h"
+#include "broker/replicated/graves.h"
 #include "broker/route/index.h"
 #include "proto/nodiscard.h"
 
@@ -32,6 +33,7 @@ struct listener;
 struct password_file;
 struct peers;
 struct quiescence;
+struct replicated;
 struct scram_server;
 struct shard;
 struct sys_topics;
@@ -64,6 +66,8 @@ struct node {
     _Atomic bool serving;              /* the shards run; until then files are read */
     _Atomic uint32_t
         unheard; /* nodes, 1 << number, whose subscriptions are to come; shard 0's, relaxed */
+    _Atomic uint32_t
+        members_absent; /* that are dead, and have no number; the gossip thread's, relaxed */
     _Atomic bool joining;     /* the cluster has not been found yet; the gossip thread's, relaxed */
     _Atomic int drain;        /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
     _Atomic int drain_wanted; /* enum drain_wanted; set by anybody, who then wakes main */
@@ -100,6 +104,8 @@ struct node {
     struct sys_topics *sys_topics; /* one shard's */
     struct scram_server *scram;    /* of the exchanges of all shards; NULL as `users` */
     struct peers *peers;           /* the other nodes; peers_create() sets it; NULL: no cluster */
+    struct replicated *replicated; /* shard 0's, as all nodes have the retained ones; likewise */
+    struct graves graves;          /* of the start, until that has them; main's */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

@@ -11,6 +11,7 @@
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/replicated/replicated.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
 #include "broker/store/checkpoint.h"
@@ -357,15 +358,26 @@ void persistence_save(struct persistence *p)
     if (p->node == NULL) {
         return;
     }
+    bool is_all = true;
     backup_server_stop(&p->backups);
     for (unsigned i = 0; i < p->node->shard_count; i++) {
         struct shard *const s = p->node->shards[i];
         shard_self = s;
         shard_enter(s);
-        if (s->store != NULL && s->capture != NULL && store_is_idle(s->store) && !capture_all(s)) {
+        const bool is_idle =
+            s->store != NULL && s->capture != NULL && store_is_idle(s->store);
+        const bool is_saved = is_idle && capture_all(s);
+        is_all = is_all && is_saved;
+        if (is_idle && !is_saved) {
             log_event(LOG_WARNING, "checkpoint_missed", LOG_NUMBER("shard", i),
                       LOG_TEXT("meaning", "nothing is lost; the next start reads the journal"));
         }
+    }
+    shard_self = p->node->shards[0];
+    if (is_all && replicated_floor(p->node) > 0 &&
+        !capture_floor(shard_self, replicated_floor(p->node))) {
+        log_event(LOG_WARNING, "checkpoint_missed", LOG_NUMBER("shard", 0),
+                  LOG_TEXT("meaning", "deletions of retained messages are looked through again"));
     }
     shard_self = NULL;
     keeper_stop(p->keeper);

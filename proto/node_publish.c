@@ -18,7 +18,8 @@ enum tag {
     TAG_PROPERTIES = 3,
     TAG_PAYLOAD = 4,
     TAG_GROUP = 5, /* may come more than once */
-    TAG_STAMP = 6, /* u64 */
+    TAG_STAMP = 6,      /* u64 */
+    TAG_GENERATION = 7, /* u64 */
 };
 
 enum result_tag {
@@ -47,6 +48,7 @@ size_t node_publish_encode(uint8_t *out, const struct node_publish *publish)
     sink_bytes(&s, publish->groups);
     if (publish->stamp > 0) {
         node_put_field_u64(&s, TAG_STAMP, publish->stamp);
+        node_put_field_u64(&s, TAG_GENERATION, publish->generation);
     }
     if (publish->payload.len > 0) {
         node_put_field(&s, TAG_PAYLOAD, publish->payload);
@@ -127,6 +129,8 @@ static enum node_err field_take(struct node_publish *publish, const struct node_
         return group_take(publish, field, begin);
     case TAG_STAMP:
         return node_value_u64(field->value, &publish->stamp) ? NODE_OK : NODE_MALFORMED;
+    case TAG_GENERATION:
+        return node_value_u64(field->value, &publish->generation) ? NODE_OK : NODE_MALFORMED;
     default:
         return node_field_unknown(field);
     }

@@ -24,6 +24,7 @@ struct node_publish {
     uint64_t published_ms;   /* by the clock of the node where he is, since 1970 */
     uint64_t expiry_ms;      /* what is left of its interval; NODE_NO_EXPIRY */
     uint64_t stamp;          /* retained: of the write, whose origin is the sender; 0: of none */
+    uint64_t generation;     /* of the sender's start, with a stamp */
     uint8_t qos;             /* 0..2, as published */
     bool retain;             /* as published */
     struct bytes topic;      /* a valid name */

@@ -8,6 +8,7 @@
 #include "broker/io/io.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
+#include "broker/replicated/replicated.h"
 #include "broker/shard/shard.h"
 
 static uint64_t turns(const struct shard *s)
@@ -61,8 +62,9 @@ bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
              ending                ? "the broker is ending"
              : drain != DRAIN_NONE ? drain_phase_text((enum drain_phase)drain)
              : joining             ? "joining the cluster"
+             : !replicated_has_heard(node) ? "fetching retained messages of other nodes"
              : hearing             ? "hearing what clients of other nodes subscribe to"
              : serving             ? "ready"
                                    : "what is on disk is being read");
-    return serving && !joining && !hearing && !ending && drain == DRAIN_NONE;
+    return serving && !joining && !hearing && replicated_has_heard(node) && !ending && drain == DRAIN_NONE;
 }

@@ -148,7 +148,7 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
     const enum retain_result result = publish_retain(s, &p->job);
     if (result == RETAIN_WAIT) {
         pending->retaining = &p->session;
-        if (m->exchange != 0) { /* a checkpoint would have it as received, and the next start */
+        if (p->job.message->exchange != 0) { /* a checkpoint would have it as received, and the next start */
             owed_wait(c->session, p->packet_id);
         }
         c->waiting++;
@@ -156,7 +156,7 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
         return MQTT_REASON_SUCCESS;
     }
     finish_retained(s, p, result);
-    message_put(m);
+    message_put(p->job.message);
     free(p);
     return MQTT_REASON_SUCCESS;
 }

@@ -30,11 +30,12 @@ static void tell(struct gossiper *g, const struct peer_facts *peer)
     }
 }
 
-static void tell_forgotten(struct gossiper *g, unsigned number)
+static void tell_forgotten(struct gossiper *g, unsigned number, bool gone)
 {
     struct peer_facts peer = g->told[number];
     peer.live = false;
     peer.forgotten = true;
+    peer.gone = gone;
     tell(g, &peer);
 }
 
@@ -58,7 +59,7 @@ static unsigned number_of(struct gossiper *g, const struct member *m)
             g->numbers_warned = true;
         }
     } else if (!node_uuid_is_none(taken_from)) {
-        tell_forgotten(g, number);
+        tell_forgotten(g, number, false);
     }
     return number;
 }
@@ -83,7 +84,8 @@ static void tell_living(struct gossiper *g, const struct member *m)
     }
 }
 
-static void tell_dead(struct gossiper *g, const struct member *m, uint64_t now_ms)
+/* true: it has no number. */
+static bool tell_dead(struct gossiper *g, const struct member *m, uint64_t now_ms)
 {
     const unsigned number = peer_numbers_find(&g->numbers, m->node);
     if (number != PEER_NUMBERS_NONE && g->told[number].live) {
@@ -92,24 +94,28 @@ static void tell_dead(struct gossiper *g, const struct member *m, uint64_t now_m
         peer_numbers_died(&g->numbers, number, now_ms);
         tell(g, &peer);
     }
+    return number == PEER_NUMBERS_NONE;
 }
 
-/* Of one that is gone for good nothing is kept. */
-static void tell_ended(struct gossiper *g, const struct member *m, uint64_t now_ms)
+/* Of one that is gone for good nothing is kept. true: it is dead, and has no number. */
+static bool tell_ended(struct gossiper *g, const struct member *m, uint64_t now_ms)
 {
     const unsigned number = peer_numbers_find(&g->numbers, m->node);
     if (!m->gone) {
-        tell_dead(g, m, now_ms);
-    } else if (number != PEER_NUMBERS_NONE) {
-        tell_forgotten(g, number);
+        return tell_dead(g, m, now_ms) && m->state == MEMBER_DEAD;
+    }
+    if (number != PEER_NUMBERS_NONE) {
+        tell_forgotten(g, number, true);
         peer_numbers_free(&g->numbers, number);
     }
+    return false;
 }
 
 /* The dead and forgotten first: their numbers may be wanted. */
 void calls_told(struct gossiper *g, uint64_t now_ms)
 {
     const struct member *m;
+    uint32_t absent = 0;
     if (!g->changed || g->membership == NULL) {
         return;
     }
@@ -117,15 +123,16 @@ void calls_told(struct gossiper *g, uint64_t now_ms)
     for (unsigned i = 0; i < PEERS_MAX; i++) {
         const struct node_uuid node = g->numbers.at[i].node;
         if (!node_uuid_is_none(node) && membership_find(g->membership, node) == NULL) {
-            tell_forgotten(g, i);
+            tell_forgotten(g, i, false);
             peer_numbers_free(&g->numbers, i);
         }
     }
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {
         if (!member_state_lives(m->state)) {
-            tell_ended(g, m, now_ms);
+            absent += tell_ended(g, m, now_ms);
         }
     }
+    atomic_store_explicit(g->conf.absent, absent, memory_order_relaxed);
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {
         if (member_state_lives(m->state)) {
             tell_living(g, m);

@@ -24,6 +24,7 @@
 #include "broker/node.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/remote.h"
+#include "broker/replicated/replicated.h"
 #include "broker/transport/tls_context.h"
 #include "broker/version.h"
 #include "cluster/identity_file.h"
@@ -359,7 +360,8 @@ static bool join_shards(struct cluster *c, struct node *node, struct gossiper_co
     c->links = (struct gossiper_links){
         .context = node, .tell = on_tell, .arrived = on_arrived, .dialed = on_dialed};
     conf->links = &c->links;
-    if (remote_create(node, &conf->identity) && peers_create(&peers) != NULL) {
+    if (remote_create(node, &conf->identity) && replicated_create(node, &conf->identity) &&
+        peers_create(&peers) != NULL) {
         return true;
     }
     log_event(LOG_ERROR, "cluster_failed", LOG_TEXT("reason", "there is no memory for it"));
@@ -370,6 +372,7 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
                    const struct data_dir *data_dir)
 {
     if (!c->is) {
+        graves_fini(&node->graves); /* they stay on disk */
         return true;
     }
     struct gossiper_conf conf = {.udp = c->udp,
@@ -379,6 +382,7 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
                                  .shards = node->shard_count,
                                  .clock_ms = node->clock_ms,
                                  .joining = &node->joining,
+                                 .absent = &node->members_absent,
                                  .load = on_load,
                                  .load_context = node};
     const bool filled = fill(c, &conf, config, data_dir) && join_shards(c, node, &conf);

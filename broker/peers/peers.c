@@ -381,6 +381,14 @@ size_t peers_room(const struct shard *s, unsigned peer)
     return l == NULL ? 0 : link_room(l->link);
 }
 
+size_t peers_room_alone(const struct shard *s, unsigned peer)
+{
+    const struct lane *const l = lane_of(s, peer);
+    const bool is_alone = l != NULL && link_is_up(l->link) &&
+                          link_figures(l->link).passing_bytes == 0;
+    return is_alone ? peers_of(s)->peers->limits.frame_max : 0;
+}
+
 void peers_resume(struct shard *s, unsigned peer)
 {
     if (lane_of(s, peer) != NULL) {

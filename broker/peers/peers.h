@@ -61,6 +61,7 @@ struct peer_facts {
     unsigned lanes;      /* 1..shards of this node */
     bool live;           /* alive, or suspect; else dead or left */
     bool forgotten;      /* the number is free again after this: its links are unmade */
+    bool gone;           /* … and it is no member any more; else it is one that died */
     uint8_t name_len;
     uint8_t name[NODE_NAME_MAX];
 };
@@ -119,6 +120,8 @@ NODISCARD enum link_put peers_put(struct shard *s, unsigned peer, uint8_t type, 
                                   size_t body_len, uint8_t **body, uint64_t *seq);
 bool peers_has_lane(const struct shard *s, unsigned peer);
 size_t peers_room(const struct shard *s, unsigned peer); /* link_room() */
+/* For a frame that is larger than that: while nothing waits to be sent; 0: something does. */
+size_t peers_room_alone(const struct shard *s, unsigned peer);
 
 /* After LINK_NOT_NOW: the frame is given again in this turn or the next. By itself that happens
  * every 10 ms. */

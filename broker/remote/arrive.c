@@ -6,8 +6,12 @@
 #include "broker/conn/owed.h"
 #include "broker/conn/publishable.h"
 #include "broker/message.h"
+#include "broker/node.h"
 #include "broker/remote/remote_parts.h"
+#include "broker/replicated/replicated.h"
+#include "broker/route/index.h"
 #include "broker/route/publish.h"
+#include "broker/session/kept.h"
 #include "broker/shard/latency.h"
 #include "proto/node_publish.h"
 #include "proto/reason.h"
@@ -25,6 +29,24 @@ struct result {
 /* Publishers wait for room no longer than message_stall_s; nor do nodes, and these less than the
  * link waits for us. */
 #define FULL_MS_MAX 5000u
+
+/*
+ * A retained message is stored before it is matched, as at the node where it was published: so who
+ * subscribes meanwhile gets it one way or the other. What comes behind it by the same lane waits
+ * for it, in order.
+ */
+struct arrival {
+    struct retain_job job; /* its message: a reference */
+    struct arrival *next;
+    uint64_t op;
+    uint8_t peer;
+    bool ready;     /* it is stored, or need not be */
+    bool is_stored; /* its answer waits for the disk of who did it */
+    size_t groups_len;
+    uint8_t groups[];
+};
+
+#define ARRIVALS_MAX 1024u /* of a lane; then it waits */
 
 static void owe(struct shard *s, unsigned peer, uint64_t op, uint64_t waits, uint8_t reason)
 {
@@ -80,21 +102,125 @@ static enum mqtt_reason route(struct shard *s, struct message *m, struct bytes g
                                          : MQTT_REASON_NO_MATCHING_SUBSCRIBERS;
 }
 
-static enum mqtt_reason take(struct shard *s, const struct node_publish *p)
+static bool is_retained(const struct shard *s, const struct node_publish *p)
+{
+    return p->retain && p->stamp > 0 && p->groups.len == 0 && s->node->replicated != NULL;
+}
+
+/* ---- one after the other */
+
+/* Its answer waits until it is on the disks of those who have stored it, too. */
+static void wait_for_disks(struct shard *s, struct message *m)
+{
+    const unsigned owner = index_owner(s->node->index, message_topic(m));
+    if (m->qos == 0 || kept_hurries(s->node->shards[owner], m)) {
+        return;
+    }
+    publish_wait_for(s, owner, m);
+    if (m->payload_len == 0) {
+        publish_wait_for(s, 0, m); /* which has the deletion */
+    }
+}
+
+static void pass_on(struct shard *s, struct arrival *a)
+{
+    struct message *const m = a->job.message;
+    s->route_waits = 0;
+    const enum mqtt_reason reason = route(s, m, bytes_of(a->groups, a->groups_len));
+    if (a->is_stored && reason == MQTT_REASON_SUCCESS) {
+        wait_for_disks(s, m);
+    }
+    owe(s, a->peer, a->op, s->route_waits, (uint8_t)reason);
+    message_put(m);
+    free(a);
+}
+
+static void pass_on_ready(struct shard *s, unsigned peer)
+{
+    struct arrivals *const all = &s->remote->arrivals[peer];
+    for (struct arrival *a; (a = all->first) != NULL && a->ready;) {
+        all->first = a->next;
+        all->count--;
+        pass_on(s, a);
+    }
+}
+
+static void on_stored(struct shard *s, struct retain_job *job, enum retain_result result)
+{
+    struct arrival *const a = (struct arrival *)job;
+    a->ready = true;
+    a->is_stored = result == RETAIN_DONE;
+    pass_on_ready(s, a->peer);
+}
+
+/* Takes the message. false: no memory. */
+static bool arrive(struct shard *s, unsigned peer, const struct node_publish *p, struct message *m)
+{
+    struct arrivals *const all = &s->remote->arrivals[peer];
+    struct arrival *const a = malloc(sizeof *a + p->groups.len);
+    if (a == NULL) {
+        message_put(m);
+        return false;
+    }
+    *a = (struct arrival){.job = {.done = on_stored, .message = m},
+                          .op = p->op,
+                          .peer = (uint8_t)peer,
+                          .ready = !is_retained(s, p),
+                          .groups_len = p->groups.len};
+    if (p->groups.len > 0) {
+        memcpy(a->groups, p->groups.at, p->groups.len);
+    }
+    if (all->first == NULL) {
+        all->first = a;
+    } else {
+        all->last->next = a;
+    }
+    all->last = a;
+    all->count++;
+    if (!a->ready) {
+        const struct retained_version version = {
+            .stamp = p->stamp, .origin = s->remote->nodes[peer], .generation = p->generation};
+        const enum retain_result result = replicated_arrived(s, &a->job, &version);
+        if (result != RETAIN_WAIT) {
+            on_stored(s, &a->job, result);
+        }
+    }
+    return true;
+}
+
+void arrive_fini(struct remote *r)
+{
+    for (unsigned peer = 0; peer < PEERS_MAX; peer++) {
+        for (struct arrival *a; (a = r->arrivals[peer].first) != NULL;) {
+            r->arrivals[peer].first = a->next;
+            message_put(a->job.message);
+            free(a);
+        }
+    }
+}
+
+/* true: *reason is what it becomes; SUCCESS: s->route_waits. false: it is told later. */
+static bool take(struct shard *s, unsigned peer, const struct node_publish *p,
+                 enum mqtt_reason *reason)
 {
     if (publishable_is_own(p->topic)) {
-        return MQTT_REASON_NOT_AUTHORIZED; /* each node has its own */
+        *reason = MQTT_REASON_NOT_AUTHORIZED; /* each node has its own */
+        return true;
     }
     struct message *const m = s->memory_full ? NULL : make_message(s, p);
+    *reason = MQTT_REASON_QUOTA_EXCEEDED;
     if (m == NULL) {
         if (p->qos == 0) {
             shard_drop(s, METRIC_drop_message_memory, bytes_of(NULL, 0), p->topic);
         }
-        return MQTT_REASON_QUOTA_EXCEEDED;
+        return true;
     }
-    const enum mqtt_reason reason = route(s, m, p->groups);
+    if (is_retained(s, p) || s->remote->arrivals[peer].first != NULL) {
+        return !arrive(s, peer, p, m);
+    }
+    *reason = route(s, m, p->groups);
     message_put(m);
-    return reason;
+    return true;
 }
 
 enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node_frame *frame)
@@ -103,14 +229,17 @@ enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node
     if (node_publish_decode(&p, frame->body) != NODE_OK) {
         return LINK_BAD;
     }
-    if (shard_congested(s) || (memory_is_short(s) && p.qos > 0)) {
+    if (shard_congested(s) || (memory_is_short(s) && p.qos > 0) ||
+        s->remote->arrivals[peer].count >= ARRIVALS_MAX) {
         s->remote->held |= remote_bit(peer);
         return LINK_NOT_NOW;
     }
     shard_count(s, METRIC_forward_received);
     s->route_waits = 0;
-    const enum mqtt_reason reason = take(s, &p);
-    owe(s, peer, p.op, s->route_waits, (uint8_t)reason);
+    enum mqtt_reason reason;
+    if (take(s, peer, &p, &reason)) {
+        owe(s, peer, p.op, s->route_waits, (uint8_t)reason);
+    }
     return LINK_TAKEN;
 }
 
@@ -219,4 +348,7 @@ void arrive_forget(struct shard *s, unsigned peer)
         result->peer = result->peer == peer ? SENT : result->peer;
     }
     close_up(results);
+    for (struct arrival *a = s->remote->arrivals[peer].first; a != NULL; a = a->next) {
+        a->op = 0;
+    }
 }

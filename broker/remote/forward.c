@@ -267,13 +267,22 @@ static uint64_t expiry_left(const struct shard *s, const struct message *m)
     return m->expires_ms > s->now_ms ? m->expires_ms - s->now_ms : 0;
 }
 
+/* Of a retained message: those that are for a group are not stored. */
+static struct retained_version version_of(const struct message *m, const struct regroup *g)
+{
+    return m->versioned && g == NULL ? message_version(m) : (struct retained_version){.stamp = 0};
+}
+
 static enum link_put put_frame(struct shard *s, unsigned peer, const struct message *m,
                                const struct regroup *g, uint64_t op, uint64_t *seq)
 {
+    const struct retained_version version = version_of(m, g);
     const struct node_publish frame = {
         .op = op,
         .published_ms = s->now_ms + (uint64_t)s->node->wall_offset_ms,
         .expiry_ms = expiry_left(s, m),
+        .stamp = version.stamp,
+        .generation = version.generation,
         .qos = m->qos,
         .retain = m->retain,
         .topic = message_topic(m),
@@ -291,9 +300,6 @@ static enum link_put put_frame(struct shard *s, unsigned peer, const struct mess
     }
     return err;
 }
-
-/* Messages of QoS 0 leave some of what links have for frames without a number to interest. */
-#define INTEREST_ROOM (2 * INTEREST_BODY_MAX)
 
 static bool leaves_room(const struct shard *s, unsigned peer)
 {
@@ -426,6 +432,11 @@ void forward_group(struct shard *s, unsigned peer, struct message *m,
     } else {
         shard_drop(s, METRIC_drop_shared_no_member, bytes_of(NULL, 0), message_topic(m));
     }
+}
+
+uint32_t forward_living(const struct shard *s)
+{
+    return s->remote->live;
 }
 
 bool forward_is_slow(const struct shard *s, uint32_t *peers)

@@ -32,6 +32,8 @@ struct shard;
 /* To the node's subscribers. It is one of s->route_waits then, if its answer is waited for. */
 void forward_plain(struct shard *s, unsigned peer, struct message *m);
 
+uint32_t forward_living(const struct shard *s); /* the others, a bit each */
+
 /* To a member of that group, on that node; due->except is the subscription_id of its members. */
 void forward_group(struct shard *s, unsigned peer, struct message *m,
                    const struct share_group *group, const struct due *due);

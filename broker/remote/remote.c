@@ -7,6 +7,7 @@
 
 #include "broker/node.h"
 #include "broker/remote/remote_parts.h"
+#include "broker/replicated/replicated.h"
 
 #define HELD_MS   10u /* until it is looked again whether there is room */
 #define RESULT_MS 10u /* likewise, of a link's */
@@ -112,6 +113,14 @@ static enum link_taken take_interest(struct shard *s, unsigned peer, const struc
                                                                                  : LINK_BAD;
 }
 
+static enum link_taken take_retained(struct shard *s, unsigned peer, const struct node_frame *frame)
+{
+    const enum link_taken taken =
+        s->id == 0 ? replicated_received(s, peer, frame) : LINK_BAD; /* it goes on lane 0 */
+    s->remote->held |= taken == LINK_NOT_NOW ? remote_bit(peer) : 0;
+    return taken;
+}
+
 static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct node_frame *frame)
 {
     switch (frame->type) {
@@ -119,6 +128,11 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         return arrive_publish(s, peer, frame);
     case NODE_FRAME_RESULT:
         return forward_answered(s, peer, frame->body);
+    case NODE_FRAME_RETAINED_DIGEST:
+    case NODE_FRAME_RETAINED_ASK:
+    case NODE_FRAME_RETAINED_SUMS:
+    case NODE_FRAME_RETAINED_ITEMS:
+        return take_retained(s, peer, frame);
     case NODE_FRAME_INTEREST_DELTA:
     case NODE_FRAME_INTEREST_SNAPSHOT:
     case NODE_FRAME_INTEREST_DIGEST:
@@ -135,6 +149,7 @@ static void on_up(struct shard *s, unsigned peer)
     if (r->interest != NULL) {
         r->up |= remote_bit(peer);
         interest_peer_up(r->interest, peer, s->now_ms);
+        replicated_up(s, peer);
     }
 }
 
@@ -145,6 +160,7 @@ static void on_down(struct shard *s, unsigned peer)
     if (r->interest != NULL) {
         r->up &= ~remote_bit(peer);
         interest_peer_down(r->interest, peer, s->now_ms);
+        replicated_down(s, peer);
     }
 }
 
@@ -193,6 +209,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
         if (facts->forgotten) {
             interest_peer_forget(r->interest, peer);
         }
+        replicated_facts(s, facts);
     }
 }
 
@@ -234,20 +251,31 @@ void remote_turn(struct shard *s)
             interest_turn(r->interest, s->now_ms);
         }
         told_turn(s);
+        replicated_turn(s);
     }
 }
 
-/* false: nothing more, or no room. */
-static bool send_interest(struct shard *s, unsigned peer)
+/* Of what shard 0 has to say. What is retained leaves room for interest, or is alone. */
+static bool next_frame(struct shard *s, unsigned peer, uint8_t *type, struct bytes *body)
 {
-    const size_t room = peers_room(s, peer);
+    const size_t room = peers_room(s, peer), alone = peers_room_alone(s, peer);
+    const size_t left = room > INTEREST_ROOM ? room - INTEREST_ROOM : 0;
+    const size_t retained = alone > 0 ? alone : left;
+    return (room > NODE_FRAME_HEAD_BYTES &&
+            interest_next(s->remote->interest, peer, room - NODE_FRAME_HEAD_BYTES, s->now_ms, type,
+                          body)) ||
+           (retained > NODE_FRAME_HEAD_BYTES &&
+            replicated_next(s, peer, retained - NODE_FRAME_HEAD_BYTES, type, body));
+}
+
+/* false: nothing more, or no room. */
+static bool send_one(struct shard *s, unsigned peer)
+{
     uint8_t type;
     struct bytes body;
     uint8_t *to;
     uint64_t seq;
-    if (room <= NODE_FRAME_HEAD_BYTES ||
-        !interest_next(s->remote->interest, peer, room - NODE_FRAME_HEAD_BYTES, s->now_ms, &type,
-                       &body)) {
+    if (!next_frame(s, peer, &type, &body)) {
         return false;
     }
     if (peers_put(s, peer, type, false, body.len, &to, &seq) != LINK_OK) {
@@ -270,7 +298,7 @@ void remote_flush(struct shard *s)
     }
     look_who_is_heard(s);
     for (uint32_t peers = r->up; peers != 0; peers &= peers - 1) {
-        while (send_interest(s, (unsigned)__builtin_ctz(peers))) {
+        while (send_one(s, (unsigned)__builtin_ctz(peers))) {
         }
     }
 }
@@ -291,7 +319,10 @@ uint64_t remote_next_ms(const struct shard *s)
     if (r->unheard != 0) {
         next_ms = earlier(next_ms, r->first_until_ms);
     }
-    return r->interest == NULL ? next_ms : earlier(next_ms, interest_next_ms(r->interest));
+    if (r->interest != NULL) {
+        next_ms = earlier(next_ms, earlier(interest_next_ms(r->interest), replicated_next_ms(s)));
+    }
+    return next_ms;
 }
 
 /* ---- beginning and end */
@@ -341,6 +372,7 @@ void remote_destroy(struct shard *s)
     }
     told_fini(r);
     forward_fini(r);
+    arrive_fini(r);
     views_fini(s);
     interest_destroy(r->interest);
     fifo_fini(&r->results);

@@ -12,6 +12,10 @@
 #include "cluster/interest/interest.h"
 #include "cluster/table.h"
 
+/* Of what links have for frames without a number: left to interest by all others. */
+#define INTEREST_ROOM (2 * INTEREST_BODY_MAX)
+
+struct arrival;
 struct telling;
 
 /* What the others' interest has come to is being asked of all shards (views.c); shard 0's. */
@@ -41,6 +45,11 @@ struct remote {
 
     uint32_t held;       /* it was said LINK_NOT_NOW */
     uint64_t full_ms;    /* since when, as memory is full; 0: it is not */
+    /* arrive.c's: a retained message that is being stored, and what came behind it; [peer] */
+    struct arrivals {
+        struct arrival *first, *last;
+        unsigned count;
+    } arrivals[PEERS_MAX];
     struct fifo results; /* struct result: of messages that came by this lane, in their order */
     bool results_failed; /* a link had no room for some of them */
 
@@ -94,6 +103,7 @@ void forward_fini(struct remote *r);
 /* ---- arrive.c */
 enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node_frame *frame);
 void arrive_flush(struct shard *s);
+void arrive_fini(struct remote *r);
 void arrive_forget(struct shard *s, unsigned peer); /* it was started anew, or is nobody's number */
 
 /* ---- gap.c */

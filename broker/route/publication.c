@@ -26,6 +26,7 @@ static void on_stored(struct shard *s, struct retain_job *job, enum retain_resul
 {
     struct publication *const p = table_object(job, struct publication, job);
     (void)s;
+    p->message = job->message;
     p->phase = PUBLICATION_STORED;
     p->result = result == RETAIN_DONE ? PUBLICATION_DONE : PUBLICATION_NOT_STORED;
     errand_put(&p->errand);

@@ -9,6 +9,7 @@
 #include "broker/conn/publishable.h"
 #include "broker/message.h"
 #include "broker/remote/forward.h"
+#include "broker/replicated/replicated.h"
 #include "broker/route/deliver.h"
 #include "broker/route/index.h"
 #include "broker/route/local.h"
@@ -93,17 +94,34 @@ static uint64_t ticket_in_record(struct shard *s, unsigned to, uint64_t ticket)
     return 0;
 }
 
+static void post_ticket(struct shard *s, unsigned to, struct message *m)
+{
+    struct post_deliver *const p = post_reserve(s, to, POST_DELIVER, sizeof *p);
+    p->count = 0;
+    p->message = message_take(m, 1);
+    p->ticket = s->ticket;
+    post_commit(s, to);
+}
+
 static void post_tickets(struct shard *s, struct message *m)
 {
     for (; s->route_ends != 0; s->route_ends &= s->route_ends - 1) {
-        const unsigned to = (unsigned)__builtin_ctzll(s->route_ends);
-        struct post_deliver *const p = post_reserve(s, to, POST_DELIVER, sizeof *p);
-        p->count = 0;
-        p->message = message_take(m, 1);
-        p->ticket = s->ticket;
-        post_commit(s, to);
+        post_ticket(s, (unsigned)__builtin_ctzll(s->route_ends), m);
     }
     s->route_several = false;
+}
+
+void publish_wait_for(struct shard *s, unsigned target, struct message *m)
+{
+    if (s->store == NULL || (s->route_waits >> target & 1) != 0) {
+        return;
+    }
+    const uint64_t ticket = promise_wait_for(s, target);
+    if (target == s->id) {
+        promise(s, s->id, ticket);
+    } else {
+        post_ticket(s, target, m);
+    }
 }
 
 /* ---- plain subscriptions */
@@ -341,9 +359,12 @@ static void to_shards(struct shard *s, struct message *m, uint64_t shards)
     }
 }
 
-/* Not the broker's own: each node has them. */
+/* Not the broker's own: each node has them. What is retained is, on all that live. */
 static void to_peers(struct shard *s, struct message *m, uint64_t peers)
 {
+    if (m->versioned) {
+        peers |= forward_living(s);
+    }
     if (publishable_is_own(message_topic(m))) {
         return;
     }
@@ -359,7 +380,7 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
     }
     const uint64_t targets = targets_of(&s->match);
     to_shards(s, m, targets & INDEX_SHARDS_MASK);
-    if (targets >> INDEX_PEER_FIRST != 0) {
+    if (s->remote != NULL) {
         to_peers(s, m, targets >> INDEX_PEER_FIRST);
     }
     for (size_t i = 0; i < s->match.group_count; i++) {
@@ -492,6 +513,9 @@ enum retain_result publish_retain(struct shard *s, struct retain_job *job)
     ASSERT_OWNED(s);
     assert(job->message->retain);
 
+    if (s->node->replicated != NULL && !publishable_is_own(message_topic(job->message))) {
+        return replicated_retain(s, job);
+    }
     const unsigned owner = index_owner(s->node->index, message_topic(job->message));
     if (owner == s->id) {
         const enum retain_result result = store_once(s, job->message);
@@ -539,9 +563,10 @@ void publish_on_retained(struct shard *s, unsigned from, const struct post_head 
 }
 
 /* No entry says so: whoever reads the message again sees that its time is over. */
-static void on_expired(void *shard, const struct message *m)
+static void on_expired(void *shard, struct message *m)
 {
     struct shard *const s = shard;
+    replicated_expired(s, m);
     if (s->store != NULL) {
         difference_topic(s, message_topic(m), m->topic_hash);
     }

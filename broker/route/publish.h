@@ -45,7 +45,7 @@ enum retain_result {
 /* A retained message on its way to the shard that stores it. On the heap; done() frees it. */
 struct retain_job {
     void (*done)(struct shard *s, struct retain_job *job, enum retain_result result);
-    struct message *message; /* a reference, the job's */
+    struct message *message; /* a reference, the job's; in a cluster it becomes another one */
 };
 
 /* Stores the message of the job (its RETAIN is set). RETAIN_DONE, _FULL: done() is not called.
@@ -69,6 +69,10 @@ size_t publish_route(struct shard *s, struct message *message, uint64_t publishe
 /* What another node has sent, to those of this node alone: to all that match; or, where groups are
  * named (node_publish.h), to a member of each of them, and to nobody else. false: one has none. */
 NODISCARD bool publish_arrived(struct shard *s, struct message *message, struct bytes groups);
+
+/* As if that message, of the last publish_arrived(), had to be kept by that shard: it is one of
+ * s->route_waits, and has told when all that it was sent before is on disk. */
+void publish_wait_for(struct shard *s, unsigned target, struct message *message);
 
 /* Routes what the shard itself has to say (shard_due()). */
 void publish_due(struct shard *s);

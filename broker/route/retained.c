@@ -80,6 +80,15 @@ size_t retained_count(const struct retained *r)
     return r->tree.count;
 }
 
+void retained_each(const struct retained *r, retained_each_fn *each, void *context)
+{
+    struct tree_cursor cursor = message_tree_seek(&r->tree, bytes_of(NULL, 0), TREE_AT_OR_AFTER);
+    for (struct message *m; (m = tree_cursor_message(&cursor)) != NULL;) {
+        tree_cursor_next(&cursor);
+        each(context, m);
+    }
+}
+
 /* ---- look-up by filter */
 
 /* Text put together in a buffer of TOPIC_BYTES_MAX. What does not fit is cut off: it only makes a
@@ -269,14 +278,14 @@ unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps,
     struct tree_cursor cursor = sweep_cursor(r);
     const struct message *passed = NULL;
     for (; steps > 0; steps--) {
-        const struct message *const m = tree_cursor_message(&cursor);
+        struct message *const m = tree_cursor_message(&cursor);
         if (m == NULL) {
             r->sweep_len = 0;
             return dropped;
         }
         if (m->has_expiry && m->expires_ms <= now_ms) {
-            expired(context, m);
             sweep_after(r, message_topic(m));
+            expired(context, m);
             retained_delete(r, bytes_of(r->sweep, r->sweep_len));
             cursor = sweep_cursor(r);
             passed = NULL;

@@ -47,8 +47,12 @@ enum retained_next retained_next(const struct retained *r, struct bytes filter, 
 
 size_t retained_count(const struct retained *r);
 
+/* All of them, in order. `each` may replace the message by one of the same topic, and no more. */
+typedef void retained_each_fn(void *context, struct message *message);
+void retained_each(const struct retained *r, retained_each_fn *each, void *context);
+
 /* Walks on a few steps each call and drops what has expired, each of which is shown first; returns
  * how many it dropped. */
-typedef void retained_expired_fn(void *context, const struct message *message);
+typedef void retained_expired_fn(void *context, struct message *message);
 unsigned retained_expire(struct retained *r, uint64_t now_ms, unsigned steps,
                          retained_expired_fn *expired, void *context);

@@ -77,11 +77,26 @@ void kept_message_write(const struct shard *s, struct field_writer *w, const str
         .retain = m->retain,
         .has_expiry = m->has_expiry,
         .expires_ms = m->has_expiry ? kept_wall_ms(s, m->expires_ms) : 0,
+        .version = m->versioned ? message_version(m) : (struct retained_version){.stamp = 0},
     };
     uint8_t head[STORED_MESSAGE_HEAD];
     stored_message_head(&stored, head);
     put_raw(w, bytes_of(head, sizeof head));
+    if (stored.version.stamp > 0) {
+        stored_version_write(w, &stored.version);
+    }
     put_raw(w, bytes_of(m->body, (size_t)m->topic_len + m->properties_len + m->payload_len));
+}
+
+static struct message *versioned(struct message *m, const struct retained_version *version)
+{
+    struct message *const v = message_with_version(m);
+    if (v == NULL) {
+        message_put(m);
+    } else {
+        message_set_version(v, version);
+    }
+    return v;
 }
 
 struct message *kept_message_make(const struct shard *s, struct bytes in)
@@ -96,7 +111,7 @@ struct message *kept_message_make(const struct shard *s, struct bytes in)
         m->has_expiry = stored.has_expiry;
         m->expires_ms = stored.has_expiry ? kept_clock_ms(s, stored.expires_ms) : 0;
     }
-    return m;
+    return m == NULL || stored.version.stamp == 0 ? m : versioned(m, &stored.version);
 }
 
 bool kept_hurries(const struct shard *keeper, const struct message *m)
@@ -580,6 +595,17 @@ void kept_unretained(struct shard *s, const struct message *message)
     const struct entry e = {.type = ENTRY_UNRETAINED, .topic = message_topic(message)};
     write_entry(s, STORE_RETAINED, &e, !kept_hurries(s, message));
     difference_topic(s, message_topic(message), message->topic_hash);
+}
+
+void kept_buried(struct shard *s, struct bytes topic, uint64_t topic_hash,
+                 const struct retained_version *version, bool waited_for)
+{
+    if (s->store == NULL) {
+        return;
+    }
+    const struct entry e = {.type = ENTRY_BURIED, .buried = {.topic = topic, .version = *version}};
+    write_entry(s, STORE_RETAINED, &e, waited_for);
+    difference_grave(s, topic, topic_hash);
 }
 
 /* ---- what may leave */

@@ -113,6 +113,10 @@ bool kept_hurries(const struct shard *keeper, const struct message *m);
 void kept_retained(struct shard *s, struct message *message);
 void kept_unretained(struct shard *s, const struct message *message); /* by that one */
 
+/* On the shard that has the cluster's: a topic has none, as of that version. */
+void kept_buried(struct shard *s, struct bytes topic, uint64_t topic_hash,
+                 const struct retained_version *version, bool waited_for);
+
 /* ---- a shard's turn */
 
 /* May this delivery leave? Otherwise the session is looked at again when it may. */

@@ -21,6 +21,7 @@
 #include "broker/remote/remote.h"
 #include "broker/remote/told.h"
 #include "broker/remote/views.h"
+#include "broker/replicated/replicated.h"
 #include "broker/route/local.h"
 #include "broker/route/promise.h"
 #include "broker/route/publish.h"
@@ -86,6 +87,10 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_FORWARDED] = forward_on_forwarded,
     [POST_REFUSED] = forward_on_refused,
     [POST_SKIPPED] = forward_on_skipped,
+    [POST_REPLICATE] = replicated_on_write,
+    [POST_REPLICA_PUT] = replicated_on_put,
+    [POST_REPLICA_EXPIRED] = replicated_on_expired,
+    [POST_REPLICA_MARK] = replicated_on_mark,
     [POST_GAP] = gap_on_gap,
 };
 

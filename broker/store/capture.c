@@ -9,6 +9,7 @@
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/replicated/replicated.h"
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/backlog.h"
@@ -331,6 +332,29 @@ static unsigned take_topics(struct capture *c, unsigned steps)
     return steps;
 }
 
+/* What the cluster's retained messages leave behind. */
+static unsigned take_graves(struct capture *c, unsigned steps)
+{
+    const struct changed_topic *t;
+    for (; steps > 0 && (t = changed_topics_first(&c->taking.graves)) != NULL; steps--) {
+        const struct bytes topic = changed_topic_name(t);
+        struct retained_version version;
+        if (!has_room(c, 1, topic.len)) {
+            return 0;
+        }
+        if (replicated_is_buried(c->shard, topic, &version)) {
+            field_writer_begin(&c->value);
+            stored_version_write(&c->value, &version);
+            put_raw(&c->value, topic);
+            put(c, record_key_grave(topic));
+        } else {
+            drop(c, record_key_grave(topic));
+        }
+        changed_topics_drop(&c->taking.graves);
+    }
+    return steps;
+}
+
 static void change_delivery(struct capture *c, const struct changed_delivery *d)
 {
     const struct record_key key = record_key_delivery(d->serial, d->number);
@@ -371,6 +395,7 @@ static bool take(struct capture *c, unsigned steps)
     c->is_starved = false;
     steps = take_lists(c, steps);
     steps = take_topics(c, steps);
+    steps = take_graves(c, steps);
     steps = take_sessions(c, steps);
     return steps > 0;
 }
@@ -667,6 +692,26 @@ bool capture_first(struct shard *const *shards, unsigned count)
         }
     }
     shard_self = NULL;
+    return answer == 1 + CHECKPOINT_OK;
+}
+
+bool capture_floor(struct shard *s, uint64_t floor)
+{
+    struct capture *const c = s->capture;
+    c->batch = checkpoint_batch_create();
+    if (c->batch == NULL || !has_room(c, 1, 0)) {
+        checkpoint_batch_destroy(c->batch);
+        c->batch = NULL;
+        return false;
+    }
+    field_writer_begin(&c->value);
+    put_number(&c->value, floor);
+    put(c, record_key_of('h', 0));
+    submit(c);
+    const int answer = wait_for_answer(c);
+    checkpoint_batch_destroy(c->batch);
+    c->batch = NULL;
+    c->state = CAPTURE_IDLE;
     return answer == 1 + CHECKPOINT_OK;
 }
 

@@ -89,5 +89,10 @@ uint64_t capture_sleep_ms(const struct shard *s);
  */
 NODISCARD bool capture_first(struct shard *const *shards, unsigned count);
 
+/* After capture_all() of every shard: up to which stamp the cluster's versions are forgotten. It is
+ * written at no other time, since whoever has it refuses what is older and not there: the message
+ * that another shard had not written yet would be refused, and dropped by all. false: it failed. */
+NODISCARD bool capture_floor(struct shard *s, uint64_t floor);
+
 /* All of it, while nothing else runs; waits for the checkpoint's thread. false: it failed. */
 NODISCARD bool capture_all(struct shard *s);

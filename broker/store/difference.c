@@ -37,20 +37,22 @@ bool changes_init(struct changes *c)
 {
     *c = (struct changes){.ended = {.at = NULL}};
     kept_link_init(&c->sessions);
-    return changed_topics_init(&c->topics);
+    return changed_topics_init(&c->topics) && changed_topics_init(&c->graves);
 }
 
 void changes_fini(struct changes *c)
 {
     assert(kept_link_is_alone(&c->sessions));
     changed_topics_fini(&c->topics);
+    changed_topics_fini(&c->graves);
     free(c->ended.at);
     free(c->deliveries.at);
 }
 
 bool changes_are_none(const struct changes *c)
 {
-    return kept_link_is_alone(&c->sessions) && c->topics.first == NULL && c->ended.count == 0 &&
+    return kept_link_is_alone(&c->sessions) && c->topics.first == NULL &&
+           c->graves.first == NULL && c->ended.count == 0 &&
            c->deliveries.count == 0 && !c->entries;
 }
 
@@ -90,10 +92,12 @@ void changes_move(struct changes *to, struct changes *from)
 {
     assert(changes_are_none(to));
     const struct changes all = *from;
+    from->graves = to->graves;
     from->topics = to->topics; /* with their memory for the next ones */
     from->ended = to->ended;
     from->deliveries = to->deliveries;
     to->topics = all.topics;
+    to->graves = all.graves;
     to->ended = all.ended;
     to->deliveries = all.deliveries;
     move_links(&to->sessions, &from->sessions);
@@ -135,6 +139,13 @@ void difference_entry(struct shard *s)
 void difference_topic(struct shard *s, struct bytes topic, uint64_t topic_hash)
 {
     if (!changed_topics_add(&s->difference.now.topics, topic, topic_hash)) {
+        store_out_of_memory();
+    }
+}
+
+void difference_grave(struct shard *s, struct bytes topic, uint64_t topic_hash)
+{
+    if (!changed_topics_add(&s->difference.now.graves, topic, topic_hash)) {
         store_out_of_memory();
     }
 }

@@ -55,6 +55,7 @@ struct changed_deliveries {
 struct changes {
     struct kept_link sessions; /* struct kept, by `changed` */
     struct changed_topics topics;
+    struct changed_topics graves; /* that were or are gone as of a version; shard 0's */
     struct numbers ended; /* serial numbers of sessions */
     struct changed_deliveries deliveries;
     bool entries; /* there are some that change nothing in it but how far it is */
@@ -91,6 +92,7 @@ void difference_orphan(struct shard *s, uint64_t serial, uint64_t number);
 void difference_session(struct shard *s, struct kept *kept);
 void difference_ended(struct shard *s, struct kept *kept); /* its deliveries are still there */
 void difference_topic(struct shard *s, struct bytes topic, uint64_t topic_hash);
+void difference_grave(struct shard *s, struct bytes topic, uint64_t topic_hash);
 
 /* An entry that says nothing about what a checkpoint has. */
 void difference_entry(struct shard *s);

@@ -157,6 +157,10 @@ void entry_write(struct field_writer *w, const struct entry *e)
     case ENTRY_UNRETAINED:
         put_run(w, e->topic);
         break;
+    case ENTRY_BURIED:
+        put_run(w, e->buried.topic);
+        stored_version_write(w, &e->buried.version);
+        break;
     case ENTRY_TYPES:
         assert(false);
     }
@@ -239,6 +243,18 @@ static struct bytes name_run(struct field_reader *r, size_t least)
     return run;
 }
 
+static struct retained_version version_rest(struct field_reader *r)
+{
+    struct retained_version version = {.stamp = 0};
+    if (!r->failed && r->rest.len >= STORED_VERSION_BYTES) {
+        version = stored_version_read(r->rest.at);
+        r->rest =
+            bytes_of(r->rest.at + STORED_VERSION_BYTES, r->rest.len - STORED_VERSION_BYTES);
+    }
+    r->failed = r->failed || version.stamp == 0;
+    return version;
+}
+
 static void read_rest(struct field_reader *r, struct entry *e)
 {
     switch (e->type) {
@@ -286,6 +302,10 @@ static void read_rest(struct field_reader *r, struct entry *e)
     case ENTRY_UNRETAINED:
         e->topic = name_run(r, 1);
         break;
+    case ENTRY_BURIED:
+        e->buried.topic = name_run(r, 1);
+        e->buried.version = version_rest(r);
+        break;
     case ENTRY_WILL_DUE:
         e->will.number = get_number(r);
         e->will.message = message_run(r);
@@ -310,7 +330,7 @@ bool entry_read(struct bytes in, struct entry *e)
     }
     *e = (struct entry){.type = (enum entry_type)type};
     const bool of_session = type != ENTRY_QUEUED && type != ENTRY_DONE && type != ENTRY_RETAINED &&
-                            type != ENTRY_UNRETAINED;
+                            type != ENTRY_UNRETAINED && type != ENTRY_BURIED;
     e->serial = of_session ? get_number(&r) : 0;
     read_rest(&r, e);
     return fields_are_over(&r);

@@ -37,6 +37,7 @@ enum entry_type {
     ENTRY_WILL_DUE,      /* the session's will is to be published; it has none any more */
     ENTRY_WILL_RETAINED, /* as a retained message it is stored, or was refused */
     ENTRY_WILL_GONE,     /* all have the will that have to keep it */
+    ENTRY_BURIED,        /* a topic has no retained message, as of that version (cluster/replica) */
     ENTRY_TYPES
 };
 
@@ -65,7 +66,7 @@ struct stored_delivery {
 
 struct entry {
     enum entry_type type;
-    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED. It may have ended in WILL_GONE
+    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED, BURIED. It may have ended in WILL_GONE
      * and WILL_RETAINED. */
     uint64_t serial;
     union {
@@ -104,6 +105,10 @@ struct entry {
         } will;
         struct bytes message; /* RETAINED */
         struct bytes topic;   /* UNRETAINED */
+        struct {
+            struct bytes topic;
+            struct retained_version version;
+        } buried;
     };
 };
 

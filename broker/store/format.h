@@ -7,6 +7,8 @@
  *   2   wills have numbers: entries WILL_DUE, WILL_GONE and WILL_RETAINED, and the key n, which the
  *       version before does not know; a delivery tells how large it is (session_record.h). What 1
  *       has is as it was, so that nothing has to be done
+ *   3   retained messages of a cluster have versions: a flag of messages, the entry BURIED, and the
+ *       keys t and h. A node that was never in a cluster writes none of them
  *
  * A new number is for what the version before would misread, or not understand. The checkpoint gets
  * it with the first batch of a start (capture_first()), which has what is new in it; from then on
@@ -24,7 +26,7 @@
 #include "broker/store/checkpoint.h"
 #include "cluster/journal/segment.h"
 
-#define STORE_FORMAT        2u
+#define STORE_FORMAT        3u
 #define STORE_FORMAT_OLDEST 1u /* that is read */
 
 /* Journals that a directory may have: as many as a version before had shards at most. Serial

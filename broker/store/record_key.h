@@ -8,6 +8,8 @@
  *   q SERIAL NUMBER        a delivery in its queue
  *   b ID                   the body of queued messages
  *   r HASH                 a retained message, by XXH3-128 of its topic
+ *   t HASH                 a topic that has none, as of a version (cluster/replica)
+ *   h 0                    up to which stamp versions are forgotten, likewise
  *   p PLACE                how far a partition's entries are in it (revive_place())
  *   n 0                    wills of lower numbers are an earlier process's, and over
  */
@@ -66,6 +68,13 @@ static inline struct record_key record_key_filter(uint64_t serial, struct bytes 
 static inline struct record_key record_key_retained(struct bytes topic)
 {
     struct record_key k = {.at = {'r'}, .len = 1};
+    record_key_add_hash(&k, topic);
+    return k;
+}
+
+static inline struct record_key record_key_grave(struct bytes topic)
+{
+    struct record_key k = {.at = {'t'}, .len = 1};
     record_key_add_hash(&k, topic);
     return k;
 }

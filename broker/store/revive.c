@@ -7,6 +7,7 @@
 #include "broker/config/config.h"
 #include "broker/message.h"
 #include "broker/node.h"
+#include "broker/replicated/graves.h"
 #include "broker/route/index.h"
 #include "broker/route/local.h"
 #include "broker/route/publish.h"
@@ -185,6 +186,14 @@ static void unretained(struct revival *r, struct bytes topic)
     difference_topic(s, topic, XXH3_64bits(topic.at, topic.len));
 }
 
+static bool buried(struct revival *r, const struct entry *e)
+{
+    const struct bytes topic = e->buried.topic;
+    struct shard *const s = revival_enter(r, 0);
+    difference_grave(s, topic, XXH3_64bits(topic.at, topic.len));
+    return graves_bury(&r->node->graves, topic, &e->buried.version) || revival_out_of_memory(r);
+}
+
 /* Of a session that is there. */
 static bool of_session(struct revival *r, struct revived_session *v, const struct entry *e)
 {
@@ -281,6 +290,8 @@ bool revive_entry(struct revival *r, unsigned shard, const struct record *record
     case ENTRY_UNRETAINED:
         unretained(r, e.topic);
         return true;
+    case ENTRY_BURIED:
+        return buried(r, &e);
     default: {
         struct revived_session *const v = revival_find(r, e.serial);
         return v == NULL || of_session(r, v, &e);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The checkpoint, read as a whole: what the journals are then read on top of. */
 #include "broker/message.h"
+#include "broker/node.h"
+#include "broker/replicated/graves.h"
 #include "broker/session/backlog.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
@@ -128,6 +130,29 @@ static bool on_retained(void *context, struct bytes key, struct bytes value)
     return !no_memory || revival_out_of_memory(r);
 }
 
+static bool on_grave(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    if (key.len != 17 || value.len <= STORED_VERSION_BYTES) {
+        return revival_unknown(r);
+    }
+    const struct retained_version version = stored_version_read(value.at);
+    const struct bytes topic =
+        bytes_of(value.at + STORED_VERSION_BYTES, value.len - STORED_VERSION_BYTES);
+    if (version.stamp == 0 || topic.len > UINT16_MAX) {
+        return revival_unknown(r);
+    }
+    return graves_bury(&r->node->graves, topic, &version) || revival_out_of_memory(r);
+}
+
+static bool on_floor(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    struct field_reader f = {.rest = value};
+    r->node->graves.floor = get_number(&f);
+    return (key.len == 9 && fields_are_over(&f)) || revival_unknown(r);
+}
+
 static bool on_applied(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
@@ -171,7 +196,8 @@ enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
         char letter;
         each_fn *fn;
     } parts[] = {{'n', on_least},  {'p', on_applied},  {'s', on_session},
-                 {'f', on_filter}, {'q', on_delivery}, {'r', on_retained}};
+                 {'f', on_filter}, {'q', on_delivery}, {'r', on_retained},
+                 {'t', on_grave},   {'h', on_floor}};
     enum checkpoint_err err = CHECKPOINT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
         err = each(r, cp, parts[i].letter, parts[i].fn);

@@ -38,7 +38,7 @@ struct replica *replica_create(const struct replica_conf *conf)
     r->clock.ahead_max_ms = conf->ahead_max_ms;
     r->body_room = REPLICA_BODY_MAX(conf->part_bytes) + ASK_BYTES_MAX;
     r->body = malloc(r->body_room);
-    if (r->body == NULL || !topics_init(&r->topics, digest_seed(conf->cluster))) {
+    if (r->body == NULL || !versions_init(&r->topics, digest_seed(conf->cluster))) {
         free(r->body);
         free(r);
         return NULL;
@@ -54,7 +54,7 @@ void replica_destroy(struct replica *r)
     for (unsigned i = 0; i < REPLICA_PEERS_MAX; i++) {
         serve_end(&r->peers[i]);
     }
-    topics_fini(&r->topics);
+    versions_fini(&r->topics);
     free(r->body);
     free(r);
 }
@@ -83,7 +83,7 @@ static enum replica_err judge(struct replica *r, const struct topic_entry *e,
         r->figures.refused += over;
         return over ? REPLICA_OLD : REPLICA_OK;
     }
-    const struct retained_version here = topics_version(e);
+    const struct retained_version here = versions_version(e);
     return retained_version_compare(version, &here) > 0 ? REPLICA_OK : REPLICA_OLD;
 }
 
@@ -91,10 +91,10 @@ static enum replica_err judge(struct replica *r, const struct topic_entry *e,
 static enum replica_err put(struct replica *r, struct bytes topic,
                             const struct retained_version *version, bool gone, uint64_t handle)
 {
-    const struct topic_entry *const was = topics_find(&r->topics, topic);
+    const struct topic_entry *const was = versions_find(&r->topics, topic);
     const bool had = was != NULL && !was->gone;
     const uint64_t former = had ? was->handle : 0;
-    if (topics_set(&r->topics, topic, version, gone, gone ? 0 : handle) == NULL) {
+    if (versions_set(&r->topics, topic, version, gone, gone ? 0 : handle) == NULL) {
         r->figures.no_memory++;
         return REPLICA_NO_MEMORY;
     }
@@ -128,7 +128,7 @@ enum replica_err replica_apply(struct replica *r, struct bytes topic,
                                const struct retained_version *version, bool gone, uint64_t handle,
                                uint64_t wall_ms)
 {
-    const enum replica_err err = judge(r, topics_find(&r->topics, topic), version, wall_ms);
+    const enum replica_err err = judge(r, versions_find(&r->topics, topic), version, wall_ms);
     return err == REPLICA_OK ? put(r, topic, version, gone, handle) : err;
 }
 
@@ -138,7 +138,7 @@ enum replica_err replica_take_item(struct replica *r, const struct node_retained
     const struct replica_events *const events = &r->conf.events;
     const bool gone = item->kind == NODE_RETAINED_GONE;
     uint64_t handle = 0;
-    enum replica_err err = judge(r, topics_find(&r->topics, item->topic), &item->version, wall_ms);
+    enum replica_err err = judge(r, versions_find(&r->topics, item->topic), &item->version, wall_ms);
     if (err != REPLICA_OK) {
         return err;
     }
@@ -160,11 +160,11 @@ enum replica_err replica_take_item(struct replica *r, const struct node_retained
 
 void replica_expired(struct replica *r, struct bytes topic, const struct retained_version *version)
 {
-    struct topic_entry *const e = topics_find(&r->topics, topic);
+    struct topic_entry *const e = versions_find(&r->topics, topic);
     if (e == NULL || e->gone) {
         return;
     }
-    const struct retained_version here = topics_version(e);
+    const struct retained_version here = versions_version(e);
     if (retained_version_compare(&here, version) != 0) {
         return;
     }
@@ -173,7 +173,7 @@ void replica_expired(struct replica *r, struct bytes topic, const struct retaine
         replica_forget(r, e);
     } else {
         const uint64_t handle = e->handle;
-        topics_expire(&r->topics, e);
+        versions_expire(&r->topics, e);
         r->changes++;
         r->conf.events.drop(r->conf.events.context, handle);
     }
@@ -184,8 +184,8 @@ void replica_forget(struct replica *r, struct topic_entry *e)
     const struct replica_events *const events = &r->conf.events;
     const bool had = !e->gone;
     const uint64_t handle = e->handle;
-    events->forget(events->context, topics_name(e));
-    topics_remove(&r->topics, e);
+    events->forget(events->context, versions_name(e));
+    versions_remove(&r->topics, e);
     r->changes++;
     if (had) {
         events->drop(events->context, handle);
@@ -202,22 +202,43 @@ void replica_bury(struct replica *r, struct topic_entry *e)
         replica_forget(r, e);
     } else if (!e->gone) {
         const uint64_t handle = e->handle;
-        const struct retained_version version = topics_version(e);
-        topics_expire(&r->topics, e);
+        const struct retained_version version = versions_version(e);
+        versions_expire(&r->topics, e);
         r->changes++;
-        events->gone(events->context, topics_name(e), &version);
+        events->gone(events->context, versions_name(e), &version);
         events->drop(events->context, handle);
     }
+}
+
+struct each_handle {
+    void (*each)(void *context, uint64_t handle);
+    void *context;
+};
+
+static bool on_each(void *context, struct table_link *link)
+{
+    const struct each_handle *const h = context;
+    const struct topic_entry *const e = table_object(link, struct topic_entry, link);
+    if (!e->gone) {
+        h->each(h->context, e->handle);
+    }
+    return true;
+}
+
+void replica_each(struct replica *r, void (*each)(void *context, uint64_t handle), void *context)
+{
+    struct each_handle h = {.each = each, .context = context};
+    (void)table_all(&r->topics.table, on_each, &h);
 }
 
 bool replica_look(struct replica *r, struct bytes topic, struct retained_version *version,
                   bool *gone)
 {
-    const struct topic_entry *const e = topics_find(&r->topics, topic);
+    const struct topic_entry *const e = versions_find(&r->topics, topic);
     if (e == NULL) {
         return false;
     }
-    *version = topics_version(e);
+    *version = versions_version(e);
     *gone = e->gone;
     return true;
 }
@@ -227,12 +248,12 @@ bool replica_look(struct replica *r, struct bytes topic, struct retained_version
 enum replica_err replica_restore(struct replica *r, struct bytes topic,
                                  const struct retained_version *version, bool gone, uint64_t handle)
 {
-    assert(topics_find(&r->topics, topic) == NULL);
+    assert(versions_find(&r->topics, topic) == NULL);
 
     hlc_merge(&r->clock, version->stamp);
     const enum replica_err err = put(r, topic, version, gone, handle);
     r->durable_high = r->high > r->durable_high ? r->high : r->durable_high;
-    r->ready = true;
+    r->ready = r->ready || version->stamp > REPLICA_UNSTAMPED;
     return err;
 }
 
@@ -249,6 +270,20 @@ void replica_restore_floor(struct replica *r, uint64_t floor)
 void replica_is_first(struct replica *r)
 {
     r->ready = true;
+}
+
+bool replica_is_ready(const struct replica *r)
+{
+    return r->ready;
+}
+
+bool replica_wants_mark(const struct replica *r)
+{
+    bool wants = r->changes != r->durable_changes;
+    for (unsigned i = 0; i < REPLICA_PEERS_MAX && !wants; i++) {
+        wants = r->peers[i].pending > 0;
+    }
+    return wants;
 }
 
 uint64_t replica_mark(struct replica *r)
@@ -309,7 +344,7 @@ static void raise_floor(struct replica *r, uint64_t floor)
 static void move_floor(struct replica *r)
 {
     uint64_t floor = complete(r);
-    unsigned members = 1, waited = 1;
+    unsigned members = 1 + r->missing, waited = 1;
     for (unsigned i = 0; i < REPLICA_PEERS_MAX; i++) {
         const struct peer *const p = &r->peers[i];
         members += p->known;
@@ -388,6 +423,11 @@ void replica_peer_down(struct replica *r, unsigned peer)
     p->walk_wait_ms = 0;
 }
 
+void replica_members_missing(struct replica *r, unsigned count)
+{
+    r->missing = count;
+}
+
 /* ---- What a peer says */
 
 static void on_digest(struct replica *r, struct peer *p, const struct node_retained_digest *d,
@@ -397,11 +437,13 @@ static void on_digest(struct replica *r, struct peer *p, const struct node_retai
     digest_encode(own, r->topics.root);
     p->complete_told = d->complete;
     p->floor_told = d->floor;
+    memcpy(p->sum_told, d->sum, sizeof p->sum_told);
     hlc_merge(&r->clock, d->floor);
     if (is_fair(r, d->high, wall_ms > hlc_ms(d->floor) ? wall_ms : hlc_ms(d->floor))) {
         hlc_merge(&r->clock, d->high);
         r->ready = true;
     }
+    p->said = true;
     p->same = memcmp(own, d->sum, sizeof own) == 0;
     if (p->same) {
         p->walk_wait_ms = 0;
@@ -549,15 +591,18 @@ struct replica_peer_figures replica_peer_figures(const struct replica *r, unsign
     assert(peer < REPLICA_PEERS_MAX);
 
     const struct peer *const p = &r->peers[peer];
-    return (struct replica_peer_figures){.up = p->up,
-                                         .lost = p->lost,
-                                         .same = p->same,
-                                         .complete = p->complete_told,
-                                         .floor = p->floor_told,
-                                         .has = p->complete};
+    struct replica_peer_figures f = {.up = p->up,
+                                     .lost = p->lost,
+                                     .said = p->said,
+                                     .same = p->same,
+                                     .complete = p->complete_told,
+                                     .floor = p->floor_told,
+                                     .has = p->complete};
+    memcpy(f.sum, p->sum_told, sizeof f.sum);
+    return f;
 }
 
 bool replica_check(struct replica *r)
 {
-    return topics_check(&r->topics);
+    return versions_check(&r->topics);
 }

@@ -24,7 +24,7 @@
  *
  * Owner: one thread of the node. events are called from within the calls that say so; of the
  * replica they may call nothing.
- * Memory: topics.h; for each peer 8 asks of up to 12 KiB; one body.
+ * Memory: versions.h; for each peer 8 asks of up to 12 KiB; one body.
  * At the bound: out of memory, an item is not taken, and is asked for again later.
  * Time: now_ms of any clock that does not go back; wall_ms since 1970, as far as it is known. No
  * call takes long: what goes through many topics does so in steps of turn_steps.
@@ -44,6 +44,9 @@
 
 #define REPLICA_PEERS_MAX 32u /* a peer is a number below that, which the caller gives */
 #define REPLICA_ASKS_MAX  8u  /* that are open between two nodes, each way */
+
+/* The stamp of what was there before anything had one: any write counts more. */
+#define REPLICA_UNSTAMPED 1u
 
 /* Of a frame's body, in which there is one item of that many bytes, its topic among them. */
 #define REPLICA_BODY_MAX(item_bytes)                                                               \
@@ -109,8 +112,10 @@ NODISCARD enum replica_err replica_restore(struct replica *r, struct bytes topic
                                            uint64_t handle);
 void replica_restore_floor(struct replica *r, uint64_t floor);
 
-/* It is the first node of its cluster: it need not hear of others before it writes. */
+/* It is the first node of its cluster, or has waited for others long enough: it need not hear of
+ * them before it writes. */
 void replica_is_first(struct replica *r);
+bool replica_is_ready(const struct replica *r);
 
 /* ---- The disk */
 
@@ -118,6 +123,7 @@ void replica_is_first(struct replica *r);
  * disk. Of several that are open only the last counts. */
 uint64_t replica_mark(struct replica *r);
 void replica_durable(struct replica *r, uint64_t mark);
+bool replica_wants_mark(const struct replica *r); /* there is something to be said of the disk */
 
 /* ---- Messages */
 
@@ -144,6 +150,9 @@ NODISCARD enum replica_err replica_apply(struct replica *r, struct bytes topic,
  * itself. forget: not even the version, since the floor stands for it. drop. */
 void replica_expired(struct replica *r, struct bytes topic, const struct retained_version *version);
 
+/* All handles, in no order; for the end. */
+void replica_each(struct replica *r, void (*each)(void *context, uint64_t handle), void *context);
+
 /* What counts; false: nothing is known of the topic. */
 bool replica_look(struct replica *r, struct bytes topic, struct retained_version *version,
                   bool *gone);
@@ -158,6 +167,8 @@ void replica_peer_end(struct replica *r, unsigned peer);
 void replica_peer_lost(struct replica *r, unsigned peer, bool lost);
 /* All members, dead ones as well, have a number: no floor moves before. */
 void replica_members_known(struct replica *r);
+/* So many members have none any more, and have not left: they count for the majority. */
+void replica_members_missing(struct replica *r, unsigned count);
 
 /* Its link has a connection, or has none any more. */
 void replica_peer_up(struct replica *r, unsigned peer, uint64_t now_ms);
@@ -206,9 +217,11 @@ struct replica_figures {
 struct replica_figures replica_figures(const struct replica *r);
 
 struct replica_peer_figures {
-    bool up, lost, same;      /* same: at its last digest */
+    bool up, lost;
+    bool said, same;          /* a digest, since the number is its; at the last one */
     uint64_t complete, floor; /* as it says */
     uint64_t has;             /* up to which stamp this node has what that one wrote */
+    uint8_t sum[NODE_SUM_BYTES]; /* its last digest */
 };
 
 struct replica_peer_figures replica_peer_figures(const struct replica *r, unsigned peer);

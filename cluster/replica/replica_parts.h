@@ -4,7 +4,7 @@
 
 #include "cluster/hlc.h"
 #include "cluster/replica/replica.h"
-#include "cluster/replica/topics.h"
+#include "cluster/replica/versions.h"
 
 /* Of a peer's, not answered yet. */
 struct ask {
@@ -34,20 +34,21 @@ struct walk {
     bool brought;                           /* something was */
     uint64_t high;                          /* the peer's, when it began */
     uint64_t floor;                         /* likewise */
-    uint8_t differs[TOPICS_PARTS / 8];      /* children, a bit each */
+    uint8_t differs[VERSIONS_PARTS / 8];      /* children, a bit each */
     unsigned child;                         /* the next one to look at */
     bool splitting;                         /* the sums of child - 1's leaves are asked for */
-    uint8_t leaf_differs[TOPICS_PARTS / 8]; /* of child - 1 */
-    unsigned leaf;                          /* the next one; TOPICS_PARTS: none left */
+    uint8_t leaf_differs[VERSIONS_PARTS / 8]; /* of child - 1 */
+    unsigned leaf;                          /* the next one; VERSIONS_PARTS: none left */
     struct slot slots[REPLICA_ASKS_MAX];
 };
 
 struct peer {
     bool known, lost, up;
-    bool same;
+    bool said, same;
     struct node_uuid node;
     /* What it says: */
     uint64_t complete_told, floor_told;
+    uint8_t sum_told[NODE_SUM_BYTES];
     /* What we have of it: */
     uint64_t complete;                 /* on disk */
     uint64_t pending, pending_changes; /* it will be, when so many changes are; 0: nothing */
@@ -62,10 +63,11 @@ struct peer {
 
 struct replica {
     struct replica_conf conf;
-    struct topics topics;
+    struct versions topics;
     struct hlc clock;
     bool ready;
     bool members_known;
+    unsigned missing; /* members without a number */
     uint64_t high; /* the highest stamp here */
     uint64_t floor;
     uint64_t changes; /* that are to be on disk */

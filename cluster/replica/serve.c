@@ -39,7 +39,7 @@ static bool known_is_fair(const struct node_retained_ask *ask)
 {
     uint64_t place = ask->first;
     for (size_t i = 0; i < known_count(ask); i++) {
-        const uint64_t at = topics_place(node_retained_known_at(ask->known, i).hash);
+        const uint64_t at = versions_place(node_retained_known_at(ask->known, i).hash);
         if (at < place || at > ask->last) {
             return false;
         }
@@ -80,7 +80,7 @@ static bool next_sums(struct replica *r, const struct node_retained_ask *ask, si
     const size_t head = node_retained_sums_encode(r->body, &sums);
     const struct digest *from = r->topics.children;
     if (ask->level == 1) {
-        from = &r->topics.leaves[(size_t)(ask->first >> 56) * TOPICS_PARTS];
+        from = &r->topics.leaves[(size_t)(ask->first >> 56) * VERSIONS_PARTS];
     }
     for (unsigned i = 0; i < NODE_SUMS; i++) {
         digest_encode(r->body + head + (size_t)i * NODE_SUM_BYTES, from[i]);
@@ -127,7 +127,7 @@ static void pass(struct answer *a, uint64_t place)
 {
     for (; a->known < known_count(a->ask); a->known++) {
         const struct node_retained_known k = known_at(a, a->known);
-        if (topics_place(k.hash) >= place) {
+        if (versions_place(k.hash) >= place) {
             return;
         }
         lacks(a, &k);
@@ -142,7 +142,7 @@ static bool is_known(const struct answer *a, const struct topic_entry *e, uint32
             return false;
         }
         if (k.check == check) {
-            return k.stamp > e->stamp || (k.stamp == e->stamp && k.writer == topics_writer_hash(e));
+            return k.stamp > e->stamp || (k.stamp == e->stamp && k.writer == versions_writer_hash(e));
         }
     }
     return false;
@@ -172,7 +172,7 @@ static bool add(struct answer *a, const struct topic_entry *e)
     const struct replica_events *const events = &r->conf.events;
     const size_t head = NODE_RETAINED_ITEM_BYTES + e->len;
     struct node_retained_item item = {
-        .kind = NODE_RETAINED_GONE, .version = topics_version(e), .topic = topics_name(e)};
+        .kind = NODE_RETAINED_GONE, .version = versions_version(e), .topic = versions_name(e)};
     size_t len = e->gone ? 0 : events->body(events->context, e->handle, NULL, 0);
     if (len + e->len > r->conf.item_bytes_max) {
         r->figures.too_large++;
@@ -200,7 +200,7 @@ static bool add_run(struct answer *a, struct table_link *l)
     const struct table_link *const run = l;
     for (; l != NULL; l = table_find_next(l)) {
         const struct topic_entry *const e = table_object(l, struct topic_entry, link);
-        const uint32_t check = topics_hash(&a->r->topics, topics_name(e)).check;
+        const uint32_t check = versions_hash(&a->r->topics, versions_name(e)).check;
         if (!is_known(a, e, check) && !add(a, e)) {
             return false;
         }
@@ -210,7 +210,7 @@ static bool add_run(struct answer *a, struct table_link *l)
         bool here = false;
         for (const struct table_link *o = run; o != NULL && !here; o = table_find_next(o)) {
             const struct topic_entry *const e = table_object(o, const struct topic_entry, link);
-            here = topics_hash(&a->r->topics, topics_name(e)).check == k.check;
+            here = versions_hash(&a->r->topics, versions_name(e)).check == k.check;
         }
         if (!here) {
             lacks(a, &k);
@@ -231,12 +231,12 @@ static bool fill(struct answer *a, uint64_t *next)
             *next = place;
             return false;
         }
-        if (l == NULL || topics_place(l->hash) > a->ask->last) {
+        if (l == NULL || versions_place(l->hash) > a->ask->last) {
             return true;
         }
-        pass(a, topics_place(l->hash));
+        pass(a, versions_place(l->hash));
         if (!add_run(a, l)) {
-            *next = topics_place(l->hash);
+            *next = versions_place(l->hash);
             return false;
         }
         steps--;

@@ -21,8 +21,8 @@ static bool bit(const uint8_t *bits, unsigned i)
 /* Which of the sums are others here. */
 static void compare(uint8_t *differs, struct bytes sums, const struct digest *own)
 {
-    memset(differs, 0, TOPICS_PARTS / 8);
-    for (unsigned i = 0; i < TOPICS_PARTS; i++) {
+    memset(differs, 0, VERSIONS_PARTS / 8);
+    for (unsigned i = 0; i < VERSIONS_PARTS; i++) {
         uint8_t sum[NODE_SUM_BYTES];
         digest_encode(sum, own[i]);
         if (memcmp(sum, sums.at + (size_t)i * NODE_SUM_BYTES, sizeof sum) != 0) {
@@ -64,7 +64,7 @@ static bool has_room(const struct walk *w)
 
 void walk_begin(struct replica *r, struct peer *p, uint64_t high, uint64_t floor)
 {
-    p->walk = (struct walk){.state = WALK_ROOT, .high = high, .floor = floor, .leaf = TOPICS_PARTS};
+    p->walk = (struct walk){.state = WALK_ROOT, .high = high, .floor = floor, .leaf = VERSIONS_PARTS};
     (void)slot_take(&p->walk, NODE_RETAINED_SUMS, 0, UINT64_MAX);
     r->figures.walks++;
 }
@@ -91,7 +91,7 @@ static void finish(struct replica *r, struct peer *p, uint64_t now_ms)
 /* The next leaf of the child that was split. */
 static bool next_leaf(struct walk *w)
 {
-    while (w->leaf < TOPICS_PARTS) {
+    while (w->leaf < VERSIONS_PARTS) {
         const unsigned leaf = w->leaf++;
         if (bit(w->leaf_differs, leaf)) {
             const uint64_t first = (uint64_t)(w->child - 1) << CHILD_SHIFT | (uint64_t)leaf
@@ -107,7 +107,7 @@ static bool next_leaf(struct walk *w)
 /* A child of which few topics are here is asked for as a whole, another one is split. */
 static bool next_child(const struct replica *r, struct walk *w)
 {
-    while (w->child < TOPICS_PARTS && !w->splitting) {
+    while (w->child < VERSIONS_PARTS && !w->splitting) {
         const unsigned child = w->child++;
         if (bit(w->differs, child)) {
             const uint64_t first = (uint64_t)child << CHILD_SHIFT;
@@ -127,7 +127,7 @@ static bool is_over(const struct walk *w)
             return false;
         }
     }
-    return w->state == WALK_CHILDREN && w->child == TOPICS_PARTS && w->leaf == TOPICS_PARTS;
+    return w->state == WALK_CHILDREN && w->child == VERSIONS_PARTS && w->leaf == VERSIONS_PARTS;
 }
 
 static void go_on(struct replica *r, struct peer *p, uint64_t now_ms)
@@ -145,7 +145,7 @@ static void go_on(struct replica *r, struct peer *p, uint64_t now_ms)
 /* What is known here from the slot's first place on, by place, as far as it goes into one ask. */
 static size_t name_known(struct replica *r, struct slot *s, uint8_t *out)
 {
-    struct topics *const t = &r->topics;
+    struct versions *const t = &r->topics;
     unsigned steps = r->conf.turn_steps, count = 0;
     uint64_t place = s->first;
     s->asked_last = s->last;
@@ -155,7 +155,7 @@ static size_t name_known(struct replica *r, struct slot *s, uint8_t *out)
             s->asked_last = place - 1;
             break;
         }
-        if (l == NULL || topics_place(l->hash) > s->last) {
+        if (l == NULL || versions_place(l->hash) > s->last) {
             break;
         }
         unsigned run = 0;
@@ -163,16 +163,16 @@ static size_t name_known(struct replica *r, struct slot *s, uint8_t *out)
             run++;
         }
         if (count > 0 && count + run > r->conf.known_max) {
-            s->asked_last = topics_place(l->hash) - 1;
+            s->asked_last = versions_place(l->hash) - 1;
             break;
         }
         for (const struct table_link *o = l; o != NULL && count < NODE_RETAINED_KNOWN_MAX;
              o = table_find_next(o)) {
             const struct topic_entry *const e = table_object(o, const struct topic_entry, link);
             const struct node_retained_known known = {.hash = o->hash,
-                                                      .check = topics_hash(t, topics_name(e)).check,
+                                                      .check = versions_hash(t, versions_name(e)).check,
                                                       .stamp = e->stamp,
-                                                      .writer = topics_writer_hash(e)};
+                                                      .writer = versions_writer_hash(e)};
             out += node_retained_known_encode(out, &known);
             count++;
         }
@@ -230,7 +230,7 @@ enum replica_err walk_sums(struct replica *r, struct peer *p, const struct node_
         w->state = WALK_CHILDREN;
     } else {
         const struct digest *const own =
-            &r->topics.leaves[(size_t)(slot->first >> CHILD_SHIFT) * TOPICS_PARTS];
+            &r->topics.leaves[(size_t)(slot->first >> CHILD_SHIFT) * VERSIONS_PARTS];
         compare(w->leaf_differs, s->sums, own);
         w->leaf = 0;
         w->splitting = false;
@@ -250,7 +250,7 @@ static void drop(struct replica *r, const struct node_retained_items *n)
         while (l != NULL) {
             struct topic_entry *const e = table_object(l, struct topic_entry, link);
             l = table_find_next(l);
-            if (e->stamp <= n->floor && topics_hash(&r->topics, topics_name(e)).check == d.check) {
+            if (e->stamp <= n->floor && versions_hash(&r->topics, versions_name(e)).check == d.check) {
                 replica_bury(r, e);
             }
         }

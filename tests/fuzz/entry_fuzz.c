@@ -54,6 +54,9 @@ static void judge_message(struct bytes in)
     lies_in(m.payload, in);
     stored_message_head(&m, head);
     put_raw(&w, bytes_of(head, sizeof head));
+    if (m.version.stamp > 0) {
+        stored_version_write(&w, &m.version);
+    }
     put_raw(&w, m.topic);
     put_raw(&w, m.properties);
     put_raw(&w, m.payload);

@@ -51,6 +51,9 @@ static const struct entry rows[] = {
     {.type = ENTRY_WILL_GONE, .serial = 7, .will = {.number = 1ull << 40}},
     {.type = ENTRY_RETAINED, .message = MESSAGE},
     {.type = ENTRY_UNRETAINED, .topic = BYTES("a/b")},
+    {.type = ENTRY_BURIED,
+     .buried = {.topic = BYTES("a/b"),
+                .version = {.stamp = 1ull << 60, .origin = {{1, 2, 3}}, .generation = 9}}},
     {.type = ENTRY_WILL_DUE, .serial = 7, .will = {.number = 77, .message = MESSAGE}},
     {.type = ENTRY_WILL_RETAINED, .serial = 1ull << 40, .will = {.number = 77}},
 };
@@ -108,12 +111,13 @@ Test(entry, every_type_comes_back_as_it_was)
 /* They are on disk. */
 Test(entry, types_have_the_numbers_that_they_had)
 {
-    static const uint8_t numbers[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16};
+    static const uint8_t numbers[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17};
     static const enum entry_type types[] = {
         ENTRY_OPENED,       ENTRY_CLOSED,   ENTRY_ENDED,         ENTRY_SUBSCRIBED,
         ENTRY_UNSUBSCRIBED, ENTRY_QUEUED,   ENTRY_DONE,          ENTRY_RELEASED,
         ENTRY_RECEIVED,     ENTRY_FREED,    ENTRY_WILL_OVER,     ENTRY_RETAINED,
-        ENTRY_UNRETAINED,   ENTRY_WILL_DUE, ENTRY_WILL_RETAINED, ENTRY_WILL_GONE};
+        ENTRY_UNRETAINED,   ENTRY_WILL_DUE, ENTRY_WILL_RETAINED, ENTRY_WILL_GONE,
+        ENTRY_BURIED};
     cr_assert_eq(sizeof numbers, ENTRY_TYPES - 1);
     for (size_t i = 0; i < sizeof numbers; i++) {
         cr_expect_eq((unsigned)types[i], numbers[i]);
@@ -228,6 +232,8 @@ static const struct entry refused[] = {
     {.type = ENTRY_UNSUBSCRIBED, .serial = 7},
     {.type = ENTRY_UNRETAINED},
     {.type = ENTRY_UNRETAINED, .topic = {long_name, 65536}},
+    {.type = ENTRY_BURIED, .buried = {.version = {.stamp = 1}}},
+    {.type = ENTRY_BURIED, .buried = {.topic = BYTES("no stamp")}},
     {.type = ENTRY_RETAINED},
     {.type = ENTRY_RETAINED, .message = BYTES("not one")},
     {.type = ENTRY_QUEUED, .queued = {.message = BYTES("not one")}},

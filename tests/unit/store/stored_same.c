@@ -96,6 +96,9 @@ static bool same_rest(const struct entry *a, const struct entry *b)
         return bytes_equal(a->message, b->message);
     case ENTRY_UNRETAINED:
         return bytes_equal(a->topic, b->topic);
+    case ENTRY_BURIED:
+        return bytes_equal(a->buried.topic, b->buried.topic) &&
+               retained_version_compare(&a->buried.version, &b->buried.version) == 0;
     case ENTRY_WILL_DUE:
         return a->will.number == b->will.number && bytes_equal(a->will.message, b->will.message);
     case ENTRY_WILL_GONE:

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "cluster/replica/topics.h"
+#include "cluster/replica/versions.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -8,10 +8,10 @@
 #define CHILD_SHIFT 56u
 #define LEAF_SHIFT  48u
 
-bool topics_init(struct topics *t, uint64_t seed)
+bool versions_init(struct versions *t, uint64_t seed)
 {
-    *t = (struct topics){.seed = seed};
-    t->leaves = calloc(TOPICS_LEAVES, sizeof *t->leaves);
+    *t = (struct versions){.seed = seed};
+    t->leaves = calloc(VERSIONS_LEAVES, sizeof *t->leaves);
     if (t->leaves == NULL || table_init(&t->table) != 0) {
         free(t->leaves);
         return false;
@@ -24,7 +24,7 @@ bool topics_init(struct topics *t, uint64_t seed)
     return true;
 }
 
-void topics_fini(struct topics *t)
+void versions_fini(struct versions *t)
 {
     size_t cursor = 0;
     for (struct table_link *l = table_any(&t->table, &cursor); l != NULL;
@@ -46,18 +46,18 @@ void topics_fini(struct topics *t)
 
 /* ---- Hashes */
 
-struct topic_name_hash topics_hash(const struct topics *t, struct bytes topic)
+struct topic_name_hash versions_hash(const struct versions *t, struct bytes topic)
 {
     const XXH128_hash_t h = XXH3_128bits_withSeed(topic.at, topic.len, t->seed);
     return (struct topic_name_hash){.hash = h.low64, .check = (uint32_t)h.high64};
 }
 
-uint64_t topics_place(uint64_t hash)
+uint64_t versions_place(uint64_t hash)
 {
     return table_place_after(hash) - 1;
 }
 
-static uint64_t writer_hash(const struct topics *t, struct node_uuid origin, uint64_t generation)
+static uint64_t writer_hash(const struct versions *t, struct node_uuid origin, uint64_t generation)
 {
     uint8_t bytes[UUID_BYTES + sizeof generation];
     memcpy(bytes, origin.bytes, UUID_BYTES);
@@ -66,7 +66,7 @@ static uint64_t writer_hash(const struct topics *t, struct node_uuid origin, uin
 }
 
 /* Of the topic and its version. */
-static unsigned __int128 entry_hash(const struct topics *t, const struct topic_entry *e)
+static unsigned __int128 entry_hash(const struct versions *t, const struct topic_entry *e)
 {
     const XXH128_hash_t topic = XXH3_128bits_withSeed(e->topic, e->len, t->seed);
     uint8_t bytes[4 * sizeof(uint64_t) + UUID_BYTES];
@@ -79,20 +79,20 @@ static unsigned __int128 entry_hash(const struct topics *t, const struct topic_e
     return (unsigned __int128)h.high64 << 64 | h.low64;
 }
 
-static void count_in(struct topics *t, const struct topic_entry *e)
+static void count_in(struct versions *t, const struct topic_entry *e)
 {
     const unsigned __int128 h = entry_hash(t, e);
-    const uint64_t place = topics_place(e->link.hash);
+    const uint64_t place = versions_place(e->link.hash);
     t->root.sum += h;
     t->children[place >> CHILD_SHIFT].sum += h;
     t->leaves[place >> LEAF_SHIFT].sum += h;
     t->gone += e->gone;
 }
 
-static void count_out(struct topics *t, const struct topic_entry *e)
+static void count_out(struct versions *t, const struct topic_entry *e)
 {
     const unsigned __int128 h = entry_hash(t, e);
-    const uint64_t place = topics_place(e->link.hash);
+    const uint64_t place = versions_place(e->link.hash);
     t->root.sum -= h;
     t->children[place >> CHILD_SHIFT].sum -= h;
     t->leaves[place >> LEAF_SHIFT].sum -= h;
@@ -101,7 +101,7 @@ static void count_out(struct topics *t, const struct topic_entry *e)
 
 /* ---- Writers */
 
-static struct topic_writer *writer_take(struct topics *t, struct node_uuid origin,
+static struct topic_writer *writer_take(struct versions *t, struct node_uuid origin,
                                         uint64_t generation)
 {
     const uint64_t hash = writer_hash(t, origin, generation);
@@ -123,7 +123,7 @@ static struct topic_writer *writer_take(struct topics *t, struct node_uuid origi
     return w;
 }
 
-static void writer_put(struct topics *t, struct topic_writer *w)
+static void writer_put(struct versions *t, struct topic_writer *w)
 {
     assert(w->count > 0);
 
@@ -136,12 +136,12 @@ static void writer_put(struct topics *t, struct topic_writer *w)
 
 /* ---- Entries */
 
-struct topic_entry *topics_find(struct topics *t, struct bytes topic)
+struct topic_entry *versions_find(struct versions *t, struct bytes topic)
 {
-    const uint64_t hash = topics_hash(t, topic).hash;
+    const uint64_t hash = versions_hash(t, topic).hash;
     for (struct table_link *l = table_find(&t->table, hash); l != NULL; l = table_find_next(l)) {
         struct topic_entry *const e = table_object(l, struct topic_entry, link);
-        if (bytes_equal(topics_name(e), topic)) {
+        if (bytes_equal(versions_name(e), topic)) {
             return e;
         }
     }
@@ -153,31 +153,31 @@ static size_t entry_bytes(size_t len)
     return offsetof(struct topic_entry, topic) + len;
 }
 
-static struct topic_entry *create(struct topics *t, struct bytes topic)
+static struct topic_entry *create(struct versions *t, struct bytes topic)
 {
     assert(topic.len <= NODE_RETAINED_TOPIC_MAX);
 
     struct topic_entry *const e = calloc(1, entry_bytes(topic.len));
     if (e != NULL) {
-        const uint64_t hash = topics_hash(t, topic).hash;
+        const uint64_t hash = versions_hash(t, topic).hash;
         e->len = (uint16_t)topic.len;
         memcpy(e->topic, topic.at, topic.len);
         table_insert(&t->table, &e->link, hash);
         t->count++;
-        t->counts[topics_place(hash) >> CHILD_SHIFT]++;
+        t->counts[versions_place(hash) >> CHILD_SHIFT]++;
         t->bytes += entry_bytes(topic.len);
     }
     return e;
 }
 
-struct topic_entry *topics_set(struct topics *t, struct bytes topic,
+struct topic_entry *versions_set(struct versions *t, struct bytes topic,
                                const struct retained_version *version, bool gone, uint64_t handle)
 {
     struct topic_writer *const w = writer_take(t, version->origin, version->generation);
     if (w == NULL) {
         return NULL;
     }
-    struct topic_entry *e = topics_find(t, topic);
+    struct topic_entry *e = versions_find(t, topic);
     if (e != NULL) {
         count_out(t, e);
         writer_put(t, e->writer);
@@ -196,7 +196,7 @@ struct topic_entry *topics_set(struct topics *t, struct bytes topic,
     return e;
 }
 
-void topics_expire(struct topics *t, struct topic_entry *e)
+void versions_expire(struct versions *t, struct topic_entry *e)
 {
     assert(!e->gone);
 
@@ -205,18 +205,18 @@ void topics_expire(struct topics *t, struct topic_entry *e)
     t->gone++;
 }
 
-void topics_remove(struct topics *t, struct topic_entry *e)
+void versions_remove(struct versions *t, struct topic_entry *e)
 {
     count_out(t, e);
     writer_put(t, e->writer);
     table_remove(&t->table, &e->link);
     t->count--;
-    t->counts[topics_place(e->link.hash) >> CHILD_SHIFT]--;
+    t->counts[versions_place(e->link.hash) >> CHILD_SHIFT]--;
     t->bytes -= entry_bytes(e->len);
     free(e);
 }
 
-bool topics_check(struct topics *t)
+bool versions_check(struct versions *t)
 {
     struct digest root = {0};
     size_t count = 0, gone = 0;
@@ -239,11 +239,11 @@ bool topics_check(struct topics *t)
     }
     struct digest children = {0}, leaves = {0};
     size_t counts = 0;
-    for (unsigned i = 0; i < TOPICS_PARTS; i++) {
+    for (unsigned i = 0; i < VERSIONS_PARTS; i++) {
         children.sum += t->children[i].sum;
         counts += t->counts[i];
     }
-    for (unsigned i = 0; i < TOPICS_LEAVES; i++) {
+    for (unsigned i = 0; i < VERSIONS_LEAVES; i++) {
         leaves.sum += t->leaves[i].sum;
     }
     return root.sum == t->root.sum && children.sum == root.sum && leaves.sum == root.sum &&

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * topics: of each topic that has, or had, a retained message, which write it is that counts here;
+ * versions: of each topic that has, or had, a retained message, which write it is that counts here;
  * and sums of that, of everything and of its parts.
  *
  *   place of a topic    its hash, read backwards: the order in which the table is walked
@@ -24,8 +24,8 @@
 #include "proto/node_retained.h"
 #include "proto/nodiscard.h"
 
-#define TOPICS_PARTS  256u
-#define TOPICS_LEAVES (TOPICS_PARTS * TOPICS_PARTS)
+#define VERSIONS_PARTS  256u
+#define VERSIONS_LEAVES (VERSIONS_PARTS * VERSIONS_PARTS)
 
 /* Who wrote: a node, in one of its starts. */
 struct topic_writer {
@@ -46,18 +46,18 @@ struct topic_entry {
 };
 
 /* To be read by others. */
-struct topics {
+struct versions {
     struct table table, writers;
     uint64_t seed;
     size_t count, gone;
     size_t bytes; /* of entries and writers, as asked of the allocator */
-    struct digest root, children[TOPICS_PARTS];
-    uint32_t counts[TOPICS_PARTS]; /* of topics in each child */
-    struct digest *leaves;         /* [TOPICS_LEAVES] */
+    struct digest root, children[VERSIONS_PARTS];
+    uint32_t counts[VERSIONS_PARTS]; /* of topics in each child */
+    struct digest *leaves;         /* [VERSIONS_LEAVES] */
 };
 
-NODISCARD bool topics_init(struct topics *t, uint64_t seed); /* false: out of memory */
-void topics_fini(struct topics *t);
+NODISCARD bool versions_init(struct versions *t, uint64_t seed); /* false: out of memory */
+void versions_fini(struct versions *t);
 
 /* The first 96 bits of a topic's hash. */
 struct topic_name_hash {
@@ -65,38 +65,38 @@ struct topic_name_hash {
     uint32_t check;
 };
 
-struct topic_name_hash topics_hash(const struct topics *t, struct bytes topic);
-uint64_t topics_place(uint64_t hash);
+struct topic_name_hash versions_hash(const struct versions *t, struct bytes topic);
+uint64_t versions_place(uint64_t hash);
 
-struct topic_entry *topics_find(struct topics *t, struct bytes topic); /* NULL: never heard of */
+struct topic_entry *versions_find(struct versions *t, struct bytes topic); /* NULL: never heard of */
 
 /* What the topic has from now on; NULL: out of memory, and it has what it had. Of what it had
  * before nothing is done with the handle. */
-NODISCARD struct topic_entry *topics_set(struct topics *t, struct bytes topic,
+NODISCARD struct topic_entry *versions_set(struct versions *t, struct bytes topic,
                                          const struct retained_version *version, bool gone,
                                          uint64_t handle);
 
 /* The message has gone; the version stays. */
-void topics_expire(struct topics *t, struct topic_entry *e);
+void versions_expire(struct versions *t, struct topic_entry *e);
 
 /* It was never heard of. */
-void topics_remove(struct topics *t, struct topic_entry *e);
+void versions_remove(struct versions *t, struct topic_entry *e);
 
-static inline struct retained_version topics_version(const struct topic_entry *e)
+static inline struct retained_version versions_version(const struct topic_entry *e)
 {
     return (struct retained_version){e->stamp, e->writer->origin, e->writer->generation};
 }
 
 /* Of its origin and generation. */
-static inline uint32_t topics_writer_hash(const struct topic_entry *e)
+static inline uint32_t versions_writer_hash(const struct topic_entry *e)
 {
     return (uint32_t)e->writer->link.hash;
 }
 
-static inline struct bytes topics_name(const struct topic_entry *e)
+static inline struct bytes versions_name(const struct topic_entry *e)
 {
     return bytes_of(e->topic, e->len);
 }
 
 /* Do all sums and counts come to what is there? For tests; takes long. */
-bool topics_check(struct topics *t);
+bool versions_check(struct versions *t);
