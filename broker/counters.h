@@ -18,6 +18,7 @@
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/peers/peers.h"
+#include "broker/replicated/replicated.h"
 #include "broker/tally.h"
 
 /* Figures are asked for while the broker starts, too: then main is still setting up what does not
@@ -43,6 +44,7 @@ uint64_t counters_dropped(const struct node *node); /* messages, for whatever re
 uint64_t counters_subscriptions(const struct node *node);
 uint64_t counters_shared_subscriptions(const struct node *node);
 /* Of all links; 0 without a cluster. */
+uint64_t counters_replicated(const struct node *node, enum replicated_gauge gauge);
 uint64_t counters_link(const struct node *node, enum peers_gauge gauge);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 

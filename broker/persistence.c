@@ -364,8 +364,7 @@ void persistence_save(struct persistence *p)
         struct shard *const s = p->node->shards[i];
         shard_self = s;
         shard_enter(s);
-        const bool is_idle =
-            s->store != NULL && s->capture != NULL && store_is_idle(s->store);
+        const bool is_idle = s->store != NULL && s->capture != NULL && store_is_idle(s->store);
         const bool is_saved = is_idle && capture_all(s);
         is_all = is_all && is_saved;
         if (is_idle && !is_saved) {

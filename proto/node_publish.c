@@ -17,7 +17,7 @@ enum tag {
     TAG_TOPIC = 2,
     TAG_PROPERTIES = 3,
     TAG_PAYLOAD = 4,
-    TAG_GROUP = 5, /* may come more than once */
+    TAG_GROUP = 5,      /* may come more than once */
     TAG_STAMP = 6,      /* u64 */
     TAG_GENERATION = 7, /* u64 */
 };

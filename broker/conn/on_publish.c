@@ -148,7 +148,8 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
     const enum retain_result result = publish_retain(s, &p->job);
     if (result == RETAIN_WAIT) {
         pending->retaining = &p->session;
-        if (p->job.message->exchange != 0) { /* a checkpoint would have it as received, and the next start */
+        if (p->job.message->exchange !=
+            0) { /* a checkpoint would have it as received, and the next start */
             owed_wait(c->session, p->packet_id);
         }
         c->waiting++;

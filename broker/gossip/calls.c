@@ -132,7 +132,9 @@ void calls_told(struct gossiper *g, uint64_t now_ms)
             absent += tell_ended(g, m, now_ms);
         }
     }
-    atomic_store_explicit(g->conf.absent, absent, memory_order_relaxed);
+    if (g->conf.absent != NULL) {
+        atomic_store_explicit(g->conf.absent, absent, memory_order_relaxed);
+    }
     for (size_t i = 1; (m = membership_at(g->membership, i)) != NULL; i++) {
         if (member_state_lives(m->state)) {
             tell_living(g, m);

@@ -24,7 +24,6 @@
 #include "broker/node.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/remote.h"
-#include "broker/replicated/replicated.h"
 #include "broker/transport/tls_context.h"
 #include "broker/version.h"
 #include "cluster/identity_file.h"
@@ -360,8 +359,7 @@ static bool join_shards(struct cluster *c, struct node *node, struct gossiper_co
     c->links = (struct gossiper_links){
         .context = node, .tell = on_tell, .arrived = on_arrived, .dialed = on_dialed};
     conf->links = &c->links;
-    if (remote_create(node, &conf->identity) && replicated_create(node, &conf->identity) &&
-        peers_create(&peers) != NULL) {
+    if (remote_create(node, &conf->identity) && peers_create(&peers) != NULL) {
         return true;
     }
     log_event(LOG_ERROR, "cluster_failed", LOG_TEXT("reason", "there is no memory for it"));

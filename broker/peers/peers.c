@@ -384,8 +384,8 @@ size_t peers_room(const struct shard *s, unsigned peer)
 size_t peers_room_alone(const struct shard *s, unsigned peer)
 {
     const struct lane *const l = lane_of(s, peer);
-    const bool is_alone = l != NULL && link_is_up(l->link) &&
-                          link_figures(l->link).passing_bytes == 0;
+    const bool is_alone =
+        l != NULL && link_is_up(l->link) && link_figures(l->link).passing_bytes == 0;
     return is_alone ? peers_of(s)->peers->limits.frame_max : 0;
 }
 

@@ -224,6 +224,52 @@ const struct peers_events remote_events = {
     .facts = on_facts,
 };
 
+/* ---- what others may see of it */
+
+#define SHOWN_MS 10u /* from one time that it is shown to the next */
+
+static void show(struct shown_interest *to, struct node_uuid node, struct digest digest)
+{
+    uint64_t uuid[2];
+    memcpy(uuid, node.bytes, sizeof uuid);
+    atomic_store_explicit(&to->low, (uint64_t)digest.sum, memory_order_relaxed);
+    atomic_store_explicit(&to->high, (uint64_t)(digest.sum >> 64), memory_order_relaxed);
+    atomic_store_explicit(&to->node[0], uuid[0], memory_order_relaxed);
+    atomic_store_explicit(&to->node[1], uuid[1], memory_order_relaxed);
+}
+
+static void show_all(struct shard *s)
+{
+    struct remote *const r = s->remote;
+    if (s->now_ms < r->shown_ms + SHOWN_MS) {
+        return;
+    }
+    r->shown_ms = s->now_ms;
+    show(&r->shown[PEERS_MAX], r->self, interest_figures(r->interest).own_digest);
+    for (uint32_t left = r->live; left != 0; left &= left - 1) {
+        const unsigned peer = (unsigned)__builtin_ctz(left);
+        show(&r->shown[peer], r->nodes[peer], interest_peer_figures(r->interest, peer).digest);
+    }
+}
+
+bool remote_interest_sum(const struct node *node, struct node_uuid peer, uint64_t *low,
+                         uint64_t *high)
+{
+    const struct remote *const r = node->shards[0]->remote;
+    uint64_t want[2];
+    memcpy(want, peer.bytes, sizeof want);
+    for (unsigned i = 0; r != NULL && i <= PEERS_MAX; i++) {
+        const struct shown_interest *const shown = &r->shown[i];
+        if (atomic_load_explicit(&shown->node[0], memory_order_relaxed) == want[0] &&
+            atomic_load_explicit(&shown->node[1], memory_order_relaxed) == want[1]) {
+            *low = atomic_load_explicit(&shown->low, memory_order_relaxed);
+            *high = atomic_load_explicit(&shown->high, memory_order_relaxed);
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- a turn */
 
 static void resume_held(struct shard *s)
@@ -252,6 +298,7 @@ void remote_turn(struct shard *s)
         }
         told_turn(s);
         replicated_turn(s);
+        show_all(s);
     }
 }
 
@@ -342,6 +389,7 @@ static bool create(struct shard *s, const struct identity *self)
         return true;
     }
     struct interest_conf conf = interest_conf_defaults();
+    r->self = self->node;
     conf.cluster = self->cluster;
     conf.generation = self->generation;
     conf.events = views_events(s);
@@ -361,7 +409,7 @@ bool remote_create(struct node *node, const struct identity *self)
             return false;
         }
     }
-    return true;
+    return replicated_create(node, self);
 }
 
 void remote_destroy(struct shard *s)

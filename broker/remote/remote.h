@@ -41,6 +41,11 @@ extern const struct peers_events remote_events;
 NODISCARD bool remote_create(struct node *node, const struct identity *self);
 void remote_destroy(struct shard *s); /* nobody is told; the shard runs no more */
 
+/* What the digests of interest come to, a moment ago: this node's own (peer: its own UUID), or what
+ * it knows of another. Any thread. false: nothing is known. */
+NODISCARD bool remote_interest_sum(const struct node *node, struct node_uuid peer, uint64_t *low,
+                                   uint64_t *high);
+
 void remote_turn(struct shard *s);  /* when mail was read, before it is said what is to be kept */
 void remote_flush(struct shard *s); /* after that, before peers_flush() */
 uint64_t remote_next_ms(const struct shard *s); /* when the next turn is due; 0: at once */

@@ -38,13 +38,13 @@ struct remote {
     /* As last told, a bit for each peer. */
     uint32_t live;
     uint32_t skipped; /* it is not live, and is to hear of a gap should it come back */
-    struct node_uuid nodes[PEERS_MAX];
+    struct node_uuid self, nodes[PEERS_MAX]; /* self: shard 0's */
 
     struct outward outward[PEERS_MAX];
     _Atomic uint32_t slow; /* whose lane here is; written by the owner, read by all, relaxed */
 
-    uint32_t held;       /* it was said LINK_NOT_NOW */
-    uint64_t full_ms;    /* since when, as memory is full; 0: it is not */
+    uint32_t held;    /* it was said LINK_NOT_NOW */
+    uint64_t full_ms; /* since when, as memory is full; 0: it is not */
     /* arrive.c's: a retained message that is being stored, and what came behind it; [peer] */
     struct arrivals {
         struct arrival *first, *last;
@@ -64,6 +64,12 @@ struct remote {
     uint64_t first_end_ms;     /* at the latest, however much comes */
     uint64_t first_so_far;     /* heard_so_far() */
     struct settling settling[PEERS_MAX];
+    uint64_t shown_ms;
+    /* Written by shard 0, read by any thread, relaxed; [PEERS_MAX]: this node's own. */
+    struct shown_interest {
+        _Atomic uint64_t node[2]; /* UUID; zeros: nobody */
+        _Atomic uint64_t low, high;
+    } shown[PEERS_MAX + 1];
     struct telling *answers, **answers_end; /* told; to be answered */
     struct telling *waiting, **waiting_end; /* interest_wait(), in that order */
     struct telling *late, **late_end;       /* for want of a place among those */

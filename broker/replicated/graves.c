@@ -25,8 +25,7 @@ void graves_fini(struct graves *g)
 
 struct grave *graves_find(struct graves *g, struct bytes topic)
 {
-    struct table_link *l =
-        g->table.buckets == NULL ? NULL : table_find(&g->table, hash_of(topic));
+    struct table_link *l = g->table.buckets == NULL ? NULL : table_find(&g->table, hash_of(topic));
     for (; l != NULL; l = table_find_next(l)) {
         struct grave *const grave = table_object(l, struct grave, link);
         if (bytes_equal(grave_topic(grave), topic)) {
@@ -63,8 +62,7 @@ bool graves_bury(struct graves *g, struct bytes topic, const struct retained_ver
 
 struct grave *graves_take(struct graves *g, size_t *cursor)
 {
-    struct table_link *const l =
-        g->table.buckets == NULL ? NULL : table_any(&g->table, cursor);
+    struct table_link *const l = g->table.buckets == NULL ? NULL : table_any(&g->table, cursor);
     if (l == NULL) {
         return NULL;
     }

@@ -396,8 +396,7 @@ void replicated_turn(struct shard *s)
     if (r->waiting.count > 0) {
         write_waiting(s);
     }
-    if (r->barrier.left == 0 && s->now_ms >= r->barrier.next_ms &&
-        replica_wants_mark(r->replica)) {
+    if (r->barrier.left == 0 && s->now_ms >= r->barrier.next_ms && replica_wants_mark(r->replica)) {
         ask_disks(s);
     }
 }

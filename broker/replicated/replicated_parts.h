@@ -33,17 +33,17 @@ struct replicated {
     struct node_uuid self;
     uint64_t generation;
 
-    uint32_t known, live, up; /* peers, a bit each */
+    uint32_t known, live, up;             /* peers, a bit each */
     uint64_t differs_since_ms[PEERS_MAX]; /* live, and not the same; 0: it is */
     struct node_uuid nodes[PEERS_MAX];
     struct node_uuid missing[PEERS_MAX]; /* forgotten while they were dead: members still */
     unsigned missing_count;
 
-    uint64_t joined_ms;     /* since when the cluster is found; 0: it is not */
-    uint64_t turn_ms;       /* not sooner */
-    bool expiring;          /* the topic's shard is about to let the message go by itself */
-    bool heard;             /* replicated_has_heard() */
-    struct fifo waiting;    /* struct waiting, until the replica may stamp */
+    uint64_t joined_ms;  /* since when the cluster is found; 0: it is not */
+    uint64_t turn_ms;    /* not sooner */
+    bool expiring;       /* the topic's shard is about to let the message go by itself */
+    bool heard;          /* replicated_has_heard() */
+    struct fifo waiting; /* struct waiting, until the replica may stamp */
     struct barrier barrier;
 
     /* Written by shard 0, read by any thread, relaxed; a moment old, and each for itself. */

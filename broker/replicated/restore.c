@@ -40,9 +40,8 @@ static void delete_later(struct restoring *to, struct message *m)
 /* NULL: no memory. */
 static struct message *stamp(struct restoring *to, struct message *bare)
 {
-    const struct retained_version version = {.stamp = REPLICA_UNSTAMPED,
-                                             .origin = to->r->self,
-                                             .generation = to->r->generation};
+    const struct retained_version version = {
+        .stamp = REPLICA_UNSTAMPED, .origin = to->r->self, .generation = to->r->generation};
     struct message *const m = message_with_version(message_take(bare, 1));
     bool was_new;
     if (m == NULL) {
@@ -76,8 +75,8 @@ static void on_message(void *context, struct message *m)
         return;
     }
     const uint64_t handle = (uint64_t)(uintptr_t)message_take(m, 1);
-    to->failed = replica_restore(to->r->replica, message_topic(m), &version, false, handle) !=
-                 REPLICA_OK;
+    to->failed =
+        replica_restore(to->r->replica, message_topic(m), &version, false, handle) != REPLICA_OK;
 }
 
 static void delete_buried(struct restoring *to)

@@ -229,7 +229,7 @@ static enum retain_result judged(struct shard *s, unsigned from, struct retain_j
 }
 
 static enum retain_result decide(struct shard *s, unsigned from, struct retain_job *job,
-                                const struct retained_version *arrived)
+                                 const struct retained_version *arrived)
 {
     struct replicated *const r = s->node->replicated;
     const struct message *const m = job->message;
@@ -278,7 +278,7 @@ void write_waiting(struct shard *s)
 /* ---- any shard */
 
 static enum retain_result to_shard_0(struct shard *s, struct retain_job *job,
-                               const struct retained_version *version)
+                                     const struct retained_version *version)
 {
     ASSERT_OWNED(s);
     struct message *const m = message_with_version(job->message);

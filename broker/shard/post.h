@@ -43,11 +43,11 @@ enum post_type {
     POST_FORWARDED,   /* that node has what the receiver sent it, up to a ticket */
     POST_REFUSED,     /* … or refuses what was sent under a ticket */
     POST_SKIPPED,     /* a node that is taken for dead has missed something */
-    POST_REPLICATE,       /* a retained message of a cluster; to shard 0 (replicated/write.c) */
-    POST_REPLICA_PUT,     /* … counts, and the topic's shard shall store, or delete it */
+    POST_REPLICATE,   /* a retained message of a cluster; to shard 0 (replicated/write.c) */
+    POST_REPLICA_PUT, /* … counts, and the topic's shard shall store, or delete it */
     POST_REPLICA_EXPIRED, /* … is expired; to shard 0 */
     POST_REPLICA_MARK,    /* when all before it is on disk, shard 0 is to know */
-    POST_GAP,         /* something from another node may be lost (remote/gap.h) */
+    POST_GAP,             /* something from another node may be lost (remote/gap.h) */
     POST_TYPES,
 };
 

@@ -51,9 +51,8 @@ void changes_fini(struct changes *c)
 
 bool changes_are_none(const struct changes *c)
 {
-    return kept_link_is_alone(&c->sessions) && c->topics.first == NULL &&
-           c->graves.first == NULL && c->ended.count == 0 &&
-           c->deliveries.count == 0 && !c->entries;
+    return kept_link_is_alone(&c->sessions) && c->topics.first == NULL && c->graves.first == NULL &&
+           c->ended.count == 0 && c->deliveries.count == 0 && !c->entries;
 }
 
 void changes_are_taken(struct changes *c, struct difference *d)

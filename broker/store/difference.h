@@ -56,7 +56,7 @@ struct changes {
     struct kept_link sessions; /* struct kept, by `changed` */
     struct changed_topics topics;
     struct changed_topics graves; /* that were or are gone as of a version; shard 0's */
-    struct numbers ended; /* serial numbers of sessions */
+    struct numbers ended;         /* serial numbers of sessions */
     struct changed_deliveries deliveries;
     bool entries; /* there are some that change nothing in it but how far it is */
 };

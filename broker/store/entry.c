@@ -248,8 +248,7 @@ static struct retained_version version_rest(struct field_reader *r)
     struct retained_version version = {.stamp = 0};
     if (!r->failed && r->rest.len >= STORED_VERSION_BYTES) {
         version = stored_version_read(r->rest.at);
-        r->rest =
-            bytes_of(r->rest.at + STORED_VERSION_BYTES, r->rest.len - STORED_VERSION_BYTES);
+        r->rest = bytes_of(r->rest.at + STORED_VERSION_BYTES, r->rest.len - STORED_VERSION_BYTES);
     }
     r->failed = r->failed || version.stamp == 0;
     return version;

@@ -66,8 +66,8 @@ struct stored_delivery {
 
 struct entry {
     enum entry_type type;
-    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED, BURIED. It may have ended in WILL_GONE
-     * and WILL_RETAINED. */
+    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED, BURIED. It may have ended in
+     * WILL_GONE and WILL_RETAINED. */
     uint64_t serial;
     union {
         struct {

@@ -195,9 +195,8 @@ enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
     static const struct {
         char letter;
         each_fn *fn;
-    } parts[] = {{'n', on_least},  {'p', on_applied},  {'s', on_session},
-                 {'f', on_filter}, {'q', on_delivery}, {'r', on_retained},
-                 {'t', on_grave},   {'h', on_floor}};
+    } parts[] = {{'n', on_least},    {'p', on_applied},  {'s', on_session}, {'f', on_filter},
+                 {'q', on_delivery}, {'r', on_retained}, {'t', on_grave},   {'h', on_floor}};
     enum checkpoint_err err = CHECKPOINT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
         err = each(r, cp, parts[i].letter, parts[i].fn);

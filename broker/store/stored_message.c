@@ -5,8 +5,8 @@
 #include <string.h>
 
 /* Of the flags. */
-#define QOS        0x03u
-#define RETAIN     0x04u
+#define QOS         0x03u
+#define RETAIN      0x04u
 #define HAS_EXPIRY  0x08u
 #define HAS_VERSION 0x10u
 #define ALL_FLAGS   (QOS | RETAIN | HAS_EXPIRY | HAS_VERSION)

@@ -31,7 +31,7 @@ struct stored_message {
     uint8_t qos;                             /* 0..2 */
     bool retain;
     bool has_expiry;
-    uint64_t expires_ms; /* by the clock on the wall, since 1970; when has_expiry */
+    uint64_t expires_ms;             /* by the clock on the wall, since 1970; when has_expiry */
     struct retained_version version; /* stamp 0: it has none */
 };
 

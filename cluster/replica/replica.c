@@ -138,7 +138,8 @@ enum replica_err replica_take_item(struct replica *r, const struct node_retained
     const struct replica_events *const events = &r->conf.events;
     const bool gone = item->kind == NODE_RETAINED_GONE;
     uint64_t handle = 0;
-    enum replica_err err = judge(r, versions_find(&r->topics, item->topic), &item->version, wall_ms);
+    enum replica_err err =
+        judge(r, versions_find(&r->topics, item->topic), &item->version, wall_ms);
     if (err != REPLICA_OK) {
         return err;
     }

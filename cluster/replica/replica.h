@@ -218,9 +218,9 @@ struct replica_figures replica_figures(const struct replica *r);
 
 struct replica_peer_figures {
     bool up, lost;
-    bool said, same;          /* a digest, since the number is its; at the last one */
-    uint64_t complete, floor; /* as it says */
-    uint64_t has;             /* up to which stamp this node has what that one wrote */
+    bool said, same;             /* a digest, since the number is its; at the last one */
+    uint64_t complete, floor;    /* as it says */
+    uint64_t has;                /* up to which stamp this node has what that one wrote */
     uint8_t sum[NODE_SUM_BYTES]; /* its last digest */
 };
 

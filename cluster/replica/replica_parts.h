@@ -30,15 +30,15 @@ enum walk_state {
 /* Our way through a peer's sums, from where they differ at the top. */
 struct walk {
     enum walk_state state;
-    bool failed;                            /* something was not taken */
-    bool brought;                           /* something was */
-    uint64_t high;                          /* the peer's, when it began */
-    uint64_t floor;                         /* likewise */
+    bool failed;                              /* something was not taken */
+    bool brought;                             /* something was */
+    uint64_t high;                            /* the peer's, when it began */
+    uint64_t floor;                           /* likewise */
     uint8_t differs[VERSIONS_PARTS / 8];      /* children, a bit each */
-    unsigned child;                         /* the next one to look at */
-    bool splitting;                         /* the sums of child - 1's leaves are asked for */
+    unsigned child;                           /* the next one to look at */
+    bool splitting;                           /* the sums of child - 1's leaves are asked for */
     uint8_t leaf_differs[VERSIONS_PARTS / 8]; /* of child - 1 */
-    unsigned leaf;                          /* the next one; VERSIONS_PARTS: none left */
+    unsigned leaf;                            /* the next one; VERSIONS_PARTS: none left */
     struct slot slots[REPLICA_ASKS_MAX];
 };
 
@@ -68,7 +68,7 @@ struct replica {
     bool ready;
     bool members_known;
     unsigned missing; /* members without a number */
-    uint64_t high; /* the highest stamp here */
+    uint64_t high;    /* the highest stamp here */
     uint64_t floor;
     uint64_t changes; /* that are to be on disk */
     uint64_t mark, mark_high;

@@ -142,7 +142,8 @@ static bool is_known(const struct answer *a, const struct topic_entry *e, uint32
             return false;
         }
         if (k.check == check) {
-            return k.stamp > e->stamp || (k.stamp == e->stamp && k.writer == versions_writer_hash(e));
+            return k.stamp > e->stamp ||
+                   (k.stamp == e->stamp && k.writer == versions_writer_hash(e));
         }
     }
     return false;

@@ -171,7 +171,7 @@ static struct topic_entry *create(struct versions *t, struct bytes topic)
 }
 
 struct topic_entry *versions_set(struct versions *t, struct bytes topic,
-                               const struct retained_version *version, bool gone, uint64_t handle)
+                                 const struct retained_version *version, bool gone, uint64_t handle)
 {
     struct topic_writer *const w = writer_take(t, version->origin, version->generation);
     if (w == NULL) {

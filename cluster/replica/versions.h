@@ -53,7 +53,7 @@ struct versions {
     size_t bytes; /* of entries and writers, as asked of the allocator */
     struct digest root, children[VERSIONS_PARTS];
     uint32_t counts[VERSIONS_PARTS]; /* of topics in each child */
-    struct digest *leaves;         /* [VERSIONS_LEAVES] */
+    struct digest *leaves;           /* [VERSIONS_LEAVES] */
 };
 
 NODISCARD bool versions_init(struct versions *t, uint64_t seed); /* false: out of memory */
@@ -68,13 +68,14 @@ struct topic_name_hash {
 struct topic_name_hash versions_hash(const struct versions *t, struct bytes topic);
 uint64_t versions_place(uint64_t hash);
 
-struct topic_entry *versions_find(struct versions *t, struct bytes topic); /* NULL: never heard of */
+struct topic_entry *versions_find(struct versions *t,
+                                  struct bytes topic); /* NULL: never heard of */
 
 /* What the topic has from now on; NULL: out of memory, and it has what it had. Of what it had
  * before nothing is done with the handle. */
 NODISCARD struct topic_entry *versions_set(struct versions *t, struct bytes topic,
-                                         const struct retained_version *version, bool gone,
-                                         uint64_t handle);
+                                           const struct retained_version *version, bool gone,
+                                           uint64_t handle);
 
 /* The message has gone; the version stays. */
 void versions_expire(struct versions *t, struct topic_entry *e);

@@ -64,7 +64,8 @@ static bool has_room(const struct walk *w)
 
 void walk_begin(struct replica *r, struct peer *p, uint64_t high, uint64_t floor)
 {
-    p->walk = (struct walk){.state = WALK_ROOT, .high = high, .floor = floor, .leaf = VERSIONS_PARTS};
+    p->walk =
+        (struct walk){.state = WALK_ROOT, .high = high, .floor = floor, .leaf = VERSIONS_PARTS};
     (void)slot_take(&p->walk, NODE_RETAINED_SUMS, 0, UINT64_MAX);
     r->figures.walks++;
 }
@@ -170,7 +171,8 @@ static size_t name_known(struct replica *r, struct slot *s, uint8_t *out)
              o = table_find_next(o)) {
             const struct topic_entry *const e = table_object(o, const struct topic_entry, link);
             const struct node_retained_known known = {.hash = o->hash,
-                                                      .check = versions_hash(t, versions_name(e)).check,
+                                                      .check =
+                                                          versions_hash(t, versions_name(e)).check,
                                                       .stamp = e->stamp,
                                                       .writer = versions_writer_hash(e)};
             out += node_retained_known_encode(out, &known);
@@ -250,7 +252,8 @@ static void drop(struct replica *r, const struct node_retained_items *n)
         while (l != NULL) {
             struct topic_entry *const e = table_object(l, struct topic_entry, link);
             l = table_find_next(l);
-            if (e->stamp <= n->floor && versions_hash(&r->topics, versions_name(e)).check == d.check) {
+            if (e->stamp <= n->floor &&
+                versions_hash(&r->topics, versions_name(e)).check == d.check) {
                 replica_bury(r, e);
             }
         }

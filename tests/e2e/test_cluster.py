@@ -14,7 +14,8 @@ SECONDS = 36
 
 
 class Nodes:
-    """`count` brokers that are one cluster; at[i] is the one, by its harness' class."""
+    """`count` brokers that are one cluster; at[i] is the one, by its harness' class. A setting that is a list
+    has a value for each."""
 
     def __init__(self, b, count, shards=None, **settings):
         self.addresses = [f'127.0.0.{i + 1}:{PORTS.take()}' for i in range(count)]
@@ -24,7 +25,8 @@ class Nodes:
             self.at.append(b.another({
                 **QUICK, 'node.name': f'n{i}', 'cluster.listen': self.addresses[i],
                 'cluster.seeds': self.addresses[0] if i else '', **own,
-                **{key.replace('__', '.'): value for key, value in settings.items()}}))
+                **{key.replace('__', '.'): value[i] if isinstance(value, list) else value
+                   for key, value in settings.items()}}))
         self.wait_linked(self.at)
 
     def wait_linked(self, among):

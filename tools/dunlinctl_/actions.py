@@ -10,7 +10,7 @@ from .asking import Refused, Unreachable, encoded
 from .shown import Table, as_json, done, listing, record, safe
 from .usage import Misuse
 
-MEMBER = ('name', 'state', 'since_s', 'clients', 'admits_per_second', 'draining', 'address', 'generation', 'node')
+MEMBER = ('name', 'state', 'since_s', 'clients', 'admits_per_second', 'draining', 'retained', 'address', 'generation', 'node')
 CLIENT = ('client_id', 'user', 'address', 'listener', 'protocol', 'connected_at', 'in_flight', 'queued_messages')
 SESSION = ('client_id', 'connected', 'expires_at', 'subscriptions', 'queued_messages', 'queued_bytes', 'in_flight', 'kept')
 SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_published', 'identifier', 'filter')
@@ -34,6 +34,14 @@ def node(b, v):
     table.add(listeners)
 
 
+def retained_of(member, members):
+    """Whether it has the same retained messages as the node that is asked."""
+    digest = member['retained_digest']
+    if digest is None or member['state'] not in ('alive', 'suspect'):
+        return None
+    return 'same' if digest == members[0]['retained_digest'] else 'others'
+
+
 def cluster_status(b, v):
     item = b.ask('GET', '/cluster')
     if v.json:
@@ -44,7 +52,8 @@ def cluster_status(b, v):
     print(f'{alive} of {len(members)} alive' + (', and this one looks for others' if item['joining'] else ''))
     print()
     table = Table(MEMBER)
-    table.add([{**m, 'name': m['name'] + (' *' if m['self'] else '')} for m in members])
+    table.add([{**m, 'name': m['name'] + (' *' if m['self'] else ''), 'retained': retained_of(m, members)}
+               for m in members])
 
 
 def cluster_join(b, v):

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cluster: the nodes, as this one sees them; to look for more, to leave for good, and to forget
  * one. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "broker/admin/api/request.h"
@@ -9,6 +10,8 @@
 #include "broker/counters.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/node.h"
+#include "broker/remote/remote.h"
+#include "broker/replicated/replicated.h"
 
 #define MEMBERS_MAX (MEMBERSHIP_MEMBERS_MAX + MEMBERSHIP_TOMBSTONES_MAX)
 
@@ -21,21 +24,45 @@ static const char *state_of(const struct member *m)
     return names[m->state];
 }
 
-static json_t *json_of(const struct member *m, uint64_t now_ms, bool self)
+typedef bool sum_fn(const struct node *node, struct node_uuid of, uint64_t *low, uint64_t *high);
+
+/* null: it is not known what that one has. */
+static json_t *digest_of(const struct node *node, struct node_uuid of, sum_fn *sum)
 {
+    uint64_t low, high;
+    return sum(node, of, &low, &high) ? json_sprintf("%016" PRIx64 "%016" PRIx64, high, low)
+                                      : json_null();
+}
+
+static bool own_retained(const struct node *node, struct node_uuid of, uint64_t *low,
+                         uint64_t *high)
+{
+    (void)of;
+    *low = replicated_gauge(node, REPLICATED_SUM_LOW);
+    *high = replicated_gauge(node, REPLICATED_SUM_HIGH);
+    return true;
+}
+
+static json_t *json_of(const struct node *node_here, const struct member *m, uint64_t now_ms,
+                       bool self)
+{
+    json_t *const retained =
+        digest_of(node_here, m->node, self ? own_retained : replicated_peer_sum);
+    json_t *const interest = digest_of(node_here, m->node, remote_interest_sum);
     char node[UUID_TEXT_BYTES], address[ADDRESS_TEXT_BYTES];
     uuid_print(node, m->node.bytes);
     node_address_print(address, &m->address);
     const struct node_load load = load_decode(bytes_of(m->data, m->data_len));
     const uint64_t since_s = now_ms > m->since_ms ? (now_ms - m->since_ms) / 1000 : 0;
     return json_pack(
-        "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:b, s:b}", "name",
+        "{s:o, s:s, s:s, s:s, s:I, s:I, s:o, s:o, s:b, s:b, s:b, s:o, s:o}", "name",
         answer_text(bytes_of(m->name, m->name_len)), "node", node, "state", state_of(m), "address",
         address, "generation", (json_int_t)m->incarnation.generation, "since_s",
         (json_int_t)since_s, "clients", load.known ? json_integer(load.clients) : json_null(),
         "admits_per_second",
         load.known && load.admits != LOAD_ANY ? json_integer(load.admits) : json_null(), "draining",
-        (int)load.draining, "for_good", (int)m->gone, "self", (int)self);
+        (int)load.draining, "for_good", (int)m->gone, "self", (int)self,
+        "retained_digest", retained, "interest_digest", interest);
 }
 
 /* false: *problem says so. */
@@ -63,7 +90,7 @@ struct api_answer cluster_get(struct api_request *r)
     const size_t count = gossiper_members(node->gossiper, members, MEMBERS_MAX);
     const uint64_t now_ms = node->clock_ms();
     for (size_t i = 0; i < count; i++) {
-        json_array_append_new(list, json_of(&members[i], now_ms, i == 0));
+        json_array_append_new(list, json_of(node, &members[i], now_ms, i == 0));
     }
     free(members);
     return answer_json(200,

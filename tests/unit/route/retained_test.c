@@ -442,7 +442,7 @@ static void set_expiring(struct retained *r, unsigned i, uint64_t expires_ms)
     message_put(m);
 }
 
-static void show(void *context, const struct message *m)
+static void show(void *context, struct message *m)
 {
     cr_expect(m->has_expiry);
     ++*(unsigned *)context;

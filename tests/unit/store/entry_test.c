@@ -113,11 +113,10 @@ Test(entry, types_have_the_numbers_that_they_had)
 {
     static const uint8_t numbers[] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17};
     static const enum entry_type types[] = {
-        ENTRY_OPENED,       ENTRY_CLOSED,   ENTRY_ENDED,         ENTRY_SUBSCRIBED,
-        ENTRY_UNSUBSCRIBED, ENTRY_QUEUED,   ENTRY_DONE,          ENTRY_RELEASED,
-        ENTRY_RECEIVED,     ENTRY_FREED,    ENTRY_WILL_OVER,     ENTRY_RETAINED,
-        ENTRY_UNRETAINED,   ENTRY_WILL_DUE, ENTRY_WILL_RETAINED, ENTRY_WILL_GONE,
-        ENTRY_BURIED};
+        ENTRY_OPENED,    ENTRY_CLOSED,   ENTRY_ENDED,      ENTRY_SUBSCRIBED, ENTRY_UNSUBSCRIBED,
+        ENTRY_QUEUED,    ENTRY_DONE,     ENTRY_RELEASED,   ENTRY_RECEIVED,   ENTRY_FREED,
+        ENTRY_WILL_OVER, ENTRY_RETAINED, ENTRY_UNRETAINED, ENTRY_WILL_DUE,   ENTRY_WILL_RETAINED,
+        ENTRY_WILL_GONE, ENTRY_BURIED};
     cr_assert_eq(sizeof numbers, ENTRY_TYPES - 1);
     for (size_t i = 0; i < sizeof numbers; i++) {
         cr_expect_eq((unsigned)types[i], numbers[i]);
