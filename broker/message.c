@@ -151,7 +151,8 @@ static struct message *enlarge(struct message *m)
 
 static struct message *copy_enlarged(struct message *m)
 {
-    struct message *const copy = malloc(message_bytes(m) + sizeof(struct retained_version));
+    const size_t more = m->versioned ? 0 : sizeof(struct retained_version);
+    struct message *const copy = malloc(message_bytes(m) + more);
     if (copy == NULL) {
         return NULL;
     }
@@ -167,9 +168,10 @@ struct message *message_with_version(struct message *m)
 {
     static const struct retained_version none;
     struct message *v = m;
-    if (!m->versioned) {
-        const bool alone = atomic_load_explicit(&m->references, memory_order_acquire) == 1;
-        v = alone ? enlarge(m) : copy_enlarged(m);
+    if (atomic_load_explicit(&m->references, memory_order_acquire) != 1) {
+        v = copy_enlarged(m);
+    } else if (!m->versioned) {
+        v = enlarge(m);
     }
     if (v != NULL) {
         message_set_version(v, &none);

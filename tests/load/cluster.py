@@ -2,12 +2,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster of real nodes under load, over a network with delay, loss and cuts.
 
-    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|join|rolling|cost] [--rounds 10000]
+    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|partition|join|rolling|cost] [--rounds 10000]
 
   rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
   streams   a thousand publishers and subscribers at QoS 1 and 2, each pair on two nodes, while ways
             between nodes are cut and healed every few seconds: nothing lost, repeated or out of order
   death     the same, and one node gets SIGKILL: how long publishers to the others wait
+  partition ways between nodes are cut, in every shape, and healed: interest and retained messages are the
+            same on all nodes afterwards (cluster_partition.py)
   join      a node comes to a cluster whose clients have a million filters (cluster_join.py)
   rolling   three nodes behind HAProxy, each drained and started again under a thousand clients that connect
             again (cluster_rolling.py)
@@ -41,6 +43,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
 from cluster_balancer import Balancer  # noqa: E402
 import cluster_join  # noqa: E402
+import cluster_partition  # noqa: E402
 import cluster_rolling  # noqa: E402
 from network import Network  # noqa: E402
 import raw  # noqa: E402
@@ -74,8 +77,9 @@ class Nodes:
         with open(self.key, 'wb') as f:
             f.write(base64.b64encode(os.urandom(32)) + b'\n')
         self.admin_keys = os.path.join(self.folder.name, 'admin-keys')
-        subprocess.run([program, 'admin-key', 'add', '--create', '--role', 'read-only', self.admin_keys, 'nobody'],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.admin_key = subprocess.run(
+            [program, 'admin-key', 'add', '--create', '--role', 'read-only', self.admin_keys, 'nobody'],
+            check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True).stdout.strip()
         for name in self.names:
             self.start(name)
         self.wait_joined(self.names)
@@ -95,12 +99,12 @@ class Nodes:
         settings = {
             'node.name': name, 'cluster.listen': gossip, 'cluster.key_file': self.key,
             'cluster.seeds': f'{self.host(first)}:{self.ports[first][1]}',
-            'admin.listen': f'127.0.0.1:{self.ports[name][2]}',
+            'admin.listen': f'127.0.0.1:{self.ports[name][2]}', 'admin.keys_file': self.admin_keys,
             'data.dir': os.path.join(self.folder.name, name),
             'limits.connections_per_second_per_address': 0, 'allow_anonymous': 'true', **self.settings,
         }
         if self.balancer:  # it asks /readyz
-            settings |= {'admin.listen': f'*:{self.ports[name][2]}', 'admin.keys_file': self.admin_keys,
+            settings |= {'admin.listen': f'*:{self.ports[name][2]}',
                          'listeners.1.url': f'tcp://{self.host(name)}:{PROXIED}',
                          'listeners.1.proxy_protocol': 'required',
                          'listeners.1.proxy_from': self.net.address(self.balancer)}
@@ -116,12 +120,13 @@ class Nodes:
     def log(self, name):
         return os.path.join(self.folder.name, f'{name}.log')
 
-    def ask(self, name, path):
+    def ask(self, name, path, key=None):
         """Its admin's answer, asked from within its host; None: there is none, or it is not 200."""
-        url = f'http://127.0.0.1:{self.ports[name][2]}{path}'
+        request = urllib.request.Request(f'http://127.0.0.1:{self.ports[name][2]}{path}',
+                                         headers={'Authorization': f'Bearer {key}'} if key else {})
         try:
             with self.net.inside(name) if self.net else contextlib.nullcontext():
-                with urllib.request.urlopen(url, timeout=2) as answer:
+                with urllib.request.urlopen(request, timeout=2) as answer:
                     return answer.read().decode()
         except OSError:
             return None
@@ -351,13 +356,15 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bin', required=True)
     parser.add_argument('--nodes', type=int, default=3)
-    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'join', 'rolling', 'cost'])
+    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'partition', 'join', 'rolling', 'cost'])
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
     parser.add_argument('--encrypted', action='store_true', help='cluster.tls')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
     parser.add_argument('--rounds', type=int, default=10000)
     parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
     parser.add_argument('--clients', type=int, default=1000, help='of rolling')
+    parser.add_argument('--cuts-s', type=int, nargs='+', default=[3, 15],
+                        help='of partition: for so long, each shape; a node is called dead after 5 to 7')
     parser.add_argument('--seconds', type=int, default=60, help='of streams')
     args = parser.parse_args()
     raise_descriptor_limit()
@@ -388,7 +395,7 @@ def main():
                         streams(args.bin, nodes, net, args.seconds, faults, balancer=balancer)
             finally:
                 over(nodes)
-    elif wanted('rounds') or wanted('streams') or wanted('death'):
+    elif wanted('rounds') or wanted('streams') or wanted('death') or wanted('partition'):
         with Network([f'n{i}' for i in range(args.nodes)]) as net:
             nodes = Nodes(program, args.nodes, net)
             try:
@@ -398,6 +405,8 @@ def main():
                 net.shape(delay_ms=1)
                 if wanted('streams'):
                     streams(args.bin, nodes, net, args.seconds, faults)
+                if wanted('partition'):
+                    cluster_partition.partition(nodes, net, faults, raw, args.cuts_s)
                 if wanted('death'):
                     streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
             finally:
