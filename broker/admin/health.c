@@ -57,15 +57,16 @@ bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
     const bool ending = atomic_load_explicit(&node->ending, memory_order_relaxed);
     const int drain = atomic_load_explicit(&node->drain, memory_order_relaxed);
     const bool joining = atomic_load_explicit(&node->joining, memory_order_relaxed);
-    const bool hearing = atomic_load_explicit(&node->unheard, memory_order_relaxed) != 0;
+    const bool fetching = !replicated_has_heard(node);
+    const bool hearing =
+        fetching || atomic_load_explicit(&node->unheard, memory_order_relaxed) != 0;
     snprintf(text, HEALTH_TEXT_BYTES, "%s\n",
-             ending                        ? "the broker is ending"
-             : drain != DRAIN_NONE         ? drain_phase_text((enum drain_phase)drain)
-             : joining                     ? "joining the cluster"
-             : !replicated_has_heard(node) ? "fetching retained messages of other nodes"
-             : hearing                     ? "hearing what clients of other nodes subscribe to"
-             : serving                     ? "ready"
-                                           : "what is on disk is being read");
-    return serving && !joining && !hearing && replicated_has_heard(node) && !ending &&
-           drain == DRAIN_NONE;
+             ending                ? "the broker is ending"
+             : drain != DRAIN_NONE ? drain_phase_text((enum drain_phase)drain)
+             : joining             ? "joining the cluster"
+             : fetching            ? "fetching retained messages of other nodes"
+             : hearing             ? "hearing what clients of other nodes subscribe to"
+             : serving             ? "ready"
+                                   : "what is on disk is being read");
+    return serving && !joining && !hearing && !ending && drain == DRAIN_NONE;
 }
