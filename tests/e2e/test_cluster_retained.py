@@ -133,7 +133,7 @@ def a_node_that_was_away_gets_what_it_missed(b):
         for n in nodes.at:
             expect_found(n, 'away/#', want)
     finally:
-        shutil.rmtree(at)
+        shutil.rmtree(at, ignore_errors=True)  # the brokers are still there
 
 
 @test(only='dunlin', timeout=90)
