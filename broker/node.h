@@ -67,7 +67,7 @@ struct node {
     _Atomic uint32_t
         unheard; /* nodes, 1 << number, whose subscriptions are to come; shard 0's, relaxed */
     _Atomic uint32_t
-        members_absent; /* that are dead, and have no number; the gossip thread's, relaxed */
+        members_absent;       /* that are dead, and have no number; the gossip thread's, relaxed */
     _Atomic bool joining;     /* the cluster has not been found yet; the gossip thread's, relaxed */
     _Atomic int drain;        /* enum drain_phase; from DRAIN_LEAVING on shards let nobody in */
     _Atomic int drain_wanted; /* enum drain_wanted; set by anybody, who then wakes main */

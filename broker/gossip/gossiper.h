@@ -69,7 +69,8 @@ struct gossiper_conf {
     uint64_t (*clock_ms)(void);
     _Atomic bool *joining; /* set at the start, cleared when the node has found others, or need not
                             * wait for them */
-    _Atomic uint32_t *absent; /* NULL, or members that are dead, and that links are told nothing of */
+    _Atomic uint32_t
+        *absent; /* NULL, or members that are dead, and that links are told nothing of */
     const struct gossiper_links *links; /* NULL: nobody has any; connections for them are refused */
     /* How it is with this node's clients; on the gossip thread, each second. NULL: none. */
     struct node_load (*load)(void *context);

@@ -61,8 +61,8 @@ static json_t *json_of(const struct node *node_here, const struct member *m, uin
         (json_int_t)since_s, "clients", load.known ? json_integer(load.clients) : json_null(),
         "admits_per_second",
         load.known && load.admits != LOAD_ANY ? json_integer(load.admits) : json_null(), "draining",
-        (int)load.draining, "for_good", (int)m->gone, "self", (int)self,
-        "retained_digest", retained, "interest_digest", interest);
+        (int)load.draining, "for_good", (int)m->gone, "self", (int)self, "retained_digest",
+        retained, "interest_digest", interest);
 }
 
 /* false: *problem says so. */
