@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cluster/identity_file.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -107,8 +108,11 @@ enum identity_file_err identity_file_keep(int dir, const struct identity *identi
 }
 
 enum identity_file_err identity_file_start(int dir, const uint8_t random[UUID_BYTES],
-                                           struct identity *identity, int *sys_errno)
+                                           uint64_t first, struct identity *identity,
+                                           int *sys_errno)
 {
+    assert(first > 0);
+
     uint8_t text[FILE_BYTES_MAX];
     size_t len = 0;
     struct identity next = *identity;
@@ -116,7 +120,7 @@ enum identity_file_err identity_file_start(int dir, const uint8_t random[UUID_BY
     if (err == ENOENT) {
         next.node = node_uuid_of_random(random);
         next.cluster = (struct cluster_uuid){{0}};
-        next.generation = 0;
+        next.generation = first - 1;
     } else if (err != 0) {
         *sys_errno = err;
         return IDENTITY_FILE_IO;

@@ -32,10 +32,12 @@ enum identity_file_err {
 /*
  * A start: counts the generation up, or makes a node of `random` where there is none yet. `dir` is
  * a descriptor of the directory. Sets node, cluster and generation of *identity; the name is not
- * kept.
+ * kept. first: the generation where there is no file, >= 1. The node may have had some before, as
+ * after a backup was restored: it should be higher than any that was counted up, as the time is.
  */
 NODISCARD enum identity_file_err identity_file_start(int dir, const uint8_t random[UUID_BYTES],
-                                                     struct identity *identity, int *sys_errno);
+                                                     uint64_t first, struct identity *identity,
+                                                     int *sys_errno);
 
 /* The node is of that cluster from now on: identity->cluster, with its generation, is kept. */
 NODISCARD enum identity_file_err identity_file_keep(int dir, const struct identity *identity,

@@ -143,7 +143,17 @@ static const char *reason_of(enum identity_file_err err)
     return "?";
 }
 
-/* The node that node.id names, with its next generation. */
+/* Later than any that was counted up, and than one by the time of a start before. */
+static uint64_t generation_by_time(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
+}
+
+/* The node that node.id names, with its next generation. Where the file of generations is gone, as
+ * in a restored backup, it may have had many: links and interest of others are not to take it for
+ * one of those. */
 static bool start_identity(struct cluster *c, struct identity *identity, const char *dir,
                            const struct data_dir *data_dir)
 {
@@ -158,7 +168,7 @@ static bool start_identity(struct cluster *c, struct identity *identity, const c
     if (c->dir < 0) {
         sys_errno = errno;
     } else {
-        err = identity_file_start(c->dir, id, &kept, &sys_errno);
+        err = identity_file_start(c->dir, id, generation_by_time(), &kept, &sys_errno);
     }
     if (err != IDENTITY_FILE_OK || !node_uuid_equal(kept.node, node_uuid_of_random(id))) {
         log_event(LOG_ERROR, "identity_refused", LOG_TEXT("dir", dir),
@@ -181,10 +191,8 @@ static bool start_identity(struct cluster *c, struct identity *identity, const c
 /* Another node at each start; and if it were not, a later one. */
 static bool make_identity(struct identity *identity)
 {
-    struct timespec now;
     uint8_t random[UUID_BYTES];
-    clock_gettime(CLOCK_REALTIME, &now);
-    identity->generation = (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000 + 1;
+    identity->generation = generation_by_time();
     if (getrandom(random, sizeof random, 0) != (ssize_t)sizeof random) {
         return false;
     }

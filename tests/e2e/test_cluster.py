@@ -311,3 +311,29 @@ def members_here_are_preferred_where_that_is_asked_for(b):
     near.disconnect()
     writer.publish('near', b'', qos=1, expect=(0,))
     far.expect_message('near')
+
+
+@test(only='dunlin', timeout=90)
+def a_node_whose_generation_was_lost_is_linked_again(b):
+    """As after a backup was restored, which has node.id and no generation: messages pass again, and what the
+    others have kept of the former starts is not taken for this one's."""
+    data = folder()
+    addresses = [f'127.0.0.{i + 1}:{PORTS.take()}' for i in range(2)]
+
+    def start(i, **more):
+        return b.another({**QUICK, 'node.name': f'n{i}', 'cluster.listen': addresses[i], 'cluster.seeds': addresses[1 - i],
+                          **{key.replace('__', '.'): value for key, value in more.items()}})
+
+    one, two = start(0), start(1, data__dir=data)
+    Nodes.wait_heard(None, one, two)
+    for _ in range(2):
+        two.stop()
+        two.start()
+    Nodes.wait_heard(None, one, two)
+    two.stop()
+    os.remove(os.path.join(data, 'node'))
+    since = two.log_size()
+    two.start()
+    Nodes.wait_heard(None, one, two)
+    Nodes.wait_heard(None, two, one)
+    equal(two.events('node_conflict', since), [])

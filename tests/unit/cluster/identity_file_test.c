@@ -44,12 +44,12 @@ Test(identity_file, each_start_is_the_same_node_of_a_higher_generation)
 {
     struct identity first = {.name_len = 1, .name = {'n'}}, again = first;
     int sys_errno = 0;
-    cr_assert_eq(identity_file_start(dir, some, &first, &sys_errno), IDENTITY_FILE_OK);
-    cr_expect_eq(first.generation, 1);
+    cr_assert_eq(identity_file_start(dir, some, 1000, &first, &sys_errno), IDENTITY_FILE_OK);
+    cr_expect_eq(first.generation, 1000);
     cr_expect(cluster_uuid_is_none(first.cluster));
-    for (uint64_t i = 2; i < 12; i++) {
+    for (uint64_t i = 1001; i < 1012; i++) {
         put("node.new", "torn"); /* of a start that went no further */
-        cr_assert_eq(identity_file_start(dir, other, &again, &sys_errno), IDENTITY_FILE_OK);
+        cr_assert_eq(identity_file_start(dir, other, 7, &again, &sys_errno), IDENTITY_FILE_OK);
         cr_expect_eq(again.generation, i);
         cr_expect(node_uuid_equal(again.node, first.node));
         cr_expect_eq(again.name_len, 1);
@@ -60,10 +60,10 @@ Test(identity_file, its_cluster_is_kept)
 {
     struct identity identity = {.generation = 0}, again = identity;
     int sys_errno = 0;
-    cr_assert_eq(identity_file_start(dir, some, &identity, &sys_errno), IDENTITY_FILE_OK);
+    cr_assert_eq(identity_file_start(dir, some, 1, &identity, &sys_errno), IDENTITY_FILE_OK);
     identity.cluster = cluster_uuid_of_random(other);
     cr_assert_eq(identity_file_keep(dir, &identity, &sys_errno), IDENTITY_FILE_OK);
-    cr_assert_eq(identity_file_start(dir, some, &again, &sys_errno), IDENTITY_FILE_OK);
+    cr_assert_eq(identity_file_start(dir, some, 1, &again, &sys_errno), IDENTITY_FILE_OK);
     cr_expect(cluster_uuid_equal(again.cluster, identity.cluster));
     cr_expect_eq(again.generation, 2);
 }
@@ -100,7 +100,8 @@ Test(identity_file, only_what_was_written_is_read)
         struct identity identity = {.generation = 99};
         int sys_errno = 0;
         put("node", rows[i].text);
-        cr_expect_eq(identity_file_start(dir, some, &identity, &sys_errno), rows[i].err, "%zu", i);
+        cr_expect_eq(identity_file_start(dir, some, 1, &identity, &sys_errno), rows[i].err, "%zu",
+                     i);
         if (rows[i].err != IDENTITY_FILE_OK) {
             char text[300] = {0};
             const int fd = openat(dir, "node", O_RDONLY | O_CLOEXEC);
@@ -117,15 +118,15 @@ Test(identity_file, what_the_disk_says_is_told)
     struct identity identity = {.generation = 0};
     int sys_errno = 0;
     cr_assert_eq(mkdirat(dir, "node.new", 0700), 0);
-    cr_expect_eq(identity_file_start(dir, some, &identity, &sys_errno), IDENTITY_FILE_IO);
+    cr_expect_eq(identity_file_start(dir, some, 1, &identity, &sys_errno), IDENTITY_FILE_IO);
     cr_expect_eq(sys_errno, EISDIR);
     cr_assert_eq(unlinkat(dir, "node.new", AT_REMOVEDIR), 0);
     cr_assert_eq(mkdirat(dir, "node", 0700), 0);
-    cr_expect_eq(identity_file_start(dir, some, &identity, &sys_errno), IDENTITY_FILE_IO);
+    cr_expect_eq(identity_file_start(dir, some, 1, &identity, &sys_errno), IDENTITY_FILE_IO);
     cr_expect_eq(sys_errno, EISDIR);
     identity.generation = 1;
     cr_expect_eq(identity_file_keep(dir, &identity, &sys_errno), IDENTITY_FILE_IO);
     cr_expect_eq(sys_errno, EISDIR); /* the rename */
-    cr_expect_eq(identity_file_start(-1, some, &identity, &sys_errno), IDENTITY_FILE_IO);
+    cr_expect_eq(identity_file_start(-1, some, 1, &identity, &sys_errno), IDENTITY_FILE_IO);
     cr_expect_eq(sys_errno, EBADF);
 }
