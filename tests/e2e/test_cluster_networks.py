@@ -44,6 +44,60 @@ def tcp_alone_keeps_them_alive(b):
             m.broker.stop()
 
 
+@test(only='dunlin', timeout=120)
+def apart_and_together_again(b):
+    """Three nodes of which none reaches another, while clients of all set, delete and subscribe: afterwards all have
+    the same, nothing is lost, and nothing that was deleted is back."""
+    needs_root()
+    hosts = Hosts(b, {'lan': []}, [])
+    name = hosts.names['lan']
+    ip('-n', name, 'rule', 'add', 'pref', '100', 'lookup', 'local')
+    ip('-n', name, 'rule', 'del', 'pref', '0')
+
+    def rules(verb, nodes):
+        for port in (m.address.split(':')[1] for m in nodes):
+            for protocol in ('udp', 'tcp'):
+                for side in ('sport', 'dport'):
+                    ip('-n', name, 'rule', verb, 'pref', '10', 'ipproto', protocol, side, port, 'blackhole')
+
+    def same(nodes):
+        said = [{m['name']: m for m in n.asked.get('/cluster')['members'] if m['state'] == 'alive'} for n in nodes]
+        retained = {m['retained_digest'] for members in said for m in members.values()}
+        return all(len(members) == len(nodes) for members in said) and len(retained) == 1 and all(
+            members[n.name]['interest_digest'] == own[n.name]['interest_digest']
+            for n, own in zip(nodes, said) for members in said)
+
+    with hosts.inside('lan'):
+        one = Member(b, 1, [], of=Api)
+        nodes = [one, Member(b, 2, [one], of=Api), Member(b, 3, [one], of=Api)]
+        know_each_other(*nodes)
+        clients = [n.broker.connected() for n in nodes]
+        for i in range(12):
+            clients[i % 3].publish(f'apart/{i}', b'before', qos=1, retain=True)
+        wait_until(lambda: same(nodes), SECONDS * Launch.slow, 'the same at first')
+        rules('add', nodes)
+        for i in range(9):  # of three, one is deleted, one written anew, one as it was
+            clients[i % 3].publish(f'apart/{i}', b'' if i < 3 else b'after', qos=0, retain=True)
+        for i, c in enumerate(clients):
+            c.publish(f'apart/new/{i}', b'after', qos=0, retain=True)
+            c.subscribe(f'seen/{i}/#')
+        for n in nodes:
+            for other in nodes:
+                if other is not n:
+                    n.waits('node_died', other.name)
+        rules('del', nodes)
+        wait_until(lambda: same(nodes), 2 * SECONDS * Launch.slow, 'the same afterwards')
+        want = {f'apart/{i}': b'after' if i < 9 else b'before' for i in range(3, 12)}
+        want |= {f'apart/new/{i}': b'after' for i in range(3)}
+        for n in nodes:
+            c = n.broker.connected()
+            c.subscribe('apart/#')
+            equal({p.topic: p.payload for p in [c.expect_message(retain=True) for _ in want]}, want, n.name)
+            c.expect_nothing()
+        for n in nodes:
+            n.broker.stop()
+
+
 class Dns:
     """dnsmasq at 127.0.0.53 of the host `lan`, which programs that are prepared by prepare() ask."""
 
