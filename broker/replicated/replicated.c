@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "broker/conn/publishable.h"
+#include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/node.h"
 #include "broker/remote/remote_parts.h"
@@ -373,9 +374,13 @@ static void look_whether_ready(struct shard *s)
     if (!replica_is_ready(r->replica) && (is_late || (r->live == 0 && since_ms >= ALONE_MS))) {
         replica_is_first(r->replica);
     }
-    r->heard = is_late || (since_ms >= ALONE_MS && has_heard_all(r));
-    if (r->heard) {
+    const bool has_all = has_heard_all(r);
+    if (!r->heard && (is_late || (since_ms >= ALONE_MS && has_all))) {
+        r->heard = true;
         atomic_store_explicit(&r->shown_heard, true, memory_order_relaxed);
+        log_event(LOG_INFO, "retained_fetched", LOG_BOOL("all", has_all),
+                  LOG_NUMBER("messages", replicated_gauge(s->node, REPLICATED_TOPICS)),
+                  LOG_NUMBER("taken", replicated_gauge(s->node, REPLICATED_ITEMS_TAKEN)));
     }
     /* By then all that the others know of was heard of. */
     if (is_late && atomic_load_explicit(&s->node->members_absent, memory_order_relaxed) == 0) {

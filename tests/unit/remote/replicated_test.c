@@ -171,8 +171,11 @@ Test(replicated, a_node_without_anything)
         snprintf(topic, sizeof topic, "%u/t/%u", i % 7, i);
         cr_expect(is_taken(retain(p, topic, "x")));
     }
+    fake_cluster_stick(cluster, 0, 1, true);
     fake_cluster_restart(cluster, 1, SETTINGS());
+    fake_cluster_advance(cluster, 2000);
     cr_expect_not(replicated_has_heard(cluster->nodes[1]->node));
+    fake_cluster_stick(cluster, 0, 1, false);
     fake_cluster_advance(cluster, 5000);
     cr_expect(replicated_has_heard(cluster->nodes[1]->node));
     cr_expect_eq(replicated_gauge(cluster->nodes[1]->node, REPLICATED_TOPICS), 200);
