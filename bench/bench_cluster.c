@@ -350,9 +350,9 @@ static void bench_claims(unsigned clients)
     for (unsigned i = 0; i < clients; i++) {
         snprintf(text, sizeof text, "device-%013u", i);
         const struct bytes id = bytes_text(text);
-        uint64_t serial;
-        const enum claims_err err = claims_attach(
-            a, &(struct claims_attach){.hash = claims_hash(cluster, id), .id = id}, 0, &serial);
+        const struct claims_attach attach = {
+            .hash = claims_hash(cluster, id), .serial = i + 1, .id = id};
+        const enum claims_err err = claims_attach(a, &attach, 0);
         assert(err == CLAIMS_OK);
         if (i % FRAMES == 0) {
             claims_settle(a, b, 0);

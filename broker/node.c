@@ -12,6 +12,7 @@
 #include "broker/message.h"
 #include "broker/peers/peers.h"
 #include "broker/recorder/trace.h"
+#include "broker/ownership/ownership.h"
 #include "broker/remote/remote.h"
 #include "broker/replicated/replicated.h"
 #include "broker/route/deliver.h"
@@ -197,6 +198,7 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->receipts);
     fifo_fini(&s->receipts_due);
     publications_fini(s);
+    ownership_destroy(s);
     remote_destroy(s);
     fifo_fini(&s->received);
     wills_fini(&s->wills);

@@ -40,6 +40,7 @@ struct message;
 struct publish_rate;
 struct session;
 struct shard;
+struct tenure;
 struct transport;
 
 enum conn_phase { CONN_AWAIT_CONNECT, CONN_CONNECTED, CONN_LINGERING, CONN_CLOSED };
@@ -55,6 +56,13 @@ enum conn_blocked {
     BLOCKED_LOGIN = 64,    /* it is being found out who it is, or whether it still is */
     BLOCKED_RATE = 128,    /* it has published more than it may in a second */
     BLOCKED_KEEP = 256,    /* so much of what it said is not kept yet */
+    BLOCKED_CLAIM = 512,   /* whether it has its client identifier is not known yet */
+};
+
+/* Why its output stays where it is, CONNACK and all that follows it; a set. */
+enum conn_held {
+    HELD_KEEP = 1,  /* until it is true on disk */
+    HELD_CLAIM = 2, /* until it has its client identifier */
 };
 
 /* What it has sent and got, of MQTT, modulo 2^32. */
@@ -118,7 +126,7 @@ struct conn {
     bool admitted;    /* guard_admits() has said so */
     bool local;       /* by a Unix socket: it has no address, but is somebody */
     bool named;       /* its certificate gave the client identifier that CONNECT left out */
-    bool held;        /* its output stays where it is, until CONNACK is true on disk */
+    uint8_t held;     /* enum conn_held, or'ed */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
     uint8_t listener;
     uint8_t login;        /* enum login_state */
@@ -146,6 +154,7 @@ struct conn {
 
     struct login_user *user;     /* who it is; NULL: nobody that we know */
     struct access access;        /* and what it may do */
+    struct tenure *tenure;       /* of its client identifier in the cluster; NULL: none is needed */
     struct exchange *exchange;   /* of its Authentication Method; NULL: it uses none */
     struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
     size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */

@@ -22,6 +22,7 @@
 #include "broker/log/log.h"
 #include "broker/login/exchange.h"
 #include "broker/login/login.h"
+#include "broker/ownership/ownership.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -296,6 +297,9 @@ static void leave_session(struct conn *c, uint8_t reason, enum session_will will
     if (will == SESSION_WILL_PUBLISH && !may_publish_will(c)) {
         will = SESSION_WILL_FORGET;
     }
+    if (c->tenure != NULL) {
+        will = ownership_end(c, will);
+    }
     c->session = NULL;
     atomic_fetch_sub_explicit(&c->shard->node->clients, 1, memory_order_relaxed);
     session_detach(session, will);
@@ -421,7 +425,7 @@ static void ended(void *context, struct io_socket *socket, int error)
 void conn_flush(struct conn *c)
 {
     struct shard *s = c->shard;
-    if (c->sending || c->phase == CONN_CLOSED || (c->held && c->phase == CONN_CONNECTED)) {
+    if (c->sending || c->phase == CONN_CLOSED || (c->held != 0 && c->phase == CONN_CONNECTED)) {
         return;
     }
     const struct outbuf *out;
@@ -461,8 +465,8 @@ static void sent(void *context, struct io_socket *socket, int error)
 
 bool conn_flush_at_once(struct conn *c)
 {
-    if (c->sending || c->held) {
-        return true; /* sent() goes on, or owed_settle() */
+    if (c->sending || c->held != 0) {
+        return true; /* sent() goes on, or who holds it */
     }
     if (c->phase != CONN_CONNECTED || session_replays(c->session) != NULL) {
         return false;
@@ -489,7 +493,7 @@ bool conn_flush_at_once(struct conn *c)
 static void check_keep_alive(struct conn *c, uint64_t now_ms)
 {
     struct shard *s = c->shard;
-    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_LOGIN | BLOCKED_RATE)) != 0) {
+    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_LOGIN | BLOCKED_RATE | BLOCKED_CLAIM)) != 0) {
         c->last_packet_ms = now_ms; /* it is we who do not read */
     }
     const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;

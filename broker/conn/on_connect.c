@@ -19,6 +19,7 @@
 #include "broker/login/exchange.h"
 #include "broker/login/login.h"
 #include "broker/message.h"
+#include "broker/ownership/ownership.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
@@ -375,6 +376,12 @@ static bool keep(struct session *session)
     return (session->kept != NULL || kept_begin(session)) && kept_attach(session);
 }
 
+/* With other nodes: that it is connected to none of them, either. false: no memory. */
+static bool claim_id(struct conn *c, const struct mqtt_connect *m)
+{
+    return c->shard->ownership == NULL || ownership_come(c, m->clean_start);
+}
+
 enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_connect *m = &packet->connect;
@@ -429,7 +436,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
     if (c->keep_alive_ms > 0) {
         wheel_set(s->wheel, &c->timer, s->now_ms + c->keep_alive_ms);
     }
-    if (c->doomed || !make_will(session, m)) {
+    if (c->doomed || !make_will(session, m) || !claim_id(c, m)) {
         conn_doom(c, MQTT_REASON_SERVER_BUSY);
     } else {
         kept_opened(session);

@@ -114,7 +114,7 @@ void owed_hold(struct conn *c, uint64_t position)
         return;
     }
     const struct reply r = {.position = position, .conn = c, .type = MQTT_CONNACK};
-    c->held = true;
+    c->held |= HELD_KEEP;
     add_reply(c, &r);
 }
 
@@ -134,7 +134,7 @@ static void give_reply(const struct reply *r)
     if (r->fn != NULL) {
         r->fn(c, r->context);
     } else if (r->type == MQTT_CONNACK) {
-        c->held = false;
+        c->held &= (uint8_t)~HELD_KEEP;
         conn_list_add(&c->shard->dirty, c, CONN_DIRTY);
     } else if (is_there(c)) {
         conn_send_ack(c, (enum mqtt_type)r->type, r->packet_id, r->reason);

@@ -23,6 +23,7 @@
 #include "broker/log/log.h"
 #include "broker/node.h"
 #include "broker/peers/peers.h"
+#include "broker/ownership/ownership.h"
 #include "broker/remote/remote.h"
 #include "broker/transport/tls_context.h"
 #include "broker/version.h"
@@ -367,7 +368,8 @@ static bool join_shards(struct cluster *c, struct node *node, struct gossiper_co
     c->links = (struct gossiper_links){
         .context = node, .tell = on_tell, .arrived = on_arrived, .dialed = on_dialed};
     conf->links = &c->links;
-    if (remote_create(node, &conf->identity) && peers_create(&peers) != NULL) {
+    if (remote_create(node, &conf->identity) && ownership_create(node, &conf->identity) &&
+        peers_create(&peers) != NULL) {
         return true;
     }
     log_event(LOG_ERROR, "cluster_failed", LOG_TEXT("reason", "there is no memory for it"));

@@ -389,6 +389,12 @@ size_t peers_room_alone(const struct shard *s, unsigned peer)
     return is_alone ? peers_of(s)->peers->limits.frame_max : 0;
 }
 
+uint64_t peers_generation(const struct shard *s, unsigned peer)
+{
+    const struct lane *const l = lane_of(s, peer);
+    return l == NULL ? 0 : link_figures(l->link).peer_generation;
+}
+
 void peers_resume(struct shard *s, unsigned peer)
 {
     if (lane_of(s, peer) != NULL) {

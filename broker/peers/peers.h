@@ -128,6 +128,8 @@ size_t peers_room_alone(const struct shard *s, unsigned peer);
 void peers_resume(struct shard *s, unsigned peer);
 void peers_give_up(struct shard *s, unsigned peer); /* link_give_up(), in this turn or the next */
 unsigned peers_lanes(const struct shard *s, unsigned peer); /* as last told; 0: nobody's number */
+/* Of the start at the other end, as of the last connection; 0: not known, or no lane. */
+uint64_t peers_generation(const struct shard *s, unsigned peer);
 
 /* ---- The loop; all of it is nothing without a cluster */
 

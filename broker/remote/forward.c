@@ -7,6 +7,7 @@
 
 #include "broker/conn/owed.h"
 #include "broker/message.h"
+#include "broker/remote/remote.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/route/filter.h"
 #include "broker/route/index.h"

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/node.h"
+#include "broker/ownership/ownership.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/replicated/replicated.h"
 
@@ -121,6 +122,13 @@ static enum link_taken take_retained(struct shard *s, unsigned peer, const struc
     return taken;
 }
 
+static enum link_taken take_claims(struct shard *s, unsigned peer, const struct node_frame *frame)
+{
+    const enum link_taken taken = ownership_received(s, peer, frame);
+    s->remote->held |= taken == LINK_NOT_NOW ? remote_bit(peer) : 0;
+    return taken;
+}
+
 static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct node_frame *frame)
 {
     switch (frame->type) {
@@ -128,6 +136,11 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         return arrive_publish(s, peer, frame);
     case NODE_FRAME_RESULT:
         return forward_answered(s, peer, frame->body);
+    case NODE_FRAME_CLAIM_OWNER:
+    case NODE_FRAME_CLAIM_HOLDS:
+    case NODE_FRAME_CLAIM_ACK:
+    case NODE_FRAME_CLAIM_WORDS:
+        return take_claims(s, peer, frame);
     case NODE_FRAME_RETAINED_DIGEST:
     case NODE_FRAME_RETAINED_ASK:
     case NODE_FRAME_RETAINED_SUMS:
@@ -151,6 +164,7 @@ static void on_up(struct shard *s, unsigned peer)
         interest_peer_up(r->interest, peer, s->now_ms);
         replicated_up(s, peer);
     }
+    ownership_up(s, peer);
 }
 
 static void on_down(struct shard *s, unsigned peer)
@@ -162,6 +176,7 @@ static void on_down(struct shard *s, unsigned peer)
         interest_peer_down(r->interest, peer, s->now_ms);
         replicated_down(s, peer);
     }
+    ownership_down(s, peer);
 }
 
 static void on_slow(struct shard *s, unsigned peer, bool slow)
@@ -211,6 +226,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
         }
         replicated_facts(s, facts);
     }
+    ownership_facts(s, facts);
 }
 
 const struct peers_events remote_events = {
@@ -268,6 +284,11 @@ bool remote_interest_sum(const struct node *node, struct node_uuid peer, uint64_
         }
     }
     return false;
+}
+
+bool remote_has_others(const struct shard *s)
+{
+    return s->remote != NULL && s->remote->live != 0;
 }
 
 /* ---- a turn */

@@ -33,12 +33,18 @@
 struct node;
 struct shard;
 
+/* Losing it would leave nodes, or shards, disagreeing for good: the process ends. */
+_Noreturn void remote_out_of_memory(void);
+
 /* What there is to be told of links; for peers_create(). */
 extern const struct peers_events remote_events;
 
 /* For all shards, which do not run yet; what they subscribe to already is told. false: no memory.
  */
 NODISCARD bool remote_create(struct node *node, const struct identity *self);
+/* Is there another node that lives, as this shard was told? */
+bool remote_has_others(const struct shard *s);
+
 void remote_destroy(struct shard *s); /* nobody is told; the shard runs no more */
 
 /* What the digests of interest come to, a moment ago: this node's own (peer: its own UUID), or what

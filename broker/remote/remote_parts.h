@@ -80,9 +80,6 @@ static inline uint32_t remote_bit(unsigned peer)
     return UINT32_C(1) << peer;
 }
 
-/* Losing it would leave nodes, or shards, disagreeing for good: the process ends. */
-_Noreturn void remote_out_of_memory(void);
-
 /* A copy of something that mail refers to. */
 void *remote_alloc(size_t bytes);
 

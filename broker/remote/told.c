@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/remote/remote.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/route/local.h"
 #include "proto/topic.h"

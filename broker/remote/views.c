@@ -6,6 +6,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "broker/remote/remote.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/route/index.h"
 #include "proto/topic.h"

@@ -7,6 +7,7 @@
 #include "broker/conn/publishable.h"
 #include "broker/message.h"
 #include "broker/node.h"
+#include "broker/remote/remote.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/replicated/replicated_parts.h"
 #include "broker/route/index.h"

@@ -15,6 +15,7 @@
 #include "broker/histogram.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
+#include "broker/ownership/ownership.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/forward.h"
 #include "broker/remote/gap.h"
@@ -92,6 +93,9 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_REPLICA_EXPIRED] = replicated_on_expired,
     [POST_REPLICA_MARK] = replicated_on_mark,
     [POST_GAP] = gap_on_gap,
+    [POST_CLAIM] = ownership_on_claim,
+    [POST_UNCLAIM] = ownership_on_unclaim,
+    [POST_CLAIMED] = ownership_on_claimed,
 };
 
 /* Who has none does not even call. */
@@ -229,6 +233,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     uint64_t next_ms = least(wheel_next_ms(s->wheel), s->expire_retained_ms);
     if (has_cluster(s)) {
         next_ms = least(next_ms, least(peers_next_ms(s), remote_next_ms(s)));
+        next_ms = least(next_ms, ownership_next_ms(s));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -301,6 +306,9 @@ uint64_t loop_work(struct shard *s)
     const bool more_mail = post_receive(s, MAIL_PER_TURN, MAIL_WORK, post_handlers);
     settle(s);
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
+    if (has_cluster(s)) {
+        ownership_turn(s);
+    }
     resume_stalled(s);
     resume_ready(s);
     wire_handshakes(s);
@@ -311,6 +319,7 @@ uint64_t loop_work(struct shard *s)
     keep(s);
     if (has_cluster(s)) {
         remote_flush(s);
+        ownership_flush(s);
     }
     errands_settle(s);
     flush_dirty(s);

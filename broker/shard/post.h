@@ -48,6 +48,9 @@ enum post_type {
     POST_REPLICA_EXPIRED, /* … is expired; to shard 0 */
     POST_REPLICA_MARK,    /* when all before it is on disk, shard 0 is to know */
     POST_GAP,             /* something from another node may be lost (remote/gap.h) */
+    POST_CLAIM,   /* a client has come, and asks for its identifier (ownership/ownership.h) */
+    POST_UNCLAIM, /* … is there no more */
+    POST_CLAIMED, /* … has it, or is to go */
     POST_TYPES,
 };
 

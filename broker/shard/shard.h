@@ -45,6 +45,7 @@ struct inquiry;
 struct io;
 struct match_cache;
 struct message;
+struct ownership;
 struct password_file;
 struct publication;
 struct remote;
@@ -189,7 +190,8 @@ struct shard {
 
     struct remote
         *remote;      /* the other nodes, as far as this shard is concerned; NULL: a node alone */
-    struct post post; /* mail to and from the other shards */
+    struct ownership *ownership; /* of client identifiers in the cluster; NULL: a node alone */
+    struct post post;            /* mail to and from the other shards */
     struct errands errands; /* of threads that are no shards */
 
     /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such

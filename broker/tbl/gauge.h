@@ -42,6 +42,10 @@ GAUGE(replicated_tombstones, counters_replicated(node, REPLICATED_TOMBSTONES), "
 GAUGE(replicated_bytes,      counters_replicated(node, REPLICATED_BYTES),      "memory of the topics and versions of both, messages not among it")
 GAUGE(replicated_waiting,    counters_replicated(node, REPLICATED_WAITING),    "retained messages of clients that wait until the node has heard from others")
 GAUGE(replicated_differ_seconds, counters_replicated(node, REPLICATED_DIFFER_S), "for so long a node that lives has had other retained messages than this one; of several the longest")
+GAUGE(claims_held,           counters_total(&node->claims_held),   "client ids of this node's clients that are told to their owners, in a cluster")
+GAUGE(claims_owned,          counters_total(&node->claims_owned),  "client ids, of whichever node's clients, that this node keeps account of")
+GAUGE(claims_wills,          counters_total(&node->claims_wills),  "wills that it keeps with them")
+GAUGE(claims_bytes,          counters_total(&node->claims_bytes),  "memory of both, tables left out")
 
 TOTAL(token_keys_fetched,    key_server_fetched(node->key_server),      "times that keys came from token.keys_url")
 TOTAL(token_keys_failed,     key_server_failed(node->key_server),       "times that token.keys_url gave no good answer, and the former keys stayed in force")

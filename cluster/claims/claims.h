@@ -136,21 +136,25 @@ enum claims_err {
 
 struct claims_attach {
     uint64_t hash;     /* claims_hash() of the id */
+    uint64_t serial;   /* names it: no other of this start has had it; >= 1 */
     struct bytes id;   /* 1 .. NODE_CLAIM_ID_MAX bytes */
     bool clean;        /* it begins a new session: a former will that waits is due */
     struct bytes will; /* 0: none; .. NODE_CLAIM_WILL_MAX, the caller's own words */
     uint64_t delay_ms; /* of the will; the session ends no earlier */
 };
 
-/* A client has come. *serial names it, until it is detached, whether events.attached comes or not.
- */
+/* A client has come, and is there until it is detached, whether events.attached comes or not. */
 NODISCARD enum claims_err claims_attach(struct claims *c, const struct claims_attach *attach,
-                                        uint64_t now_ms, uint64_t *serial);
+                                        uint64_t now_ms);
 
 enum claims_end {
     CLAIMS_CLEAN, /* its will is not to be published */
     CLAIMS_LOST,  /* it is, after its delay; so also after a kick */
 };
+
+/* The delay of its will is another one: what has become of its session says so. Before it is
+ * detached. */
+void claims_set_delay(struct claims *c, uint64_t hash, uint64_t serial, uint64_t delay_ms);
 
 /* It is no more; one that was never attached has no will. */
 void claims_detach(struct claims *c, uint64_t hash, uint64_t serial, enum claims_end end,

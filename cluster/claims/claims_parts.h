@@ -143,7 +143,7 @@ struct claims {
     size_t asks_count;
     uint64_t busy;    /* partitions that may have something to tell their owner */
     uint64_t waiting; /* partitions that have claiming records */
-    uint64_t serials, stamp;
+    uint64_t stamp;
     uint32_t terms;
     uint64_t wall_ms;
     uint64_t retry_ms; /* 0: memory was there */

@@ -109,9 +109,9 @@ static struct hold *hold_create(struct claims *c, const struct claims_attach *at
     return h;
 }
 
-enum claims_err claims_attach(struct claims *c, const struct claims_attach *attach, uint64_t now_ms,
-                              uint64_t *serial)
+enum claims_err claims_attach(struct claims *c, const struct claims_attach *attach, uint64_t now_ms)
 {
+    assert(attach->serial > 0);
     assert(attach->id.len > 0 && attach->id.len <= NODE_CLAIM_ID_MAX);
     assert(attach->will.len <= NODE_CLAIM_WILL_MAX);
 
@@ -127,7 +127,7 @@ enum claims_err claims_attach(struct claims *c, const struct claims_attach *atta
         return CLAIMS_NO_MEMORY;
     }
     struct part *const part = part_of(c, attach->hash);
-    h->serial = ++c->serials;
+    h->serial = attach->serial;
     h->claim = claims_stamp(c);
     table_insert(&part->holds, &h->link, attach->hash);
     c->figures.holds++;
@@ -138,7 +138,6 @@ enum claims_err claims_attach(struct claims *c, const struct claims_attach *atta
     ask->due_ms = now_ms + c->conf.unreachable_ms;
     list_append(&c->asks, &ask->list);
     c->asks_count++;
-    *serial = h->serial;
     return CLAIMS_OK;
 }
 
@@ -154,6 +153,14 @@ static void end_hold(struct claims *c, struct part *part, struct hold *h)
         return;
     }
     touch(c, part, h);
+}
+
+void claims_set_delay(struct claims *c, uint64_t hash, uint64_t serial, uint64_t delay_ms)
+{
+    struct hold *const h = find(part_of(c, hash), hash, serial);
+    if (h != NULL && h->kind == NODE_HOLD_HOLDS && h->will != NULL) {
+        h->will->delay_ms = delay_ms;
+    }
 }
 
 void claims_detach(struct claims *c, uint64_t hash, uint64_t serial, enum claims_end end,

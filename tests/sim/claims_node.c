@@ -288,14 +288,16 @@ bool claims_node_attach(struct claims_node *n, struct life *life, uint32_t numbe
     }
     uint8_t will[sizeof number];
     put_u32(will, number);
+    life->key.serial = ++n->serials;
     const struct claims_attach attach = {.hash = claims_id_hash(n, life->id),
+                                         .serial = life->key.serial,
                                          .id = claims_id(life->id),
                                          .clean = life->clean,
                                          .will = bytes_of(will, life->has_will ? sizeof will : 0),
                                          .delay_ms = life->delay_ms};
     life->key.node = sim_identity(n->links->node)->node;
     life->key.generation = sim_identity(n->links->node)->generation;
-    const enum claims_err err = claims_attach(n->claims, &attach, now(n), &life->key.serial);
+    const enum claims_err err = claims_attach(n->claims, &attach, now(n));
     assert(err == CLAIMS_OK);
     *client = (struct claims_client){.life = life};
     sim_note(n->links->node, "client %u.%llu comes%s%s", life->id,

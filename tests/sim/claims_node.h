@@ -44,6 +44,7 @@ struct claims_client {
 struct claims_node {
     struct link_node *links;
     struct claims *claims;
+    uint64_t serials; /* of its clients; they grow */
     struct claims_client clients[CLAIMS_CLIENTS];
     bool used[LINK_NODES_MAX];
     struct node_uuid uuids[LINK_NODES_MAX];

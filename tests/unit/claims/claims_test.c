@@ -20,6 +20,7 @@ struct node {
 
 static struct node nodes[2];
 static uint64_t now_ms = 1000;
+static uint64_t serials; /* of clients; they grow */
 
 static void on_attached(void *context, uint64_t hash, uint64_t serial,
                         const struct claims_grant *grant)
@@ -152,11 +153,13 @@ static struct bytes id_of(unsigned owner)
 
 static uint64_t come(unsigned node, struct bytes id, const char *will, uint64_t delay_ms)
 {
-    const struct claims_attach attach = {
-        .hash = hash_of(id), .id = id, .will = bytes_text(will), .delay_ms = delay_ms};
-    uint64_t serial = 0;
-    cr_assert_eq(claims_attach(nodes[node].claims, &attach, now_ms, &serial), CLAIMS_OK);
-    return serial;
+    const struct claims_attach attach = {.hash = hash_of(id),
+                                         .serial = ++serials,
+                                         .id = id,
+                                         .will = bytes_text(will),
+                                         .delay_ms = delay_ms};
+    cr_assert_eq(claims_attach(nodes[node].claims, &attach, now_ms), CLAIMS_OK);
+    return attach.serial;
 }
 
 static void leave(unsigned node, struct bytes id, uint64_t serial, enum claims_end end)
@@ -412,10 +415,10 @@ Test(claims, at_the_bound_it_says_so)
 {
     claims_destroy(nodes[0].claims);
     begin(0, 1);
-    const struct claims_attach attach = {.hash = 1, .id = bytes_text("a")};
-    uint64_t serial;
-    cr_expect_eq(claims_attach(nodes[0].claims, &attach, now_ms, &serial), CLAIMS_OK);
-    cr_expect_eq(claims_attach(nodes[0].claims, &attach, now_ms, &serial), CLAIMS_FULL);
+    struct claims_attach attach = {.hash = 1, .serial = 1, .id = bytes_text("a")};
+    cr_expect_eq(claims_attach(nodes[0].claims, &attach, now_ms), CLAIMS_OK);
+    attach.serial = 2;
+    cr_expect_eq(claims_attach(nodes[0].claims, &attach, now_ms), CLAIMS_FULL);
     cr_expect_eq(claims_figures(nodes[0].claims).refused, 1);
 }
 
@@ -424,9 +427,8 @@ Test(claims, bytes_of_a_client)
 {
     const struct bytes id = bytes_text("sixteen-bytes-id");
     const struct claims_figures before = claims_figures(nodes[0].claims);
-    uint64_t serial;
-    const struct claims_attach attach = {.hash = hash_of(id_of(1)), .id = id};
-    cr_assert_eq(claims_attach(nodes[0].claims, &attach, now_ms, &serial), CLAIMS_OK);
+    const struct claims_attach attach = {.hash = hash_of(id_of(1)), .serial = ++serials, .id = id};
+    cr_assert_eq(claims_attach(nodes[0].claims, &attach, now_ms), CLAIMS_OK);
     cr_expect_eq(claims_figures(nodes[0].claims).bytes - before.bytes, 64 + id.len);
     settle();
     cr_expect_leq(claims_figures(nodes[1].claims).bytes, 74 + id.len);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/message.h"
+#include "broker/ownership/ownership.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/remote.h"
 #include "broker/shard/shard.h"
@@ -62,7 +63,8 @@ static void join(struct fake_cluster *c, unsigned number)
                                     .dial = on_dial,
                                     .limits = c->limits,
                                     .dial_context = &c->places[number]};
-    const bool made = remote_create(node, &conf.self) && peers_create(&conf) != NULL;
+    const bool made = remote_create(node, &conf.self) && ownership_create(node, &conf.self) &&
+                      peers_create(&conf) != NULL;
     assert(made);
     (void)made;
 }

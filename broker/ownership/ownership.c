@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/ownership/ownership.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <xxhash.h>
+
+#include "broker/message.h"
+#include "broker/ownership/ownership_parts.h"
+#include "broker/ownership/will_words.h"
+#include "broker/remote/remote.h"
+#include "broker/shard/shard.h"
+
+#define WALL_MS 1000u /* until claims is told the time again */
+
+static uint32_t bit(unsigned peer)
+{
+    return UINT32_C(1) << peer;
+}
+
+/* ---- what claims says: kept until it is done, as who hears it may call it */
+
+static void say(struct shard *s, uint64_t hash, uint64_t serial, enum verdict_kind kind)
+{
+    const struct verdict verdict = {.hash = hash, .serial = serial, .kind = (uint8_t)kind};
+    s->ownership->verdicts.item = sizeof verdict;
+    if (!fifo_push(&s->ownership->verdicts, &verdict)) {
+        remote_out_of_memory();
+    }
+}
+
+static void on_attached(void *context, uint64_t hash, uint64_t serial,
+                        const struct claims_grant *grant)
+{
+    say(context, hash, serial,
+        grant->degraded ? VERDICT_UNANSWERED
+        : grant->unsure ? VERDICT_UNSURE
+                        : VERDICT_GRANTED);
+}
+
+static void on_kicked(void *context, uint64_t hash, uint64_t serial, struct bytes id)
+{
+    (void)id;
+    say(context, hash, serial, VERDICT_KICKED);
+}
+
+static void on_will(void *context, const struct claims_key *whose, struct bytes id,
+                    struct bytes words)
+{
+    struct shard *const s = context;
+    struct message *const m = will_words_read(s, words);
+    (void)whose;
+    if (m != NULL) {
+        shard_count(s, METRIC_wills_published);
+        shard_due(s, m, 0, 0, XXH3_64bits(id.at, id.len));
+    }
+}
+
+static void tell_verdicts(struct shard *s)
+{
+    struct fifo *const verdicts = &s->ownership->verdicts;
+    while (verdicts->count > 0) {
+        const struct verdict verdict = *(const struct verdict *)fifo_first(verdicts);
+        fifo_pop(verdicts);
+        tenure_tell(s, &verdict);
+    }
+}
+
+/* ---- what connections say */
+
+void ownership_take(struct shard *s, struct coming *coming)
+{
+    struct ownership *const o = s->ownership;
+    ASSERT_OWNED(s);
+    if (claims_attach(o->claims, &coming->attach, s->now_ms) != CLAIMS_OK) {
+        say(s, coming->attach.hash, coming->attach.serial, VERDICT_REFUSED);
+    }
+    free(coming);
+}
+
+void ownership_let_go(struct shard *s, const struct going *going)
+{
+    struct claims *const c = s->ownership->claims;
+    ASSERT_OWNED(s);
+    claims_set_delay(c, going->hash, going->serial, going->delay_ms);
+    claims_detach(c, going->hash, going->serial, going->is_lost ? CLAIMS_LOST : CLAIMS_CLEAN,
+                  s->now_ms);
+}
+
+/* ---- links */
+
+enum link_taken ownership_received(struct shard *s, unsigned peer, const struct node_frame *frame)
+{
+    struct ownership *const o = s->ownership;
+    if (o->claims == NULL || (o->up & bit(peer)) == 0) {
+        return LINK_BAD; /* it goes on lane 0 */
+    }
+    switch (claims_received(o->claims, peer, frame, s->now_ms)) {
+    case CLAIMS_OK:
+        return LINK_TAKEN;
+    case CLAIMS_NO_MEMORY:
+        return LINK_NOT_NOW;
+    default:
+        return LINK_BAD;
+    }
+}
+
+void ownership_up(struct shard *s, unsigned peer)
+{
+    struct ownership *const o = s->ownership;
+    if (o->claims != NULL && (o->used & bit(peer)) != 0) {
+        o->up |= bit(peer);
+        claims_peer_up(o->claims, peer, peers_generation(s, peer), s->now_ms);
+    }
+}
+
+void ownership_down(struct shard *s, unsigned peer)
+{
+    struct ownership *const o = s->ownership;
+    if (o->claims != NULL && (o->up & bit(peer)) != 0) {
+        o->up &= ~bit(peer);
+        claims_peer_down(o->claims, peer, s->now_ms);
+    }
+}
+
+void ownership_facts(struct shard *s, const struct peer_facts *facts)
+{
+    struct ownership *const o = s->ownership;
+    const unsigned peer = facts->number;
+    if (o->claims == NULL) {
+        return;
+    }
+    if ((o->used & bit(peer)) == 0) {
+        o->used |= bit(peer);
+        claims_peer_begin(o->claims, peer, facts->node, s->now_ms);
+    }
+    claims_peer_live(o->claims, peer, facts->live && !facts->forgotten, s->now_ms);
+    if (facts->forgotten) {
+        o->up &= ~bit(peer);
+        o->used &= ~bit(peer);
+        claims_peer_forget(o->claims, peer, s->now_ms);
+    }
+}
+
+/* ---- a turn */
+
+static void tell_time(struct shard *s)
+{
+    struct ownership *const o = s->ownership;
+    struct timespec now;
+    if (s->now_ms < o->wall_ms) {
+        return;
+    }
+    o->wall_ms = s->now_ms + WALL_MS;
+    clock_gettime(CLOCK_REALTIME, &now);
+    claims_set_wall(o->claims, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+}
+
+void ownership_turn(struct shard *s)
+{
+    struct ownership *const o = s->ownership;
+    if (o == NULL || o->claims == NULL) {
+        return;
+    }
+    tell_time(s);
+    if (claims_next_ms(o->claims) <= s->now_ms) {
+        claims_turn(o->claims, s->now_ms);
+    }
+    tell_verdicts(s);
+}
+
+/* false: nothing more, or no room. */
+static bool send_claims(struct shard *s, unsigned peer)
+{
+    const size_t room = peers_room(s, peer);
+    uint8_t type;
+    struct bytes body;
+    uint8_t *to;
+    uint64_t seq;
+    if (room <= NODE_FRAME_HEAD_BYTES ||
+        !claims_next(s->ownership->claims, peer, room - NODE_FRAME_HEAD_BYTES, s->now_ms, &type,
+                     &body)) {
+        return false;
+    }
+    if (peers_put(s, peer, type, false, body.len, &to, &seq) != LINK_OK) {
+        peers_give_up(s, peer); /* it must not be left out: another connection begins anew */
+        return false;
+    }
+    memcpy(to, body.at, body.len);
+    return true;
+}
+
+static void show(struct shard *s)
+{
+    struct node *const node = s->node;
+    struct ownership *const o = s->ownership;
+    const struct claims_figures f = claims_figures(o->claims);
+    const struct claims_figures *const b = &o->counted;
+    metrics_add(&s->metrics, METRIC_claims_granted, f.attached - b->attached);
+    metrics_add(&s->metrics, METRIC_claims_unsure, f.unsure - b->unsure);
+    metrics_add(&s->metrics, METRIC_claims_unanswered, f.degraded - b->degraded);
+    metrics_add(&s->metrics, METRIC_claims_kicked, f.kicked - b->kicked);
+    metrics_add(&s->metrics, METRIC_claims_conflicts, f.conflicts - b->conflicts);
+    metrics_add(&s->metrics, METRIC_claims_refused, f.refused - b->refused);
+    metrics_add(&s->metrics, METRIC_claims_nodes_lost, f.peers_lost - b->peers_lost);
+    metrics_add(&s->metrics, METRIC_wills_cancelled, f.wills_cancelled - b->wills_cancelled);
+    metrics_add(&s->metrics, METRIC_wills_left_behind, f.wills_left_behind - b->wills_left_behind);
+    o->counted = f;
+    atomic_store_explicit(&node->claims_held, f.holds, memory_order_relaxed);
+    atomic_store_explicit(&node->claims_owned, f.records, memory_order_relaxed);
+    atomic_store_explicit(&node->claims_wills, f.wills, memory_order_relaxed);
+    atomic_store_explicit(&node->claims_bytes, f.bytes, memory_order_relaxed);
+}
+
+void ownership_flush(struct shard *s)
+{
+    const struct ownership *const o = s->ownership;
+    if (o == NULL || o->claims == NULL) {
+        return;
+    }
+    for (uint32_t peers = o->up; peers != 0; peers &= peers - 1) {
+        while (send_claims(s, (unsigned)__builtin_ctz(peers))) {
+        }
+    }
+    show(s);
+}
+
+uint64_t ownership_next_ms(const struct shard *s)
+{
+    const struct ownership *const o = s->ownership;
+    if (o == NULL || o->claims == NULL) {
+        return UINT64_MAX;
+    }
+    return o->verdicts.count > 0 ? 0 : claims_next_ms(o->claims);
+}
+
+/* ---- beginning and end */
+
+static bool create(struct shard *s, const struct identity *self)
+{
+    struct ownership *const o = calloc(1, sizeof *o);
+    if (o == NULL || !tenures_init(o)) {
+        free(o);
+        return false;
+    }
+    s->ownership = o;
+    o->cluster = self->cluster;
+    if (s->id != 0) {
+        return true;
+    }
+    struct claims_conf conf = claims_conf_defaults();
+    conf.cluster = self->cluster;
+    conf.self = self->node;
+    conf.generation = self->generation;
+    conf.events = (struct claims_events){
+        .attached = on_attached, .kicked = on_kicked, .will = on_will, .context = s};
+    o->claims = claims_create(&conf);
+    return o->claims != NULL;
+}
+
+bool ownership_create(struct node *node, const struct identity *self)
+{
+    for (unsigned i = 0; i < node->shard_count; i++) {
+        if (!create(node->shards[i], self)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void ownership_destroy(struct shard *s)
+{
+    struct ownership *const o = s->ownership;
+    if (o == NULL) {
+        return;
+    }
+    claims_destroy(o->claims);
+    tenures_fini(o);
+    fifo_fini(&o->verdicts);
+    free(o);
+    s->ownership = NULL;
+}
