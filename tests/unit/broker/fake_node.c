@@ -12,6 +12,7 @@
 #include "broker/conn/owed.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/ownership/ownership.h"
 #include "broker/peers/peers.h"
 #include "broker/remote/remote.h"
 #include "broker/session/will.h"
@@ -265,7 +266,8 @@ bool fake_node_is_busy(const struct fake_node *n)
         const struct shard *s = n->node->shards[i];
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
             s->ready.first != NULL || s->dirty.first != NULL || is_congested(n, s) ||
-            is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s)) {
+            is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s) ||
+            ownership_next_ms(s) <= clock_now_ms) {
             return true;
         }
     }
@@ -306,6 +308,7 @@ uint64_t fake_node_next_ms(const struct fake_node *n)
         next_ms = least(next_ms, wheel_next_ms(s->wheel));
         next_ms = least(next_ms, peers_next_ms(s));
         next_ms = least(next_ms, remote_next_ms(s));
+        next_ms = least(next_ms, ownership_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }

@@ -215,6 +215,21 @@ void fake_cluster_settle(struct fake_cluster *c)
     }
 }
 
+struct fake_client *fake_cluster_connect(struct fake_cluster *c, unsigned at, unsigned shard,
+                                         const char *id, const struct terms *terms)
+{
+    struct fake_client *const client = client_connect(c->nodes[at], shard, id, terms);
+    if (client->connack.type == MQTT_CONNACK) {
+        return client;
+    }
+    fake_cluster_settle(c);
+    const struct got *const connack = client_take(client, MQTT_CONNACK);
+    if (connack != NULL) {
+        client->connack = *connack;
+    }
+    return client;
+}
+
 void fake_cluster_advance(struct fake_cluster *c, uint64_t ms)
 {
     const uint64_t end_ms = fake_node_now_ms() + ms;

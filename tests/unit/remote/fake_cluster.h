@@ -46,6 +46,10 @@ void fake_cluster_destroy(struct fake_cluster *c);
 void fake_cluster_settle(struct fake_cluster *c);
 void fake_cluster_advance(struct fake_cluster *c, uint64_t ms);
 
+/* client_connect() on that node; the others have their turns before CONNACK is taken. */
+struct fake_client *fake_cluster_connect(struct fake_cluster *c, unsigned at, unsigned shard,
+                                         const char *id, const struct terms *terms);
+
 /* What `at` is told of `of`. */
 void fake_cluster_tell(struct fake_cluster *c, unsigned at, unsigned of, bool live, bool forgotten);
 

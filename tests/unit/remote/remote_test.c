@@ -27,7 +27,7 @@ static const unsigned two[] = {2, 2}, three[] = {2, 1, 3}, one[] = {1, 1}, ones[
 
 static struct fake_client *come_as(unsigned at, const char *id, const struct terms *terms)
 {
-    return client_connect(cluster->nodes[at], 0, id, terms);
+    return fake_cluster_connect(cluster, at, 0, id, terms);
 }
 
 static struct fake_client *come(unsigned at, const char *id)
