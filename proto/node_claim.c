@@ -58,7 +58,9 @@ static bool hold_is_fair(const struct node_hold *hold)
     case NODE_HOLD_WANTS:
     case NODE_HOLD_HOLDS:
     case NODE_HOLD_ENDED:
+    case NODE_HOLD_COPY_ENDED:
         return named;
+    case NODE_HOLD_COPY:
     case NODE_HOLD_GONE:
         return named && hold->will.len > 0 && hold->left_ms <= hold->delay_ms;
     default:

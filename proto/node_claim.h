@@ -41,9 +41,15 @@ enum node_hold_kind {
     NODE_HOLD_ENDED = 4, /* it is no more, and has left nothing */
     NODE_HOLD_BEGIN = 5, /* all holds of the partition follow, */
     NODE_HOLD_END = 6,   /* and have come */
+    /* Not to the owner, who is the sender, but to its deputy: */
+    NODE_HOLD_COPY = 7,       /* a client has a will */
+    NODE_HOLD_COPY_ENDED = 8, /* has none any more */
+    NODE_HOLD_COPIES_BEGIN = 9,
+    NODE_HOLD_COPIES_END = 10,
 };
 
 #define NODE_HOLD_CLEAN 0x01u /* flag: the client begins a new session */
+#define NODE_HOLD_LOST  0x02u /* flag, of COPY: it is lost, as in GONE */
 
 /*
  *    0  u8   kind
@@ -54,7 +60,7 @@ enum node_hold_kind {
  *   16  u64  serial
  *   24  u64  time of the claim
  *   32  u64  delay of the will, ms
- *   40  u64  of GONE: what is left of it, ms
+ *   40  u64  of GONE, or LOST: what is left of it, ms
  *   48       client id, will
  */
 struct node_hold {

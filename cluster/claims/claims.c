@@ -55,21 +55,40 @@ static uint64_t score(const struct claims *c, unsigned partition, struct node_uu
                                     (partition + 1) * UINT64_C(0x9e3779b97f4a7c15));
 }
 
-/* Rendezvous hashing: of those that live the one whose hash with the partition is the highest. */
-static unsigned owner_of(const struct claims *c, unsigned partition)
+static bool is_before(uint64_t score_a, struct node_uuid a, uint64_t score_b, struct node_uuid b)
 {
-    unsigned owner = CLAIMS_SELF;
-    uint64_t best = score(c, partition, c->conf.self);
+    return score_a > score_b || (score_a == score_b && node_uuid_compare(a, b) > 0);
+}
+
+/* Rendezvous hashing: of the peers that live the one whose hash with the partition is the highest;
+ * NOBODY: none lives. */
+static unsigned first_peer(const struct claims *c, unsigned partition, uint64_t *best)
+{
+    unsigned first = NOBODY;
     for (unsigned i = 0; i < CLAIMS_PEERS_MAX; i++) {
         const struct peer *const p = &c->peers[i];
         const uint64_t s = p->live ? score(c, partition, p->uuid) : 0;
         if (p->live &&
-            (s > best || (s == best && node_uuid_compare(p->uuid, c->peers[owner].uuid) > 0))) {
-            owner = i;
-            best = s;
+            (first == NOBODY || is_before(s, p->uuid, *best, c->peers[first].uuid))) {
+            first = i;
+            *best = s;
         }
     }
-    return owner;
+    return first;
+}
+
+/* The first of all nodes that live; and who would be it without this one. */
+static unsigned owner_of(const struct claims *c, unsigned partition, unsigned *deputy)
+{
+    uint64_t best = 0;
+    const unsigned peer = first_peer(c, partition, &best);
+    const uint64_t own = score(c, partition, c->conf.self);
+    if (peer != NOBODY && is_before(best, c->peers[peer].uuid, own, c->conf.self)) {
+        *deputy = NOBODY;
+        return peer;
+    }
+    *deputy = peer;
+    return CLAIMS_SELF;
 }
 
 static void told_anew(struct claims *c, struct part *part)
@@ -92,7 +111,9 @@ static void elect(struct claims *c, uint64_t now_ms)
     bool changed = false;
     for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
         struct part *const part = &c->parts[i];
-        const unsigned owner = owner_of(c, i);
+        unsigned deputy;
+        const unsigned owner = owner_of(c, i, &deputy);
+        deputy_set(c, part, deputy);
         if (owner == part->owner) {
             continue;
         }
@@ -125,6 +146,7 @@ static bool parts_init(struct claims *c)
         list_init(&part->dirty);
         list_init(&part->sent);
         list_init(&part->claiming);
+        deputy_part_init(part);
         if (table_init(&part->holds) != 0 || table_init(&part->records) != 0) {
             return false;
         }
@@ -210,6 +232,7 @@ void claims_peer_forget(struct claims *c, unsigned peer, uint64_t now_ms)
     claims_peer_down(c, peer, now_ms);
     claims_peer_live(c, peer, false, now_ms);
     owner_lost(c, peer);
+    p->copies_there = p->void_due = 0;
     p->used = false;
     p->uuid = (struct node_uuid){{0}};
 }
@@ -239,6 +262,7 @@ void claims_peer_up(struct claims *c, unsigned peer, uint64_t generation, uint64
     if (p->generation != generation && !p->lost) {
         owner_lost(c, peer); /* the start before */
     }
+    p->copies_there = p->generation == generation ? p->copies_there : 0;
     p->generation = generation;
     p->up = true;
     p->lost = false;
@@ -247,6 +271,7 @@ void claims_peer_up(struct claims *c, unsigned peer, uint64_t generation, uint64
     p->sent = 0;
     p->acked = 0;
     p->ack_due = false;
+    deputy_up(c, peer);
     for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
         if (c->parts[i].term == 0 && c->parts[i].records.count > 0) {
             owner_sweep(c, &c->parts[i]); /* what it has there it tells others */

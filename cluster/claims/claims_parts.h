@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * claims_parts: what the files of claims have in common: claims.c, who is there, who owns what, and
- * time; holder.c, this node's clients; registry.c and owner.c, those that it owns; feed.c, frames.
+ * time; holder.c, this node's clients; registry.c and owner.c, those that it owns; deputy.c, copies
+ * of wills; feed.c, frames.
  * Not a public header.
  */
 #pragma once
@@ -20,6 +21,11 @@
 
 struct hold_will {
     uint64_t delay_ms, gone_ms; /* GONE: when it was lost */
+    struct list list;           /* of its partition: copies_due, copies_sent, copies; or in none */
+    struct hold *hold;          /* NULL: it is over, and the deputy has to hear of that. Then: */
+    uint64_t hash, serial, claim;
+    uint32_t told;  /* part.copies_told when it was last told; 0: never */
+    uint32_t frame; /* copies_sent: it went with that */
     uint32_t len;
     uint8_t bytes[];
 };
@@ -51,6 +57,12 @@ enum sync {
     SYNC_DONE,   /* what is in no list is known to it */
 };
 
+enum copies_sync {
+    COPIES_NEEDED = 0, /* the deputy is to be told all, from COPIES_BEGIN on */
+    COPIES_TELLING,
+    COPIES_DONE,
+};
+
 /* ---- Those that this node owns */
 
 enum record_state {
@@ -59,6 +71,7 @@ enum record_state {
     RECORD_KICKED,   /* is to be closed, in a list of its peer */
     RECORD_GONE,     /* its will is due later */
     RECORD_DONE,     /* its will is over, in a list of its peer */
+    RECORD_COPY,     /* the will of a client whose holder owns it */
 };
 
 struct record_will {
@@ -66,6 +79,7 @@ struct record_will {
     struct record *record;
     struct claims_key whose;
     uint64_t delay_ms;
+    uint64_t gone_due_ms; /* COPY: its client is lost, and that is its time; 0: it is there */
     uint32_t len;
     uint8_t bytes[];
 };
@@ -103,6 +117,12 @@ struct part {
     uint64_t place, walk_hash, walk_serial; /* WALKING: up to there it is told */
     uint32_t end_frame;                     /* ENDING: END went with that */
 
+    /* Wills of holds whose owner is this node, and what the deputy knows of them. */
+    uint8_t deputy; /* a peer, or NOBODY */
+    enum copies_sync copies_sync;
+    uint32_t copies_told; /* how often all were to be told; from 1 on */
+    struct list copies_due, copies_sent, copies;
+
     /* Records. */
     struct table records;
     uint32_t term;         /* another one each time that it comes to this node; 0: it is not here */
@@ -123,6 +143,7 @@ struct peer {
      * lost after it, or has told all of the partition since, without it. */
     uint32_t round, lost_round;
     uint32_t begun_round[NODE_CLAIM_PARTITIONS], floor[NODE_CLAIM_PARTITIONS];
+    uint32_t copies_begun[NODE_CLAIM_PARTITIONS], copies_floor[NODE_CLAIM_PARTITIONS];
     struct list owed, said; /* records: a word that is to be said; that was, and is not heard yet */
     bool owner_due;
     bool ack_due;
@@ -131,7 +152,10 @@ struct peer {
     /* It as the owner of what this node holds. */
     bool heard; /* on this connection */
     struct node_claim_owner words;
-    uint32_t sent, acked; /* frames of holds, on this connection */
+    uint32_t sent, acked; /* frames of holds and copies, on this connection */
+
+    /* It as a deputy. */
+    uint64_t copies_there, void_due; /* partitions: it has copies; and is to forget them */
 };
 
 struct claims {
@@ -142,6 +166,7 @@ struct claims {
     struct list asks, late_asks; /* of unreachable_ms; of answer_ms: by due_ms */
     size_t asks_count;
     uint64_t busy;    /* partitions that may have something to tell their owner */
+    uint64_t copying; /* partitions that may have something to tell their deputy */
     uint64_t waiting; /* partitions that have claiming records */
     uint64_t stamp;
     uint32_t terms;
@@ -184,6 +209,9 @@ void holder_interrupted(struct claims *c, struct part *part);
 void holder_owner_is(struct claims *c, struct part *part, uint64_t generation, uint32_t session,
                      uint32_t term);
 
+/* What there is to be told of it. */
+void holder_item(const struct hold *h, uint64_t now_ms, struct node_hold *item);
+
 /* The next item for the owner; false: none now. *hold is it, or NULL: BEGIN or END. Not `room`:
  * nothing has changed, and it comes again; else holder_told() is to follow. */
 bool holder_next(struct claims *c, struct part *part, unsigned *steps, uint64_t now_ms,
@@ -223,6 +251,17 @@ enum claims_err owner_take(struct claims *c, unsigned peer, const struct node_ho
 /* The next word for the peer; false: none. It has been said then. */
 bool owner_word(struct claims *c, unsigned peer, struct node_word *word);
 
+/* Does it count, and has its id? */
+bool owner_has_id(const struct claims *c, const struct part *part, const struct record *r);
+
+/* Its client is lost: its will is due later. */
+void owner_gone(struct claims *c, struct record *r, uint64_t left_ms, uint64_t now_ms);
+/* Its will is over: published, or cancelled. The record may be no more. */
+void owner_will_over(struct claims *c, struct part *part, struct record *r, bool published);
+/* `r` has the id no more: `by` has. */
+void owner_supersede(struct claims *c, struct part *part, struct record *r,
+                     const struct record *by);
+
 void owner_term_begins(struct claims *c, struct part *part, uint64_t now_ms);
 void owner_term_ends(struct claims *c, struct part *part);
 void owner_lost(struct claims *c, unsigned peer); /* all that it had */
@@ -230,3 +269,30 @@ void owner_sweep(struct claims *c, struct part *part);
 void owner_turn(struct claims *c, uint64_t now_ms);
 uint64_t owner_next_ms(const struct claims *c);
 bool owner_check(struct claims *c);
+
+/* ---- deputy.c */
+
+void deputy_part_init(struct part *part);
+void deputy_part_fini(struct claims *c, struct part *part); /* its holds are freed */
+
+/* The hold has a will, and is there, or lost; that is over. */
+void deputy_will(struct claims *c, struct part *part, struct hold *h);
+void deputy_will_over(struct claims *c, struct part *part, struct hold *h);
+
+void deputy_set(struct claims *c, struct part *part, unsigned deputy); /* or NOBODY */
+void deputy_up(struct claims *c, unsigned peer);                       /* a connection has begun */
+
+/* As holder_next(), holder_told(), holder_acked(). */
+bool deputy_next(struct claims *c, struct part *part, uint64_t now_ms, struct node_hold *item,
+                 struct hold_will **will);
+void deputy_told(struct claims *c, struct part *part, struct hold_will *will, uint32_t frame);
+void deputy_acked(struct claims *c, struct part *part, uint32_t frame);
+
+/* An item of one of the kinds of copies has come. */
+enum claims_err deputy_take(struct claims *c, unsigned peer, const struct node_hold *item,
+                            uint64_t now_ms);
+
+/* Of a COPY: it has not been told again; its holder is lost (false: it was removed); remove it. */
+bool deputy_is_missing(const struct claims *c, const struct part *part, const struct record *r);
+bool deputy_lose(struct claims *c, struct part *part, struct record *r, uint64_t now_ms);
+void deputy_remove(struct claims *c, struct part *part, struct record *r);

@@ -73,13 +73,53 @@ static size_t part_items(struct claims *c, struct part *part, size_t len, size_t
     return len;
 }
 
+/* It was the deputy of these partitions: what it has of them is no more. */
+static size_t void_items(struct claims *c, struct peer *p, size_t len, size_t room)
+{
+    for (; p->void_due != 0; p->void_due &= p->void_due - 1) {
+        if (NODE_CLAIM_HEAD_MAX + len + 2 * (size_t)NODE_CLAIM_HOLD_BYTES > room) {
+            break;
+        }
+        const unsigned number = (unsigned)__builtin_ctzll(p->void_due);
+        struct node_hold item = {.kind = NODE_HOLD_COPIES_BEGIN, .hash = (uint64_t)number << 58};
+        len += node_hold_encode(c->body + NODE_CLAIM_HEAD_MAX + len, &item);
+        item.kind = NODE_HOLD_COPIES_END;
+        len += node_hold_encode(c->body + NODE_CLAIM_HEAD_MAX + len, &item);
+        p->copies_there &= ~PART_BIT(number);
+    }
+    return len;
+}
+
+/* As part_items(), of those that the peer is the deputy of. */
+static size_t copy_items(struct claims *c, struct part *part, size_t len, size_t room,
+                         uint32_t frame, unsigned *steps, uint64_t now_ms)
+{
+    struct node_hold item;
+    struct hold_will *will;
+    while (*steps > 0 && deputy_next(c, part, now_ms, &item, &will)) {
+        const size_t most = len == 0 || room < c->conf.frame_bytes ? room : c->conf.frame_bytes;
+        if (NODE_CLAIM_HEAD_MAX + len + item_bytes(&item) > most) {
+            *steps = 0;
+            return len;
+        }
+        len += node_hold_encode(c->body + NODE_CLAIM_HEAD_MAX + len, &item);
+        deputy_told(c, part, will, frame);
+        (*steps)--;
+    }
+    if (*steps > 0) {
+        c->copying &= ~PART_BIT(part_number(c, part));
+    }
+    return len;
+}
+
 static bool next_holds(struct claims *c, unsigned peer, size_t room, uint64_t now_ms,
                        struct bytes *body)
 {
     struct peer *const p = &c->peers[peer];
     unsigned steps = c->conf.turn_steps;
     size_t len = 0;
-    if (p->sent - p->acked >= c->conf.frames_max || c->busy == 0) {
+    if (p->sent - p->acked >= c->conf.frames_max ||
+        (c->busy == 0 && c->copying == 0 && p->void_due == 0)) {
         return false;
     }
     const unsigned first = c->next_part;
@@ -88,6 +128,13 @@ static bool next_holds(struct claims *c, unsigned peer, size_t room, uint64_t no
         if ((c->busy & PART_BIT(number)) != 0 && c->parts[number].owner == peer) {
             c->next_part = number;
             len = part_items(c, &c->parts[number], len, room, p->sent + 1, &steps, now_ms);
+        }
+    }
+    len = void_items(c, p, len, room < c->conf.frame_bytes ? room : c->conf.frame_bytes);
+    for (uint64_t left = c->copying; left != 0 && steps > 0; left &= left - 1) {
+        struct part *const part = &c->parts[__builtin_ctzll(left)];
+        if (part->deputy == peer) {
+            len = copy_items(c, part, len, room, p->sent + 1, &steps, now_ms);
         }
     }
     if (len == 0) {
@@ -177,6 +224,9 @@ static enum claims_err on_ack(struct claims *c, unsigned peer, struct bytes body
     for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
         if (c->parts[i].owner == peer) {
             holder_acked(c, &c->parts[i], number);
+        }
+        if (c->parts[i].deputy == peer) {
+            deputy_acked(c, &c->parts[i], number);
         }
     }
     return CLAIMS_OK;

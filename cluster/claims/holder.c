@@ -14,18 +14,16 @@ static size_t hold_bytes(size_t id_len)
     return offsetof(struct hold, id) + id_len;
 }
 
-static void drop_will(struct claims *c, struct hold *h)
+static void drop_will(struct claims *c, struct part *part, struct hold *h)
 {
     if (h->will != NULL) {
-        c->figures.bytes -= offsetof(struct hold_will, bytes) + h->will->len;
-        free(h->will);
-        h->will = NULL;
+        deputy_will_over(c, part, h);
     }
 }
 
 static void hold_free(struct claims *c, struct part *part, struct hold *h)
 {
-    drop_will(c, h);
+    drop_will(c, part, h);
     list_remove(&h->to_tell);
     table_remove(&part->holds, &h->link);
     c->figures.holds--;
@@ -52,6 +50,7 @@ void holder_fini(struct claims *c)
             hold_free(c, part, table_object(l, struct hold, link));
         }
         table_fini(&part->holds);
+        deputy_part_fini(c, part);
     }
     asks_free(&c->asks);
     asks_free(&c->late_asks);
@@ -85,6 +84,7 @@ static bool set_will(struct claims *c, struct hold *h, const struct claims_attac
     if (h->will == NULL) {
         return false;
     }
+    h->will->hold = h;
     h->will->delay_ms = attach->delay_ms;
     h->will->len = (uint32_t)attach->will.len;
     memcpy(h->will->bytes, attach->will.at, attach->will.len);
@@ -143,7 +143,7 @@ enum claims_err claims_attach(struct claims *c, const struct claims_attach *atta
 
 static void end_hold(struct claims *c, struct part *part, struct hold *h)
 {
-    drop_will(c, h);
+    drop_will(c, part, h);
     h->kind = NODE_HOLD_ENDED;
     if (!holder_is_heard(c, part)) {
         /* Nothing is kept of it, however long the owner is away: it will be missing when all is
@@ -175,6 +175,7 @@ void claims_detach(struct claims *c, uint64_t hash, uint64_t serial, enum claims
         h->kind = NODE_HOLD_GONE;
         h->will->gone_ms = now_ms;
         touch(c, part, h);
+        deputy_will(c, part, h);
         return;
     }
     end_hold(c, part, h);
@@ -222,7 +223,7 @@ void holder_owner_is(struct claims *c, struct part *part, uint64_t generation, u
     holder_tell_all(c, part);
 }
 
-static void item_of(const struct hold *h, uint64_t now_ms, struct node_hold *item)
+void holder_item(const struct hold *h, uint64_t now_ms, struct node_hold *item)
 {
     *item = (struct node_hold){.kind = h->kind,
                                .flags = h->clean ? NODE_HOLD_CLEAN : 0,
@@ -297,7 +298,7 @@ bool holder_next(struct claims *c, struct part *part, unsigned *steps, uint64_t 
     struct list *const dirty = list_first(&part->dirty);
     if (dirty != NULL) {
         *hold = list_object(dirty, struct hold, to_tell);
-        item_of(*hold, now_ms, item);
+        holder_item(*hold, now_ms, item);
         return true;
     }
     if (part->sync != SYNC_WALKING) {
@@ -306,7 +307,7 @@ bool holder_next(struct claims *c, struct part *part, unsigned *steps, uint64_t 
     bool end;
     *hold = walk(part, steps, &end);
     if (*hold != NULL) {
-        item_of(*hold, now_ms, item);
+        holder_item(*hold, now_ms, item);
         return true;
     }
     if (end) {
@@ -364,6 +365,7 @@ static void granted(struct claims *c, struct part *part, struct hold *h,
         h->claim = word->claim;
         c->figures.attached++;
         c->figures.unsure += unsure;
+        deputy_will(c, part, h);
         c->events.attached(c->events.context, h->link.hash, h->serial, &grant);
     }
     touch(c, part, h); /* so that the owner need not say it again */
@@ -405,6 +407,7 @@ static void degrade(struct claims *c, struct part *part, struct hold *h)
     h->kind = NODE_HOLD_HOLDS;
     c->figures.degraded++;
     touch(c, part, h);
+    deputy_will(c, part, h);
     c->events.attached(c->events.context, h->link.hash, h->serial, &grant);
 }
 

@@ -38,6 +38,11 @@ static bool is_missing(const struct claims *c, const struct part *part, const st
                                 node_uuid_equal(r->will->whose.node, p->uuid)));
 }
 
+bool owner_has_id(const struct claims *c, const struct part *part, const struct record *r)
+{
+    return has_id(r) && !is_lost(c, r) && !is_missing(c, part, r);
+}
+
 static bool is_reachable(const struct claims *c, unsigned peer)
 {
     return peer == CLAIMS_SELF || c->peers[peer].up;
@@ -58,8 +63,7 @@ static void publish(struct claims *c, const struct record *r)
                    bytes_of(r->will->bytes, r->will->len));
 }
 
-/* Its will is over: published, or cancelled. */
-static void will_over(struct claims *c, struct part *part, struct record *r, bool published)
+void owner_will_over(struct claims *c, struct part *part, struct record *r, bool published)
 {
     if (published) {
         publish(c, r);
@@ -75,7 +79,7 @@ static void will_over(struct claims *c, struct part *part, struct record *r, boo
     owe(c, r);
 }
 
-static void gone(struct claims *c, struct record *r, uint64_t left_ms, uint64_t now_ms)
+void owner_gone(struct claims *c, struct record *r, uint64_t left_ms, uint64_t now_ms)
 {
     list_remove(&r->list);
     r->state = RECORD_GONE;
@@ -97,16 +101,31 @@ static bool lose(struct claims *c, struct part *part, struct record *r, uint64_t
         return false;
     }
     if (r->state == RECORD_KICKED) {
-        will_over(c, part, r, r->by_clean || r->will->delay_ms == 0);
+        owner_will_over(c, part, r, r->by_clean || r->will->delay_ms == 0);
         return false;
     }
-    gone(c, r, r->will->delay_ms, now_ms);
+    owner_gone(c, r, r->will->delay_ms, now_ms);
+    return true;
+}
+
+static bool judge_copy(struct claims *c, struct part *part, struct record *r, uint64_t now_ms)
+{
+    if (is_lost(c, r)) {
+        return deputy_lose(c, part, r, now_ms);
+    }
+    if (deputy_is_missing(c, part, r)) {
+        deputy_remove(c, part, r);
+        return false;
+    }
     return true;
 }
 
 /* Whether the record still counts; if it does not, it was removed. */
 static bool judge(struct claims *c, struct part *part, struct record *r, uint64_t now_ms)
 {
+    if (r->state == RECORD_COPY) {
+        return judge_copy(c, part, r, now_ms);
+    }
     if (is_missing(c, part, r)) {
         registry_remove(c, part, r); /* as if it had said ENDED */
         return false;
@@ -193,9 +212,8 @@ static bool is_same(const struct claims *c, const struct record *lost, const str
            lost->will->whose.generation == c->peers[r->peer].generation;
 }
 
-/* `r` has the id no more: `by` has. */
-static void supersede(struct claims *c, struct part *part, struct record *r,
-                      const struct record *by)
+void owner_supersede(struct claims *c, struct part *part, struct record *r,
+                     const struct record *by)
 {
     if (has_id(r)) {
         r->was_current = r->state == RECORD_CURRENT;
@@ -203,7 +221,7 @@ static void supersede(struct claims *c, struct part *part, struct record *r,
         r->by_clean = by->clean;
         owe(c, r);
     } else if (r->state == RECORD_GONE) {
-        will_over(c, part, r, !is_same(c, r, by) && (by->clean || r->will->delay_ms == 0));
+        owner_will_over(c, part, r, !is_same(c, r, by) && (by->clean || r->will->delay_ms == 0));
     }
 }
 
@@ -220,7 +238,7 @@ static void supersede_all(struct claims *c, struct part *part, struct record *by
         if (has_id(r)) {
             by->former = r->state == RECORD_CURRENT ? r->peer : r->former;
         }
-        supersede(c, part, r, by);
+        owner_supersede(c, part, r, by);
     }
 }
 
@@ -296,7 +314,7 @@ static void settle_conflict(struct claims *c, struct part *part, struct record *
         }
         if (compare(c, r, other) < 0) {
             other->former = other->state == RECORD_CLAIMING ? r->peer : other->former;
-            supersede(c, part, r, other);
+            owner_supersede(c, part, r, other);
             return;
         }
     }
@@ -335,10 +353,10 @@ static enum claims_err take_new_gone(struct claims *c, struct part *part, unsign
     if (r == NULL) {
         return CLAIMS_NO_MEMORY;
     }
-    gone(c, r, item->left_ms, now_ms);
+    owner_gone(c, r, item->left_ms, now_ms);
     const struct record *const other = holder_of(c, part, item->hash, item->id, r, now_ms);
     if (other != NULL && compare(c, r, other) < 0) {
-        will_over(c, part, r, other->clean || item->left_ms == 0);
+        owner_will_over(c, part, r, other->clean || item->left_ms == 0);
     }
     return CLAIMS_OK;
 }
@@ -357,10 +375,10 @@ static enum claims_err take_gone(struct claims *c, struct part *part, unsigned p
         return CLAIMS_OK;
     }
     if (has_id(r)) {
-        gone(c, r, item->left_ms, now_ms);
+        owner_gone(c, r, item->left_ms, now_ms);
         return CLAIMS_OK;
     }
-    will_over(c, part, r, r->by_clean || r->will->delay_ms == 0);
+    owner_will_over(c, part, r, r->by_clean || r->will->delay_ms == 0);
     id_look(c, part, item->hash, item->id, now_ms);
     return CLAIMS_OK;
 }
@@ -405,6 +423,9 @@ enum claims_err owner_take(struct claims *c, unsigned peer, const struct node_ho
                            uint64_t now_ms)
 {
     struct part *const part = part_of(c, item->hash);
+    if (item->kind >= NODE_HOLD_COPY && item->kind <= NODE_HOLD_COPIES_END) {
+        return deputy_take(c, peer, item, now_ms);
+    }
     if (part->term == 0) {
         return CLAIMS_OK; /* it will see that, and tell another one */
     }
@@ -413,7 +434,11 @@ enum claims_err owner_take(struct claims *c, unsigned peer, const struct node_ho
         return CLAIMS_OK;
     }
     claims_heard(c, item->claim);
-    struct record *const r = registry_find(c, part, peer, item);
+    struct record *r = registry_find(c, part, peer, item);
+    if (r != NULL && r->state == RECORD_COPY) {
+        deputy_remove(c, part, r); /* it is told to the owner now */
+        r = NULL;
+    }
     if (r != NULL) {
         r->round = c->peers[peer].round;
     }
@@ -561,7 +586,7 @@ static void wills_due(struct claims *c, uint64_t now_ms)
             continue;
         }
         c->figures.wills_left_behind += part->term == 0;
-        will_over(c, part, r, true);
+        owner_will_over(c, part, r, true);
     }
 }
 
@@ -602,12 +627,6 @@ uint64_t owner_next_ms(const struct claims *c)
 
 /* ---- For tests */
 
-/* true: it counts, and has the id. */
-static bool has_id_now(const struct claims *c, const struct part *part, const struct record *r)
-{
-    return has_id(r) && !is_lost(c, r) && !is_missing(c, part, r);
-}
-
 struct checking {
     struct claims *claims;
     struct part *part;
@@ -621,7 +640,7 @@ static bool check_record(void *context, struct table_link *link)
     const struct record *const r = table_object(link, struct record, link);
     for (const struct record *o = registry_next(part, link->hash, id_of(r), NULL); o != NULL;
          o = registry_next(part, link->hash, id_of(r), o)) {
-        if (o != r && part->term != 0 && has_id_now(c, part, o) && has_id_now(c, part, r)) {
+        if (o != r && part->term != 0 && owner_has_id(c, part, o) && owner_has_id(c, part, r)) {
             return false;
         }
     }

@@ -414,7 +414,7 @@ static bool is_converged(struct sim *sim)
         if (node_at(sim, i) != NULL) {
             const struct claims_figures f = claims_figures(node_at(sim, i)->claims);
             holds += f.holds;
-            records += f.records;
+            records += f.records - f.copies;
         }
     }
     for (uint32_t i = 0; i < o->count; i++) {
