@@ -458,21 +458,25 @@ Test(remote, a_full_link_refuses)
     cluster = fake_cluster_create(2, one, SETTINGS(), &limits);
     struct fake_client *const s = come(1, "s");
     cr_assert_eq(subscribe(s, "t", 2), 2);
-    fake_cluster_stick(cluster, 0, 1, true);
+    struct fake_client *p[100];
     char id[16];
-    unsigned refused = 0;
     for (unsigned i = 0; i < 100; i++) {
         snprintf(id, sizeof id, "p%u", i);
-        struct fake_client *const p = come(0, id);
+        p[i] = come(0, id);
+    }
+    struct fake_client *const old = come_as(0, "old", TERMS(.version = MQTT_V311));
+    fake_cluster_stick(cluster, 0, 1, true);
+    unsigned refused = 0;
+    for (unsigned i = 0; i < 100; i++) {
         const uint8_t qos = 1 + i % 2;
-        client_send_publish(p, SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = qos));
+        client_send_publish(p[i],
+                            SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = qos));
         fake_node_settle(cluster->nodes[0]);
-        const uint8_t reason = acknowledged(p, qos == 1 ? MQTT_PUBACK : MQTT_PUBREC);
+        const uint8_t reason = acknowledged(p[i], qos == 1 ? MQTT_PUBACK : MQTT_PUBREC);
         cr_expect(reason == 255 || reason == MQTT_REASON_QUOTA_EXCEEDED, "%u", reason);
         refused += reason == MQTT_REASON_QUOTA_EXCEEDED;
     }
     cr_expect_gt(refused, 10);
-    struct fake_client *const old = come_as(0, "old", TERMS(.version = MQTT_V311));
     client_send_publish(old, SAY(.topic = "t", .payload = "x", .payload_len = 100, .qos = 1));
     fake_node_settle(cluster->nodes[0]);
     cr_expect(client_is_ended(old));
