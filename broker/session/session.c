@@ -10,6 +10,7 @@
 #include "broker/conn/access.h"
 #include "broker/conn/conn.h"
 #include "broker/message.h"
+#include "broker/ownership/ownership.h"
 #include "broker/route/local.h"
 #include "broker/session/backlog.h"
 #include "broker/session/kept.h"
@@ -19,6 +20,9 @@
 #include "broker/shard/shard.h"
 
 #define NEVER UINT64_MAX
+
+/* A start of a node finds the others within that time, or there are none (docs/cluster.md). */
+#define JOINED_MS 15000u
 
 /* Of a queue that is longer than it may be, since the limits were lowered, so many go for each that
  * comes, so that it grows shorter and no turn has to drop all of it. */
@@ -138,11 +142,22 @@ void session_drop(const struct session *session, enum metric reason, const struc
     shard_drop(session->shard, reason, session_client_id(session), message_topic(m));
 }
 
+/* With others it was their business, when this node was gone (broker/ownership). */
+static bool leave_to_others(struct session *session)
+{
+    if (!session->will->is_revived || !ownership_is_elsewhere(session->shard)) {
+        return false;
+    }
+    session_will_forget(session);
+    kept_closed(session);
+    return true;
+}
+
 void session_will_publish(struct session *session)
 {
     struct shard *s = session->shard;
     struct will *will = session->will;
-    if (will == NULL) {
+    if (will == NULL || leave_to_others(session)) {
         return;
     }
     session->will = NULL;
@@ -241,6 +256,11 @@ void session_detach(struct session *session, enum session_will will)
     kept_closed(session);
 }
 
+static uint64_t later(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
 void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_due_ms)
 {
     ASSERT_OWNED(session->shard);
@@ -248,7 +268,11 @@ void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_du
 
     session->ends_ms = ends_ms;
     if (session->will != NULL) {
-        session->will->due_ms = will_due_ms;
+        const bool alone = session->shard->config->cluster.listen[0] == '\0';
+        const uint64_t least_ms = alone ? 0 : session->shard->now_ms + JOINED_MS;
+        session->will->is_revived = true;
+        session->will->due_ms = later(will_due_ms, least_ms);
+        session->ends_ms = later(ends_ms, least_ms);
     }
     set_timer(session);
     session_rest(session);

@@ -40,6 +40,7 @@ struct will {
     bool has_expiry;
     uint32_t delay_s;
     uint64_t due_ms; /* when the connection is gone; UINT64_MAX while it is there */
+    bool is_revived; /* left by an earlier start of this node: others may have published it */
 };
 
 /* What a session has now and then; apart, as very many have nothing of it. */

@@ -337,3 +337,65 @@ def a_node_whose_generation_was_lost_is_linked_again(b):
     Nodes.wait_heard(None, one, two)
     Nodes.wait_heard(None, two, one)
     equal(two.events('node_conflict', since), [])
+
+
+# ---- Client identifiers, and wills of nodes that die
+
+@test(only='dunlin', timeout=60)
+def one_connection_of_an_id_wherever_it_comes(b):
+    nodes = Nodes(b, 3, shards=[2, 1, 2])
+    for i in range(30):
+        at, then = nodes.at[i % 3], nodes.at[(i + 1 + i // 3 % 2) % 3]
+        first = at.client()
+        first.connect(f'one-{i}')
+        second = then.client()
+        second.connect(f'one-{i}')
+        first.expect_disconnect(0x8e, timeout=SECONDS * Launch.slow)
+        second.ping()
+        second.disconnect()
+    equal(sum(n.counter('claims_kicked') for n in nodes.at), 30)
+    equal([n.counter('claims_unanswered') for n in nodes.at], [0, 0, 0])
+
+
+@test(only='dunlin', timeout=60)
+def a_client_of_others_moves_between_nodes(b):
+    """mosquitto_sub is told that it was taken over, comes back, and takes over in its turn."""
+    nodes = Nodes(b, 2)
+    b.run('mosquitto_sub', '-h', '127.0.0.1', '-p', str(nodes.at[0].port), '-i', 'moves', '-t', 'moves/#')
+    writer = nodes.at[1].connected()
+    wait_until(lambda: writer.publish('moves/x', b'', qos=1).reason == 0, SECONDS * Launch.slow,
+               'it to subscribe')
+    with nodes.at[1].client() as c:
+        c.connect('moves')
+        c.expect_disconnect(0x8e, timeout=SECONDS * Launch.slow)
+    equal(nodes.at[0].counter('claims_kicked') >= 1, True)
+
+
+@test(only='dunlin', timeout=120)
+def wills_of_a_dead_node_come_once(b):
+    """kill -9: each will, after its delay, once; also when the node is back. Who is back before, at
+    another node, has left none; nor has who said goodbye."""
+    nodes = Nodes(b, 3, data__dir='')
+    reader = nodes.at[0].connected()
+    reader.subscribe('dead/+', qos=1)
+    for i in range(12):
+        nodes.at[1].connected(f'dead-{i}', will=Will(f'dead/{i}', b'gone', qos=1,
+                                                     props={'will_delay_interval': i % 2 * 2}),
+                              props={'session_expiry_interval': 100})
+    for i in range(6):
+        back = {'will': Will(f'dead/back-{i}', b'gone', props={'will_delay_interval': 90}),
+                'props': {'session_expiry_interval': 100}}
+        nodes.at[1].connected(f'back-{i}', **back)
+        nodes.at[1].connected(f'bye-{i}', will=Will(f'dead/bye-{i}', b'gone')).disconnect()
+    wait_until(lambda: sum(n.counter('claims_owned') for n in nodes.at) >= 19, SECONDS * Launch.slow,
+               'all to be told')
+    nodes.at[1].kill()
+    for i in range(6):
+        nodes.at[2].connected(f'back-{i}', clean_start=False)
+    for _ in range(12):
+        reader.expect_message(qos=1, timeout=40 * Launch.slow)
+    nodes.at[1].start()
+    nodes.wait_linked(nodes.at)
+    reader.ping()
+    equal([p.topic for p in reader.aside if p.type == PUBLISH], [])
+    equal(sum(n.counter('wills_published') for n in (nodes.at[0], nodes.at[2])), 12)

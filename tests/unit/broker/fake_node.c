@@ -267,7 +267,7 @@ bool fake_node_is_busy(const struct fake_node *n)
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
             s->ready.first != NULL || s->dirty.first != NULL || is_congested(n, s) ||
             is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s) ||
-            ownership_next_ms(s) <= clock_now_ms) {
+            (n->node->peers != NULL && ownership_next_ms(s) <= clock_now_ms)) {
             return true;
         }
     }

@@ -11,6 +11,9 @@
 #include <string.h>
 
 #include "broker/conn/owed.h"
+#include "broker/ownership/ownership.h"
+#include "broker/remote/remote.h"
+#include "broker/remote/remote_parts.h"
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
 #include "tests/fake/io_fake.h"
@@ -384,4 +387,49 @@ Test(will, so_is_an_exchange)
     fake_node_settle(n);
     cr_expect(owed_none_since(node, fake_node_now_ms()));
     fake_disk_end(&disk);
+}
+
+/* ---- in a cluster */
+
+static void crash_in_cluster(bool with_others)
+{
+    static const uint8_t name[] = "n";
+    struct identity self = {.generation = 1, .name_len = 1};
+    memcpy(self.name, name, 1);
+    memset(self.cluster.bytes, 1, sizeof self.cluster.bytes);
+    memset(self.node.bytes, 2, sizeof self.node.bytes);
+    fake_disk_crash(&disk, NULL, NULL);
+    n = fake_disk_again(&disk, SHARDS,
+                        SETTINGS("limits.packet_bytes_max=65536", "cluster.listen=127.0.0.1:1"));
+    cr_assert(remote_create(n->node, &self));
+    cr_assert(ownership_create(n->node, &self));
+    for (unsigned i = 0; i < SHARDS; i++) {
+        n->node->shards[i]->remote->live = with_others;
+    }
+    fake_node_settle(n);
+}
+
+/* How many wills its sessions have left behind. */
+static uint64_t published(void)
+{
+    fake_node_advance(n, 1000);
+    const uint64_t early = fake_node_count(n, METRIC_wills_published);
+    cr_expect_eq(early, 0, "the others are not known yet");
+    fake_node_advance(n, 60000);
+    return fake_node_count(n, METRIC_wills_published);
+}
+
+/* What others have published when this node was gone, it does not publish again; nor at its next
+ * start. If there are none, nobody else has. */
+Test(will, of_a_former_start_is_left_to_others)
+{
+    for (unsigned others = 0; others < 2; others++) {
+        begin();
+        (void)testator(1, false);
+        crash_in_cluster(others == 1);
+        cr_expect_eq(published(), others == 0);
+        crash_in_cluster(false);
+        cr_expect_eq(published(), 0);
+        fake_disk_end(&disk);
+    }
 }
