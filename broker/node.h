@@ -77,8 +77,8 @@ struct node {
     _Atomic bool drain_fixed;    /* main's: a signal has begun it, and nothing stops it */
     _Atomic uint32_t drain_per_second; /* main's: as it is in force */
     _Atomic bool ending;               /* shards say goodbye to their clients and stop */
-    /* Of cluster/claims; shard 0's, relaxed. Identifiers of this node's clients; those that it owns;
-     * of these, with wills; what both take. */
+    /* Of cluster/claims; shard 0's, relaxed. Identifiers of this node's clients; those that it
+     * owns; of these, with wills; what both take. */
     _Atomic uint64_t claims_held, claims_owned, claims_wills, claims_bytes;
     _Atomic uint64_t message_memory_max, connections_max; /* limits in force, as figures */
     _Atomic uint32_t connections_per_second;              /* likewise; 0: any number */

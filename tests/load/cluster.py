@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """A cluster of real nodes under load, over a network with delay, loss and cuts.
 
-    cluster.py --bin build/release/bin [--nodes 3] [--only rounds|streams|death|partition|join|rolling|cost] [--rounds 10000]
+    cluster.py --bin build/release/bin [--nodes 3] [--rounds 10000]
+               [--only rounds|ids|streams|wills|death|partition|join|rolling|cost]
 
   rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
+  ids       one client id connects at two nodes at the same instant: one stays (cluster_ids.py)
   streams   a thousand publishers and subscribers at QoS 1 and 2, each pair on two nodes, while ways
             between nodes are cut and healed every few seconds: nothing lost, repeated or out of order
   death     the same, and one node gets SIGKILL: how long publishers to the others wait
   partition ways between nodes are cut, in every shape, and healed: interest and retained messages are the
             same on all nodes afterwards (cluster_partition.py)
+  wills     a node with a thousand clients that have wills is killed, and started again: each will once
   join      a node comes to a cluster whose clients have a million filters (cluster_join.py)
   rolling   three nodes behind HAProxy, each drained and started again under a thousand clients that connect
             again (cluster_rolling.py)
@@ -19,7 +22,7 @@ With --balanced all clients of `rounds` and `streams` come through HAProxy (clus
 gives them a node in turn. With --encrypted what nodes send each other is (cluster.tls).
 
 The nodes are in namespaces of their own, joined by tests/e2e/network.py: 5 ms each way and 1 % loss in
-`rounds`, and in `streams` if they are balanced; else 1 ms and none. For `cost`, and for `join` without
+`rounds` and `ids`, and in `streams` if they are balanced; else 1 ms and none. For `cost`, and for `join` without
 --delay-ms, they are on this host's loopback. Needs root. Ends with 1 when anything was not as it should be.
 """
 import argparse
@@ -42,6 +45,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
 from cluster_balancer import Balancer  # noqa: E402
+import cluster_ids  # noqa: E402
 import cluster_join  # noqa: E402
 import cluster_partition  # noqa: E402
 import cluster_rolling  # noqa: E402
@@ -356,7 +360,8 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bin', required=True)
     parser.add_argument('--nodes', type=int, default=3)
-    parser.add_argument('--only', choices=['rounds', 'streams', 'death', 'partition', 'join', 'rolling', 'cost'])
+    parser.add_argument('--only', choices=['rounds', 'ids', 'streams', 'wills', 'death', 'partition', 'join',
+                                            'rolling', 'cost'])
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
     parser.add_argument('--encrypted', action='store_true', help='cluster.tls')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
@@ -395,18 +400,23 @@ def main():
                         streams(args.bin, nodes, net, args.seconds, faults, balancer=balancer)
             finally:
                 over(nodes)
-    elif wanted('rounds') or wanted('streams') or wanted('death') or wanted('partition'):
+    elif any(wanted(what) for what in ('rounds', 'ids', 'streams', 'wills', 'death', 'partition')):
         with Network([f'n{i}' for i in range(args.nodes)]) as net:
             nodes = Nodes(program, args.nodes, net)
             try:
                 if wanted('rounds'):
                     net.shape(delay_ms=5, loss=0.01)
                     rounds(nodes, args.rounds, faults, nodes.at_each)
+                if wanted('ids'):
+                    net.shape(delay_ms=5, loss=0.01)
+                    cluster_ids.ids(nodes, args.rounds, faults)
                 net.shape(delay_ms=1)
                 if wanted('streams'):
                     streams(args.bin, nodes, net, args.seconds, faults)
                 if wanted('partition'):
                     cluster_partition.partition(nodes, net, faults, raw, args.cuts_s)
+                if wanted('wills'):
+                    cluster_ids.wills(nodes, 1000, nodes.names[-1], faults)
                 if wanted('death'):
                     streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
             finally:

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "broker/shard/shard.h"
+#include "proto/node_claim.h"
 #include "tests/unit/remote/fake_cluster.h"
 
 #define LOST_MS 10000u /* dead, and without a connection: its clients are lost (claims.h) */
@@ -311,7 +312,14 @@ Test(ownership, the_delay_ends_with_the_session)
     end();
 }
 
-/* Whoever owned its clients, itself among them: each will once. */
+static void leave(struct fake_client *c)
+{
+    client_send_disconnect(c, 0);
+    client_finish(c);
+    fake_cluster_settle(cluster);
+}
+
+/* Whoever owned its clients, itself among them: each will once, but of those who said goodbye. */
 Test(ownership, a_node_that_dies_leaves_its_wills)
 {
     begin();
@@ -320,6 +328,8 @@ Test(ownership, a_node_that_dies_leaves_its_wills)
     for (unsigned i = 0; i < IDS; i++) {
         snprintf(id, sizeof id, "c%u", i);
         come_with_will(0, id, i % 2 == 1 ? 5 : 0);
+        snprintf(id, sizeof id, "bye%u", i);
+        leave(come_with_will(0, id, 0));
     }
     fake_cluster_advance(cluster, 1000);
     die(0);
@@ -331,5 +341,64 @@ Test(ownership, a_node_that_dies_leaves_its_wills)
     cr_expect_eq(client_heard_count(r), IDS / 2);
     fake_cluster_advance(cluster, 60000);
     cr_expect_str_eq(heard(r), "", "once each");
+    end();
+}
+
+/* The node that has the copies is another one after a death; it knows all of them as well. */
+Test(ownership, the_next_deputy_has_the_copies)
+{
+    begin();
+    struct fake_client *const r = reader(2);
+    char id[16];
+    for (unsigned i = 0; i < IDS; i++) {
+        snprintf(id, sizeof id, "c%u", i);
+        come_with_will(0, id, 0);
+    }
+    die(1);
+    fake_cluster_advance(cluster, LOST_MS + 1000);
+    cr_expect_str_eq(heard(r), "");
+    die(0);
+    fake_cluster_advance(cluster, LOST_MS + 1000);
+    cr_expect_eq(client_heard_count(r), IDS);
+    end();
+}
+
+/* The node is back before it is lost: at once, those without a delay; the others' clients may come
+ * back to it. */
+Test(ownership, a_node_that_is_started_again_has_left_wills)
+{
+    begin();
+    struct fake_client *const r = reader(2);
+    char id[16];
+    for (unsigned i = 0; i < IDS; i++) {
+        snprintf(id, sizeof id, "c%u", i);
+        come_with_will(0, id, i % 2 == 1 ? 30 : 0);
+    }
+    fake_cluster_restart(cluster, 0, SETTINGS());
+    fake_cluster_advance(cluster, 1000);
+    cr_expect_eq(client_heard_count(r), IDS / 2);
+    for (unsigned i = 1; i < IDS; i += 2) {
+        snprintf(id, sizeof id, "c%u", i);
+        come_with_will(0, id, 30);
+    }
+    fake_cluster_advance(cluster, 100000);
+    cr_expect_str_eq(heard(r), "");
+    end();
+}
+
+/* More than can be told: it stays with its node. */
+Test(ownership, a_will_that_is_too_large_is_published_here)
+{
+    begin();
+    static char payload[NODE_CLAIM_WILL_MAX + 1];
+    memset(payload, 'x', sizeof payload - 1);
+    struct fake_client *const r = reader(2);
+    client_reset(come_as(0, "a", TERMS(.version = MQTT_V5, .will_topic = "will/a",
+                                       .will_payload = payload)));
+    fake_cluster_settle(cluster);
+    const struct got *const m = client_take(r, MQTT_PUBLISH);
+    cr_assert_not_null(m);
+    cr_expect_eq(m->payload_len, sizeof payload - 1);
+    cr_expect_null(client_take(r, MQTT_PUBLISH));
     end();
 }
