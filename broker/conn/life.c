@@ -493,7 +493,9 @@ bool conn_flush_at_once(struct conn *c)
 static void check_keep_alive(struct conn *c, uint64_t now_ms)
 {
     struct shard *s = c->shard;
-    if ((c->blocked & (BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_LOGIN | BLOCKED_RATE | BLOCKED_CLAIM)) != 0) {
+    const unsigned ours =
+        BLOCKED_ROOM | BLOCKED_TURN | BLOCKED_LOGIN | BLOCKED_RATE | BLOCKED_CLAIM;
+    if ((c->blocked & ours) != 0) {
         c->last_packet_ms = now_ms; /* it is we who do not read */
     }
     const uint64_t due_ms = c->last_packet_ms + c->keep_alive_ms;

@@ -12,7 +12,7 @@
 
 struct ownership {
     struct cluster_uuid cluster; /* seeds claims_hash() */
-    struct table tenures;        /* of the connections of this shard, by claims_hash() of their id */
+    struct table tenures; /* of the connections of this shard, by claims_hash() of their id */
 
     /* Shard 0's. */
     struct claims *claims; /* NULL: another shard */

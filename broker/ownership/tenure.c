@@ -107,13 +107,12 @@ static struct coming *coming_of(const struct session *session, uint64_t hash, ui
     if (will_len > 0) {
         (void)will_words_write(coming->bytes + id.len, session->will);
     }
-    coming->attach =
-        (struct claims_attach){.hash = hash,
-                               .serial = serial,
-                               .id = bytes_of(coming->bytes, id.len),
-                               .clean = clean_start,
-                               .will = bytes_of(coming->bytes + id.len, will_len),
-                               .delay_ms = will_delay_ms(session)};
+    coming->attach = (struct claims_attach){.hash = hash,
+                                            .serial = serial,
+                                            .id = bytes_of(coming->bytes, id.len),
+                                            .clean = clean_start,
+                                            .will = bytes_of(coming->bytes + id.len, will_len),
+                                            .delay_ms = will_delay_ms(session)};
     return coming;
 }
 

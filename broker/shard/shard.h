@@ -189,10 +189,10 @@ struct shard {
     const struct route_spares *route_spares; /* NULL but while store/revive.c routes */
 
     struct remote
-        *remote;      /* the other nodes, as far as this shard is concerned; NULL: a node alone */
+        *remote; /* the other nodes, as far as this shard is concerned; NULL: a node alone */
     struct ownership *ownership; /* of client identifiers in the cluster; NULL: a node alone */
     struct post post;            /* mail to and from the other shards */
-    struct errands errands; /* of threads that are no shards */
+    struct errands errands;      /* of threads that are no shards */
 
     /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such
      * filters (local_keeps()). NULL: nothing is kept. Read by all; release, acquire. */

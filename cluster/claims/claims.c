@@ -68,8 +68,7 @@ static unsigned first_peer(const struct claims *c, unsigned partition, uint64_t 
     for (unsigned i = 0; i < CLAIMS_PEERS_MAX; i++) {
         const struct peer *const p = &c->peers[i];
         const uint64_t s = p->live ? score(c, partition, p->uuid) : 0;
-        if (p->live &&
-            (first == NOBODY || is_before(s, p->uuid, *best, c->peers[first].uuid))) {
+        if (p->live && (first == NOBODY || is_before(s, p->uuid, *best, c->peers[first].uuid))) {
             first = i;
             *best = s;
         }

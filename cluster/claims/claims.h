@@ -30,8 +30,8 @@
  *     back; never after its holder has told that it ended cleanly. At least once: if the owner
  *     changes after it has published and before the holder has heard of that, the next one
  * publishes it again, under the same key. Where nodes cannot reach each other each side publishes
- * the wills of those whom it has lost. A holder that owns its client itself has a deputy keep a copy
- * of the will (deputy.c). It is lost if holder and owner, or deputy, die together.
+ * the wills of those whom it has lost. A holder that owns its client itself has a deputy keep a
+ * copy of the will (deputy.c). It is lost if holder and owner, or deputy, die together.
  *
  * Time of a claim: a hybrid logical clock, 48 bits of wall clock (ms) and 15 of a counter, which is
  * moved by each one that is heard of; ties go by node. A wrong clock may make the wrong one of two

@@ -212,8 +212,7 @@ static bool is_same(const struct claims *c, const struct record *lost, const str
            lost->will->whose.generation == c->peers[r->peer].generation;
 }
 
-void owner_supersede(struct claims *c, struct part *part, struct record *r,
-                     const struct record *by)
+void owner_supersede(struct claims *c, struct part *part, struct record *r, const struct record *by)
 {
     if (has_id(r)) {
         r->was_current = r->state == RECORD_CURRENT;

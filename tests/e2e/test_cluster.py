@@ -169,6 +169,9 @@ def wills_reach_other_nodes(b):
     reader.subscribe('will/+', qos=1)
     nodes.at[1].connected('with-a-will', will=Will('will/lost', b'gone', qos=1)).drop()
     reader.expect_message('will/lost', b'gone', qos=1)
+    much = [('user_property', ('k', 'v' * 60000))] * 5  # more than other nodes are told of: it stays
+    nodes.at[1].connected('with-much', will=Will('will/much', b'gone', qos=1, props=much)).drop()
+    reader.expect_message('will/much', b'gone', qos=1)
     nodes.at[1].connected('told-to-go', will=Will('will/ended', b'ended', qos=1))
     nodes.at[1].signal(signal.SIGTERM)
     reader.expect_message('will/ended', b'ended', qos=1)

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "broker/shard/shard.h"
-#include "proto/node_claim.h"
 #include "tests/unit/remote/fake_cluster.h"
 
 #define LOST_MS 10000u /* dead, and without a connection: its clients are lost (claims.h) */
@@ -63,8 +62,9 @@ static struct fake_client *come_with_will(unsigned at, const char *id, uint32_t 
     char topic[64];
     snprintf(topic, sizeof topic, "will/%s", id);
     struct fake_client *const c =
-        come_as(at, id, TERMS(.version = MQTT_V5, .will_topic = topic, .will_payload = "gone",
-                              .session_expiry_s = 1000, .will_delay_s = delay_s));
+        come_as(at, id,
+                TERMS(.version = MQTT_V5, .will_topic = topic, .will_payload = "gone",
+                      .session_expiry_s = 1000, .will_delay_s = delay_s));
     cr_assert(is_in(c));
     return c;
 }
@@ -179,8 +179,9 @@ Test(ownership, who_ends_while_it_waits_leaves_nothing)
     for (unsigned i = 0; i < IDS; i++) {
         snprintf(id, sizeof id, "c%u", i);
         struct fake_client *const c = client_open(cluster->nodes[0], i % 2);
-        client_send_connect(c, id, TERMS(.version = MQTT_V5, .will_topic = "will/x",
-                                         .will_payload = "x", .will_delay_s = 1));
+        client_send_connect(c, id,
+                            TERMS(.version = MQTT_V5, .will_topic = "will/x", .will_payload = "x",
+                                  .will_delay_s = 1));
         fake_node_step(cluster->nodes[0], 0);
         client_reset(c);
     }
@@ -302,8 +303,9 @@ Test(ownership, the_delay_ends_with_the_session)
     begin();
     struct fake_client *const r = reader(2);
     struct fake_client *const c =
-        come_as(0, "a", TERMS(.version = MQTT_V5, .will_topic = "will/a", .will_payload = "x",
-                              .session_expiry_s = 5, .will_delay_s = 1000));
+        come_as(0, "a",
+                TERMS(.version = MQTT_V5, .will_topic = "will/a", .will_payload = "x",
+                      .session_expiry_s = 5, .will_delay_s = 1000));
     client_reset(c);
     fake_cluster_advance(cluster, 4000);
     cr_expect_str_eq(heard(r), "");
@@ -383,22 +385,5 @@ Test(ownership, a_node_that_is_started_again_has_left_wills)
     }
     fake_cluster_advance(cluster, 100000);
     cr_expect_str_eq(heard(r), "");
-    end();
-}
-
-/* More than can be told: it stays with its node. */
-Test(ownership, a_will_that_is_too_large_is_published_here)
-{
-    begin();
-    static char payload[NODE_CLAIM_WILL_MAX + 1];
-    memset(payload, 'x', sizeof payload - 1);
-    struct fake_client *const r = reader(2);
-    client_reset(come_as(0, "a", TERMS(.version = MQTT_V5, .will_topic = "will/a",
-                                       .will_payload = payload)));
-    fake_cluster_settle(cluster);
-    const struct got *const m = client_take(r, MQTT_PUBLISH);
-    cr_assert_not_null(m);
-    cr_expect_eq(m->payload_len, sizeof payload - 1);
-    cr_expect_null(client_take(r, MQTT_PUBLISH));
     end();
 }
