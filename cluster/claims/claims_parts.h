@@ -273,7 +273,7 @@ bool owner_check(struct claims *c);
 /* ---- deputy.c */
 
 void deputy_part_init(struct part *part);
-void deputy_part_fini(struct claims *c, struct part *part); /* its holds are freed */
+void deputy_part_fini(struct part *part); /* its holds are freed */
 
 /* The hold has a will, and is there, or lost; that is over. */
 void deputy_will(struct claims *c, struct part *part, struct hold *h);

@@ -40,12 +40,13 @@ void deputy_part_init(struct part *part)
     list_init(&part->copies);
 }
 
-void deputy_part_fini(struct claims *c, struct part *part)
+void deputy_part_fini(struct part *part)
 {
+    struct list *next;
     list_prepend_all(&part->copies_due, &part->copies_sent);
-    for (struct list *l = list_first(&part->copies_due); l != NULL;
-         l = list_first(&part->copies_due)) {
-        free_will(c, list_object(l, struct hold_will, list)); /* of holds that are no more */
+    for (struct list *l = part->copies_due.next; l != &part->copies_due; l = next) {
+        next = l->next;
+        free(list_object(l, struct hold_will, list)); /* of holds that are no more */
     }
 }
 

@@ -50,7 +50,7 @@ void holder_fini(struct claims *c)
             hold_free(c, part, table_object(l, struct hold, link));
         }
         table_fini(&part->holds);
-        deputy_part_fini(c, part);
+        deputy_part_fini(part);
     }
     asks_free(&c->asks);
     asks_free(&c->late_asks);
