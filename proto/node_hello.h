@@ -26,6 +26,9 @@
 #define NODE_HELLO_BYTES_MAX 512u /* of the body; a longer one is refused */
 #define NODE_BUILD_BYTES_MAX 64u
 
+/* Features. A bit is given once and for all. */
+#define NODE_FEATURE_CLAIMS UINT64_C(1) /* it owns client ids (CLAIM_OWNER and the like) */
+
 struct node_hello {
     uint16_t protocol_min, protocol_max; /* min <= max */
     uint64_t features;                   /* bit each; what both have may be used */

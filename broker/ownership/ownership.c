@@ -12,6 +12,7 @@
 #include "broker/ownership/will_words.h"
 #include "broker/remote/remote.h"
 #include "broker/shard/shard.h"
+#include "proto/node_hello.h"
 
 #define WALL_MS 1000u /* until claims is told the time again */
 
@@ -107,10 +108,23 @@ enum link_taken ownership_received(struct shard *s, unsigned peer, const struct 
     }
 }
 
+/* A node of a version that does not know of ids is nobody's owner: it would never answer. */
+static void tell_live(struct shard *s, unsigned peer)
+{
+    const struct ownership *const o = s->ownership;
+    claims_peer_live(o->claims, peer, (o->live & ~o->older & bit(peer)) != 0, s->now_ms);
+}
+
 void ownership_up(struct shard *s, unsigned peer)
 {
     struct ownership *const o = s->ownership;
-    if (o->claims != NULL && (o->used & bit(peer)) != 0) {
+    if (o->claims == NULL || (o->used & bit(peer)) == 0) {
+        return;
+    }
+    const bool is_older = (peers_features(s, peer) & NODE_FEATURE_CLAIMS) == 0;
+    o->older = is_older ? o->older | bit(peer) : o->older & ~bit(peer);
+    tell_live(s, peer);
+    if (!is_older) {
         o->up |= bit(peer);
         claims_peer_up(o->claims, peer, peers_generation(s, peer), s->now_ms);
     }
@@ -136,10 +150,13 @@ void ownership_facts(struct shard *s, const struct peer_facts *facts)
         o->used |= bit(peer);
         claims_peer_begin(o->claims, peer, facts->node, s->now_ms);
     }
-    claims_peer_live(o->claims, peer, facts->live && !facts->forgotten, s->now_ms);
+    const bool is_live = facts->live && !facts->forgotten;
+    o->live = is_live ? o->live | bit(peer) : o->live & ~bit(peer);
+    tell_live(s, peer);
     if (facts->forgotten) {
         o->up &= ~bit(peer);
         o->used &= ~bit(peer);
+        o->older &= ~bit(peer);
         claims_peer_forget(o->claims, peer, s->now_ms);
     }
 }

@@ -17,6 +17,7 @@ struct ownership {
     /* Shard 0's. */
     struct claims *claims; /* NULL: another shard */
     uint32_t used, up;     /* peers of claims; of them, those whose lane 0 is connected */
+    uint32_t live, older;  /* as last told; of a version that owns no ids */
     struct fifo verdicts;  /* struct verdict: what claims has said, to be told when it is done */
     uint64_t wall_ms;      /* when it is to hear again what time it is */
     struct claims_figures counted;

@@ -395,6 +395,12 @@ uint64_t peers_generation(const struct shard *s, unsigned peer)
     return l == NULL ? 0 : link_figures(l->link).peer_generation;
 }
 
+uint64_t peers_features(const struct shard *s, unsigned peer)
+{
+    const struct lane *const l = lane_of(s, peer);
+    return l == NULL ? 0 : link_figures(l->link).peer_features;
+}
+
 void peers_resume(struct shard *s, unsigned peer)
 {
     if (lane_of(s, peer) != NULL) {

@@ -130,6 +130,8 @@ void peers_give_up(struct shard *s, unsigned peer); /* link_give_up(), in this t
 unsigned peers_lanes(const struct shard *s, unsigned peer); /* as last told; 0: nobody's number */
 /* Of the start at the other end, as of the last connection; 0: not known, or no lane. */
 uint64_t peers_generation(const struct shard *s, unsigned peer);
+/* What it has, as NODE_FEATURE_…, likewise. */
+uint64_t peers_features(const struct shard *s, unsigned peer);
 
 /* ---- The loop; all of it is nothing without a cluster */
 

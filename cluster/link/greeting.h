@@ -18,7 +18,7 @@
 #include "proto/node_hello.h"
 #include "proto/nodiscard.h"
 
-#define GREETING_FEATURES UINT64_C(0) /* that this source has: none beyond protocol 1 */
+#define GREETING_FEATURES NODE_FEATURE_CLAIMS /* that this source has, beyond protocol 1 */
 
 /* Is `self` to talk to that node? NODE_CLOSE_NONE, or the first reason that speaks against it.
  * dialed: self has called it; otherwise it has called self. */

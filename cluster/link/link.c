@@ -275,6 +275,7 @@ enum node_close link_greeted(struct link *l, const struct node_hello *hello, uin
     resume_in(l, hello);
     resume_out(l, hello, now_ms);
     l->peer_generation = hello->generation;
+    l->peer_features = hello->features;
     l->peer_frame_max = hello->frame_max;
     l->peer_credit = hello->credit;
     fit(l, now_ms);
@@ -432,6 +433,7 @@ struct link_figures link_figures(const struct link *l)
     f.acked_seq = l->kept.first - 1;
     f.received_seq = l->received;
     f.peer_generation = l->peer_generation;
+    f.peer_features = l->peer_features;
     f.slow = l->slow;
     return f;
 }

@@ -210,6 +210,7 @@ struct link_figures {
     uint64_t kept_frames, kept_bytes, passing_bytes; /* now */
     uint64_t last_seq, acked_seq, received_seq;
     uint64_t peer_generation; /* 0: not known yet */
+    uint64_t peer_features;   /* of its last HELLO */
     bool slow;
 };
 

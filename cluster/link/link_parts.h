@@ -54,6 +54,7 @@ struct link {
 
     /* The peer's stream. */
     uint64_t peer_generation; /* 0: not known yet */
+    uint64_t peer_features;   /* of its last HELLO */
     uint64_t in_stream;       /* 0: none yet */
     uint64_t received;        /* highest number, and all before it */
     size_t unacked_bytes;     /* of it, not acknowledged; 0: all is */
