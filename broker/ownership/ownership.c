@@ -71,10 +71,24 @@ static void tell_verdicts(struct shard *s)
 
 /* ---- what connections say */
 
+/* Before each claim that is made: the shard may have slept for long. */
+static void tell_time(struct shard *s)
+{
+    struct ownership *const o = s->ownership;
+    struct timespec now;
+    if (s->now_ms < o->wall_ms) {
+        return;
+    }
+    o->wall_ms = s->now_ms + WALL_MS;
+    clock_gettime(CLOCK_REALTIME, &now);
+    claims_set_wall(o->claims, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+}
+
 void ownership_take(struct shard *s, struct coming *coming)
 {
     struct ownership *const o = s->ownership;
     ASSERT_OWNED(s);
+    tell_time(s);
     if (claims_attach(o->claims, &coming->attach, s->now_ms) != CLAIMS_OK) {
         say(s, coming->attach.hash, coming->attach.serial, VERDICT_REFUSED);
     }
@@ -98,6 +112,7 @@ enum link_taken ownership_received(struct shard *s, unsigned peer, const struct 
     if (o->claims == NULL || (o->up & bit(peer)) == 0) {
         return LINK_BAD; /* it goes on lane 0 */
     }
+    tell_time(s);
     switch (claims_received(o->claims, peer, frame, s->now_ms)) {
     case CLAIMS_OK:
         return LINK_TAKEN;
@@ -163,25 +178,12 @@ void ownership_facts(struct shard *s, const struct peer_facts *facts)
 
 /* ---- a turn */
 
-static void tell_time(struct shard *s)
-{
-    struct ownership *const o = s->ownership;
-    struct timespec now;
-    if (s->now_ms < o->wall_ms) {
-        return;
-    }
-    o->wall_ms = s->now_ms + WALL_MS;
-    clock_gettime(CLOCK_REALTIME, &now);
-    claims_set_wall(o->claims, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
-}
-
 void ownership_turn(struct shard *s)
 {
     struct ownership *const o = s->ownership;
     if (o == NULL || o->claims == NULL) {
         return;
     }
-    tell_time(s);
     if (claims_next_ms(o->claims) <= s->now_ms) {
         claims_turn(o->claims, s->now_ms);
     }
