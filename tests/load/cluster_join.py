@@ -73,18 +73,6 @@ def told(what, running, faults):
                        f'{said["disordered"]} out of order')
 
 
-def watched(nodes, name, filters, begun):
-    """Seconds until it is ready, and until it has all the filters; None: not in time."""
-    ready = whole = None
-    while (ready is None or whole is None) and time.monotonic() - begun < LATE_MOST_S:
-        if ready is None and nodes.ask(name, '/readyz') is not None:
-            ready = time.monotonic() - begun
-        if whole is None and (nodes.figure(name, 'dunlin_filters') or 0) >= filters:
-            whole = time.monotonic() - begun
-        time.sleep(0.02)
-    return ready, whole
-
-
 def turns(nodes, name):
     """Of its shards' turns: how many were no longer than each of these times, in s."""
     counts = {}
@@ -100,6 +88,21 @@ def longest(now, before):
     since = {le: count - before.get(le, 0) for le, count in sorted(now.items())}
     return [min((le for le, count in since.items() if count >= share * max(since.values())),
                 default=0) * 1000 for share in (1, 0.999)]
+
+
+def watched(nodes, name, filters, begun):
+    """Seconds until it is ready, and until it has all the filters, None: not in time; and its turns until
+    it first answered, as the first are about its disk."""
+    ready = whole = None
+    began = {}
+    while (ready is None or whole is None) and time.monotonic() - begun < LATE_MOST_S:
+        began = began or turns(nodes, name)
+        if ready is None and nodes.ask(name, '/readyz') is not None:
+            ready = time.monotonic() - begun
+        if whole is None and (nodes.figure(name, 'dunlin_filters') or 0) >= filters:
+            whole = time.monotonic() - begun
+        time.sleep(0.02)
+    return ready, whole, began
 
 
 def arrives(nodes, name, number):
@@ -129,11 +132,11 @@ def join(folder, nodes, filters, faults):
     turned = {name: turns(nodes, name) for name in (first, second)}
     begun = time.monotonic()
     nodes.start(new)
-    ready, whole = watched(nodes, new, filters, begun)
+    ready, whole, turned[new] = watched(nodes, new, filters, begun)
     used = {name: nodes.processor_s(name) - before[name] for name in (first, second)}
     used[new] = nodes.processor_s(new)
     for name in (first, second, new):
-        most, nearly = longest(turns(nodes, name), turned.get(name, {}))
+        most, nearly = longest(turns(nodes, name), turned[name])
         print(f'          {name}: no turn of a shard longer than {most:.2f} ms, all but one in a thousand '
               f'{nearly:.2f}', flush=True)
     if ready is None or whole is None or ready < whole - 0.2:
