@@ -99,6 +99,24 @@ static void look_who_is_heard(struct shard *s)
 
 /* ---- what links tell */
 
+/* Lanes come one after the other, and what is put into one before it has met a start of that node
+ * goes with the start before. So nobody may be found by what this start subscribes to until all
+ * have met it; for as long, at most, after which something is wrong with them that is told. */
+#define MEET_MS 2000u
+
+static bool all_have_met(const struct shard *s, unsigned peer)
+{
+    const uint64_t generation = peers_generation(s, peer);
+    const unsigned lanes = peers_lanes(s, peer);
+    for (unsigned lane = 1; lane < lanes; lane++) {
+        const struct remote *const r = s->node->shards[lane]->remote;
+        if (atomic_load_explicit(&r->met[peer], memory_order_acquire) != generation) {
+            return s->now_ms >= s->remote->up_ms[peer] + MEET_MS;
+        }
+    }
+    return true;
+}
+
 static enum link_taken take_interest(struct shard *s, unsigned peer, const struct node_frame *frame)
 {
     struct remote *const r = s->remote;
@@ -108,6 +126,9 @@ static enum link_taken take_interest(struct shard *s, unsigned peer, const struc
     if (s->post.overflowed > 0 || r->taken >= INTEREST_PER_TURN) {
         r->held |= remote_bit(peer);
         return LINK_NOT_NOW;
+    }
+    if (!all_have_met(s, peer)) {
+        return LINK_NOT_NOW; /* it is given again in 10 ms */
     }
     r->taken++;
     return interest_received(r->interest, peer, frame, s->now_ms) == INTEREST_OK ? LINK_TAKEN
@@ -159,8 +180,10 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
 static void on_up(struct shard *s, unsigned peer)
 {
     struct remote *const r = s->remote;
+    atomic_store_explicit(&r->met[peer], peers_generation(s, peer), memory_order_release);
     if (r->interest != NULL) {
         r->up |= remote_bit(peer);
+        r->up_ms[peer] = s->now_ms;
         interest_peer_up(r->interest, peer, s->now_ms);
         replicated_up(s, peer);
     }
@@ -215,6 +238,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
     if (facts->forgotten) {
         arrive_forget(s, peer);
         on_slow(s, peer, false);
+        atomic_store_explicit(&r->met[peer], 0, memory_order_release);
     }
     if (r->interest != NULL) {
         interest_peer_live(r->interest, peer, live, s->now_ms);

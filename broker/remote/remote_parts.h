@@ -41,6 +41,9 @@ struct remote {
     struct node_uuid self, nodes[PEERS_MAX]; /* self: shard 0's */
 
     struct outward outward[PEERS_MAX];
+    /* The start that the lane here was connected to last; 0: none. Written by the owner, release;
+     * read by shard 0, acquire. */
+    _Atomic uint64_t met[PEERS_MAX];
     _Atomic uint32_t slow; /* whose lane here is; written by the owner, read by all, relaxed */
 
     uint32_t held;    /* it was said LINK_NOT_NOW */
@@ -58,6 +61,7 @@ struct remote {
     /* Shard 0's. */
     struct interest *interest; /* NULL: another shard */
     uint32_t up;               /* whose lane 0 is connected */
+    uint64_t up_ms[PEERS_MAX]; /* since when */
     unsigned taken;            /* frames of interest, since remote_turn() */
     uint32_t unheard;          /* node->unheard: while it begins, whose interest is to come */
     uint64_t first_until_ms;   /* so long it begins; 0: it has yet to; UINT64_MAX: that is over */

@@ -163,6 +163,9 @@ static bool is_ended(struct fake_cluster *c, unsigned at, int fd)
 
 static bool pump_wire(struct fake_cluster *c, struct wire *w)
 {
+    if (w->asked && c->lanes_wait && w->lane > 0) {
+        return false;
+    }
     if (w->asked) {
         answer(c, w);
         return true;

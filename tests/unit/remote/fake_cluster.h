@@ -35,6 +35,7 @@ struct fake_cluster {
     /* From the one to the other. */
     bool cut[FAKE_CLUSTER_NODES][FAKE_CLUSTER_NODES];   /* nobody gets a connection */
     bool stuck[FAKE_CLUSTER_NODES][FAKE_CLUSTER_NODES]; /* bytes stay under way */
+    bool lanes_wait; /* only lane 0 gets a connection, of those that are asked for */
 };
 
 /* All know each other, and are connected. settings: fake_node_create()'s. limits: peers_conf's. */

@@ -316,6 +316,59 @@ Test(remote, a_restarted_node_begins_anew)
     end();
 }
 
+static void restart_with_lane_0_only(void)
+{
+    const struct peers *const peers = cluster->nodes[0]->node->peers;
+    cluster->lanes_wait = true;
+    fake_cluster_restart(cluster, 1, SETTINGS());
+    for (unsigned i = 0; i < 1000 && peers_gauge(peers, PEERS_LINKS_UP) == 0; i++) {
+        fake_cluster_advance(cluster, 10);
+    }
+    cr_assert_eq(peers_gauge(peers, PEERS_LINKS_UP), 1);
+}
+
+/* What a lane has for the start before goes with that, so SUBACK waits until all have met this one:
+ * whatever is published after it is there. */
+Test(remote, a_start_is_subscribed_when_all_lanes_have_met_it)
+{
+    begin(2, two, SETTINGS());
+    struct fake_client *p[8];
+    for (unsigned i = 0; i < 8; i++) { /* on either shard */
+        char id[8];
+        snprintf(id, sizeof id, "p%u", i);
+        p[i] = come(0, id);
+    }
+    restart_with_lane_0_only();
+    struct fake_client *const s = come(1, "s");
+    cr_expect_eq(subscribe(s, "t", 1), 255, "a lane has not met it yet");
+    cluster->lanes_wait = false;
+    fake_cluster_advance(cluster, 400);
+    const struct got *const suback = client_take(s, MQTT_SUBACK);
+    cr_assert_not_null(suback);
+    cr_expect_eq(suback->reason, 1);
+    for (unsigned i = 0; i < 8; i++) {
+        say(p[i], "t", "x", 1);
+        cr_expect_eq(acknowledged(p[i], MQTT_PUBACK), 0);
+        cr_expect_str_eq(heard(s), "t=x/1", "%u", i);
+    }
+    cr_expect_eq(count(1, METRIC_subscribe_unheard), 0);
+    end();
+}
+
+/* A lane that never comes does not keep the others from what they know. */
+Test(remote, lanes_that_do_not_come_are_not_waited_for_for_ever)
+{
+    begin(2, two, SETTINGS());
+    restart_with_lane_0_only();
+    struct fake_client *const s = come(1, "s");
+    cr_expect_eq(subscribe(s, "t", 1), 255);
+    fake_cluster_advance(cluster, 3000);
+    cr_expect_eq(index_filter_count(cluster->nodes[0]->node->index), 1);
+    cluster->lanes_wait = false;
+    fake_cluster_advance(cluster, 100);
+    end();
+}
+
 /* It is not ready before it knows what is subscribed to at the others; nor does it wait for ever.
  */
 Test(remote, a_start_waits_for_what_others_subscribe_to)
