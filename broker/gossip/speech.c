@@ -57,7 +57,9 @@ static void send_by_stream(struct gossiper *g, const struct node_address *to, st
     out[len++] = (uint8_t)sealed.len;
     memcpy(out + len, sealed.at, sealed.len);
     c->used_ms = now_ms;
-    c->end_ms = c->connecting ? c->end_ms : now_ms + GOSSIPER_IDLE_MS;
+    /* Nothing may come any more by one that goes nowhere: what is sent does not keep it. */
+    c->end_ms = c->connecting || c->asked ? c->end_ms : now_ms + GOSSIPER_IDLE_MS;
+    c->asked = true;
     (void)tcp_put(&g->tcp, c, bytes_of(out, len + sealed.len));
 }
 
@@ -239,6 +241,7 @@ void speech_stream(struct gossiper *g, struct tcp_conn *c, uint64_t now_ms)
         c->proven = true; /* before the answer looks for a place; if it is not: closed */
         c->used_ms = now_ms;
         c->end_ms = now_ms + GOSSIPER_IDLE_MS;
+        c->asked = false;
         const bool good = receive(g, &via, bytes_of(sealed, len), now_ms);
         if (!good && c->fd >= 0 && c->serial == serial) {
             tcp_close(&g->tcp, c);

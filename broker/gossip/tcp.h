@@ -46,6 +46,7 @@ struct tcp_conn {
     enum tcp_kind kind;
     bool connecting; /* not through yet; bytes wait */
     bool proven;     /* something came that had been sealed with the key */
+    bool asked;      /* something was sent since something came last */
     struct node_address peer;
     uint64_t since_ms, used_ms;
     uint64_t end_ms; /* it is closed then */

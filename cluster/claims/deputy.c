@@ -135,9 +135,10 @@ bool deputy_next(struct claims *c, struct part *part, uint64_t now_ms, struct no
         marker(c, part, NODE_HOLD_COPIES_BEGIN, item);
         return true;
     }
-    for (struct list *l = list_first(&part->copies_due); l != NULL;
-         l = list_first(&part->copies_due)) {
+    struct list *next;
+    for (struct list *l = part->copies_due.next; l != &part->copies_due; l = next) {
         struct hold_will *const w = list_object(l, struct hold_will, list);
+        next = l->next;
         if (w->hold != NULL) {
             copy(w, now_ms, item);
         } else if (w->told == part->copies_told) {
@@ -172,9 +173,10 @@ void deputy_told(struct claims *c, struct part *part, struct hold_will *will, ui
 
 void deputy_acked(struct claims *c, struct part *part, uint32_t frame)
 {
-    for (struct list *l = list_first(&part->copies_sent); l != NULL;
-         l = list_first(&part->copies_sent)) {
+    struct list *next;
+    for (struct list *l = part->copies_sent.next; l != &part->copies_sent; l = next) {
         struct hold_will *const w = list_object(l, struct hold_will, list);
+        next = l->next;
         if (w->frame > frame) {
             return;
         }

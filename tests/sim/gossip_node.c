@@ -83,9 +83,19 @@ static void flush(struct gossip_node *g, struct gossip_stream *s)
     s->out_len -= n;
 }
 
+static void drop_idle_streams(struct gossip_node *g)
+{
+    for (size_t i = 0; i < GOSSIP_STREAMS_MAX; i++) {
+        if (g->streams[i].name != 0 && sim_now_ms(g->node) > g->streams[i].end_ms) {
+            stream_drop(g, &g->streams[i]);
+        }
+    }
+}
+
 static void send_by_stream(struct gossip_node *g, const struct node_address *to,
                            struct bytes sealed)
 {
+    drop_idle_streams(g);
     struct gossip_stream *s = by_peer(g, to);
     if (s == NULL) {
         s = room(g);
@@ -93,6 +103,8 @@ static void send_by_stream(struct gossip_node *g, const struct node_address *to,
             (struct gossip_stream){.name = sim_stream_open(g->node, to), .peer = *to, .ours = true};
     }
     s->used_ms = sim_now_ms(g->node);
+    s->end_ms = s->asked ? s->end_ms : s->used_ms + STREAM_IDLE_MS;
+    s->asked = true;
     s->out = realloc(s->out, s->out_len + LENGTH_BYTES + sealed.len);
     assert(s->out != NULL);
     s->out[s->out_len++] = (uint8_t)(sealed.len >> 8);
@@ -100,16 +112,6 @@ static void send_by_stream(struct gossip_node *g, const struct node_address *to,
     memcpy(s->out + s->out_len, sealed.at, sealed.len);
     s->out_len += sealed.len;
     flush(g, s);
-}
-
-static void drop_idle_streams(struct gossip_node *g)
-{
-    const uint64_t now = sim_now_ms(g->node);
-    for (size_t i = 0; i < GOSSIP_STREAMS_MAX; i++) {
-        if (g->streams[i].name != 0 && now - g->streams[i].used_ms > STREAM_IDLE_MS) {
-            stream_drop(g, &g->streams[i]);
-        }
-    }
 }
 
 /* ---- What the membership asks for */
@@ -198,6 +200,7 @@ static void on_stream_accepted(void *self, uint64_t stream, const struct node_ad
     struct gossip_stream *const s = room(g);
     *s = (struct gossip_stream){
         .name = stream, .peer = *from, .open = true, .used_ms = sim_now_ms(g->node)};
+    s->end_ms = s->used_ms + STREAM_IDLE_MS;
 }
 
 static void on_stream_opened(void *self, uint64_t stream)
@@ -256,6 +259,8 @@ static bool take_byte(struct gossip_node *g, uint64_t name, uint8_t byte)
         memcpy(message, s->in + LENGTH_BYTES, len);
         s->in_len = 0;
         s->used_ms = sim_now_ms(g->node);
+        s->end_ms = s->used_ms + STREAM_IDLE_MS;
+        s->asked = false;
         receive(g, MEMBERSHIP_STREAM, &from, bytes_of(message, len));
     }
     return true;

@@ -19,7 +19,9 @@ struct gossip_stream {
     struct node_address peer;
     bool ours, open;
     uint64_t used_ms;
-    uint8_t *out; /* what is not written yet: [out_len] */
+    uint64_t end_ms; /* it is dropped then */
+    bool asked;      /* something was sent since something came last */
+    uint8_t *out;    /* what is not written yet: [out_len] */
     size_t out_len;
     uint8_t in[2 + GOSSIP_MESSAGE_MAX + SEAL_BYTES];
     size_t in_len;
