@@ -362,9 +362,7 @@ static void move_floor(struct replica *r)
 void replica_completed(struct replica *r, struct peer *p, uint64_t high, uint64_t floor)
 {
     raise_floor(r, floor);
-    if (r->changes == r->durable_changes) { /* nothing will be written for that */
-        p->complete = high > p->complete ? high : p->complete;
-    } else if (p->pending == 0) {
+    if (p->pending == 0) {
         p->pending = high;
         p->pending_changes = r->changes;
     }

@@ -150,7 +150,7 @@ static void sync_all(struct retained_node *n)
             any = true;
         }
     }
-    if (n->sync != 0 || !any) {
+    if (n->sync != 0 || (!any && !replica_wants_mark(n->replica))) {
         return;
     }
     uint8_t out[8];

@@ -161,21 +161,3 @@ Test(replica, a_node_alone_forgets_tombstones_and_refuses_what_they_were_for)
     cr_expect_eq(replica_figures(r).refused, 1);
     replica_destroy(r);
 }
-
-/* What a peer has is here, and nothing of it is still to be written: there will be no sync to wait
- * for, and tombstones would stay until somebody writes again. */
-Test(replica, who_has_all_on_disk_says_so_at_once)
-{
-    struct replica *const r = create();
-    replica_is_first(r);
-    replica_peer_begin(r, 0, (struct node_uuid){{1}});
-    replica_peer_up(r, 0, 0);
-    const struct node_retained_digest same = {.high = WALL << HLC_COUNTER_BITS};
-    uint8_t body[NODE_RETAINED_HEAD_MAX];
-    const struct node_frame frame = {.type = NODE_FRAME_RETAINED_DIGEST,
-                                     .body =
-                                         bytes_of(body, node_retained_digest_encode(body, &same))};
-    cr_assert_eq(replica_received(r, 0, &frame, 0, WALL), REPLICA_OK);
-    cr_expect_eq(replica_peer_figures(r, 0).has, same.high);
-    replica_destroy(r);
-}
