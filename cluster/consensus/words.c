@@ -110,13 +110,23 @@ static struct node_consensus vote_words(const struct raft_request_vote *v)
                                    .index_term = v->last_log_term};
 }
 
-static struct node_consensus voted_words(const struct raft_request_vote_result *v)
+/* Who asks whether it would be elected is refused by libraft (0.15) in the term that it has named: it
+ * never hears that there is a later one, in which it could be, where the one that is in it cannot.
+ * So it hears that here. */
+static uint64_t voted_term(const struct consensus *c, const struct raft_request_vote_result *v)
+{
+    const bool may_be_behind = v->pre_vote == raft_tribool_true && !v->vote_granted;
+    return may_be_behind && c->raft.current_term > v->term ? c->raft.current_term : v->term;
+}
+
+static struct node_consensus voted_words(const struct consensus *c,
+                                         const struct raft_request_vote_result *v)
 {
     return (struct node_consensus){
         .kind = NODE_VOTED,
         .flags = (uint8_t)((v->pre_vote == raft_tribool_true ? NODE_CONSENSUS_PRE_VOTE : 0) |
                            (v->vote_granted ? NODE_CONSENSUS_GRANTED : 0)),
-        .term = v->term};
+        .term = voted_term(c, v)};
 }
 
 /* *own: what has to be freed; false: no memory. */
@@ -141,7 +151,7 @@ static bool in_words(const struct consensus *c, const struct raft_message *from,
         *m = vote_words(&from->request_vote);
         return true;
     case RAFT_IO_REQUEST_VOTE_RESULT:
-        *m = voted_words(&from->request_vote_result);
+        *m = voted_words(c, &from->request_vote_result);
         return true;
     default:
         assert(from->type == RAFT_IO_TIMEOUT_NOW);
