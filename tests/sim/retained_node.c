@@ -143,7 +143,7 @@ static void write_topic(struct retained_node *n, unsigned topic)
 /* The floor is in the file as well, behind the topics, so that one sync is for all. */
 static void sync_all(struct retained_node *n)
 {
-    bool any = n->floor_dirty;
+    bool any = n->floor_dirty || replica_wants_mark(n->replica);
     for (unsigned i = 0; i < RETAINED_TOPICS && n->sync == 0; i++) {
         if (n->dirty[i]) {
             write_topic(n, i);
