@@ -164,9 +164,9 @@ uint64_t sim_time_ms(const struct sim *sim)
 
 uint64_t sim_now_ms(const struct sim_node *node)
 {
-    const uint64_t real = node->sim->now_us - node->started_us;
-    const int64_t drift = (int64_t)(real / 1000) * node->clock_ppm / 1000;
-    return node->clock_begin_ms + (uint64_t)((int64_t)real + drift) / US_PER_MS;
+    const int64_t real = (int64_t)(node->sim->now_us - node->started_us);
+    const int64_t drift = real * node->clock_ppm / 1000000; /* by each us, or it goes back */
+    return node->clock_begin_ms + (uint64_t)(real + drift) / US_PER_MS;
 }
 
 uint64_t sim_wall_ms(const struct sim_node *node)
