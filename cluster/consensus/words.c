@@ -110,9 +110,9 @@ static struct node_consensus vote_words(const struct raft_request_vote *v)
                                    .index_term = v->last_log_term};
 }
 
-/* Who asks whether it would be elected is refused by libraft (0.15) in the term that it has named: it
- * never hears that there is a later one, in which it could be, where the one that is in it cannot.
- * So it hears that here. */
+/* Who asks whether it would be elected is refused by libraft (0.15) in the term that it has named:
+ * it never hears that there is a later one, in which it could be, where the one that is in it
+ * cannot. So it hears that here. */
 static uint64_t voted_term(const struct consensus *c, const struct raft_request_vote_result *v)
 {
     const bool may_be_behind = v->pre_vote == raft_tribool_true && !v->vote_granted;
