@@ -87,8 +87,8 @@ struct consensus {
     struct stored stored;
     uint64_t next; /* index of the entry that is written next */
     uint64_t written, durable;
-    uint64_t
-        fenced; /* the last record of a term or a vote: no message leaves before it is durable */
+    uint64_t snapshot_written; /* the record of the last snapshot */
+    uint64_t fenced; /* that of the last term or vote: no message leaves before it is durable */
 
     struct waiting *first_waiting, **last_waiting;
     struct outgoing *first_outgoing, **last_outgoing;

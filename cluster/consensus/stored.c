@@ -299,6 +299,7 @@ bool stored_write_snapshot(struct consensus *c, unsigned trailing,
      * that it is durable. */
     const bool is_written = stored_read(&c->stored, bytes_of(out, len)) == CONSENSUS_OK &&
                             written(c, bytes_of(out, len));
+    c->snapshot_written = c->written;
     free(out);
     return is_written;
 }

@@ -99,6 +99,21 @@ static uint8_t *install_items(const struct raft_install_snapshot *i, struct node
     return servers;
 }
 
+/*
+ * A snapshot is of what is committed, so whoever leads has that too. libraft (0.15) says of one
+ * that it was sent, and need not take, that it has that, and not that it has more; a leader that
+ * has missed other answers would try what is before, which is in no log here any more, and then the
+ * snapshot again.
+ */
+static uint64_t appended_index(const struct consensus *c,
+                               const struct raft_append_entries_result *a)
+{
+    const bool is_durable = c->snapshot_written <= c->durable;
+    return a->rejected == 0 && is_durable && c->stored.snapshot.index > a->last_log_index
+               ? c->stored.snapshot.index
+               : a->last_log_index;
+}
+
 static struct node_consensus vote_words(const struct raft_request_vote *v)
 {
     return (struct node_consensus){.kind = NODE_VOTE,
@@ -144,7 +159,7 @@ static bool in_words(const struct consensus *c, const struct raft_message *from,
     case RAFT_IO_APPEND_ENTRIES_RESULT:
         *m = (struct node_consensus){.kind = NODE_APPENDED,
                                      .term = from->append_entries_result.term,
-                                     .index = from->append_entries_result.last_log_index,
+                                     .index = appended_index(c, &from->append_entries_result),
                                      .other = from->append_entries_result.rejected};
         return true;
     case RAFT_IO_REQUEST_VOTE:
@@ -295,12 +310,39 @@ static bool from_words(struct raft_message *to, const struct node_consensus *m)
     }
 }
 
+/* Of libraft's, which are not in its header. */
+enum progress_state {
+    PROGRESS_PROBE = 0,
+    PROGRESS_SNAPSHOT = 2,
+};
+
+/*
+ * A follower that was sent a snapshot, and has said since that it has more than that, by an answer
+ * that was late: libraft (0.15) waits for it to say that it has the snapshot, and does not hear
+ * that, as it is less than was said before. It is probed from what it has.
+ */
+static void end_snapshot(struct raft *r, uint64_t follower)
+{
+    for (unsigned i = 0; r->state == RAFT_LEADER && i < r->configuration.n; i++) {
+        struct raft_progress *const p = &r->leader_state.progress[i];
+        if (r->configuration.servers[i].id == follower && p->state == PROGRESS_SNAPSHOT &&
+            p->match_index >= p->snapshot_index) {
+            p->state = PROGRESS_PROBE;
+            p->next_index = p->match_index + 1;
+            p->snapshot_index = 0;
+        }
+    }
+}
+
 enum consensus_err words_receive(struct consensus *c, uint64_t from,
                                  const struct node_consensus *message)
 {
     char address[ADDRESS_BYTES];
     struct raft_message m = {.server_id = from, .server_address = address};
     words_address(address, from);
+    if (message->kind == NODE_APPENDED) {
+        end_snapshot(&c->raft, from);
+    }
     if (!from_words(&m, message)) {
         return CONSENSUS_NO_MEMORY;
     }
