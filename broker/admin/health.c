@@ -53,11 +53,12 @@ bool health_lives(const struct node *node, uint64_t within_ms, char text[HEALTH_
 
 bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
 {
-    const bool serving = atomic_load_explicit(&node->serving, memory_order_relaxed);
+    /* Before that what is asked below is being made. */
+    const bool serving = atomic_load_explicit(&node->serving, memory_order_acquire);
     const bool ending = atomic_load_explicit(&node->ending, memory_order_relaxed);
     const int drain = atomic_load_explicit(&node->drain, memory_order_relaxed);
     const bool joining = atomic_load_explicit(&node->joining, memory_order_relaxed);
-    const bool fetching = !replicated_has_heard(node);
+    const bool fetching = serving && !replicated_has_heard(node);
     const bool hearing =
         fetching || atomic_load_explicit(&node->unheard, memory_order_relaxed) != 0;
     snprintf(text, HEALTH_TEXT_BYTES, "%s\n",
