@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cluster/consensus/consensus_parts.h"
+#include "cluster/splitmix.h"
 
 static struct consensus *of(const struct raft_io *io)
 {
@@ -339,11 +340,7 @@ static raft_time io_time(struct raft_io *io)
 static int io_random(struct raft_io *io, int min, int max)
 {
     struct consensus *const c = of(io);
-    uint64_t x = c->random += UINT64_C(0x9e3779b97f4a7c15); /* splitmix64 */
-    x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
-    x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
-    x ^= x >> 31;
-    return min + (int)(x % (uint64_t)(max - min));
+    return min + (int)(splitmix_next(&c->random) % (uint64_t)(max - min));
 }
 
 void io_init(struct consensus *c)

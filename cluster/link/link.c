@@ -6,6 +6,7 @@
 
 #include "cluster/link/greeting.h"
 #include "cluster/link/link_parts.h"
+#include "cluster/splitmix.h"
 
 #define DOUBLINGS_MAX 16u
 
@@ -118,14 +119,6 @@ static void enter(struct link *l, enum link_phase phase, uint64_t now_ms)
     l->phase_ms = now_ms;
 }
 
-static uint64_t random_next(struct link *l) /* splitmix64 */
-{
-    uint64_t x = l->random += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
-}
-
 static void wait_to_dial(struct link *l, uint64_t now_ms)
 {
     const unsigned doublings = l->failures < DOUBLINGS_MAX ? l->failures : DOUBLINGS_MAX;
@@ -133,7 +126,7 @@ static void wait_to_dial(struct link *l, uint64_t now_ms)
     if (ms > l->conf.backoff_max_ms) {
         ms = l->conf.backoff_max_ms;
     }
-    l->dial_ms = now_ms + ms / 2 + random_next(l) % (ms / 2 + 1);
+    l->dial_ms = now_ms + ms / 2 + splitmix_next(&l->random) % (ms / 2 + 1);
     enter(l, LINK_PHASE_WAITING, now_ms);
 }
 

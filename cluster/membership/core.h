@@ -12,6 +12,7 @@
 
 #include "cluster/membership/membership.h"
 #include "cluster/membership/suspicion.h"
+#include "cluster/splitmix.h"
 
 #define NO_SLOT      UINT16_MAX
 #define SELF         0u /* its slot */
@@ -100,12 +101,9 @@ struct membership {
 };
 
 /* The ways of the random. */
-static inline uint64_t core_random(struct membership *m) /* splitmix64 */
+static inline uint64_t core_random(struct membership *m)
 {
-    uint64_t x = m->random += 0x9e3779b97f4a7c15u;
-    x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
-    x = (x ^ x >> 27) * 0x94d049bb133111ebu;
-    return x ^ x >> 31;
+    return splitmix_next(&m->random);
 }
 
 static inline uint32_t core_below(struct membership *m, uint32_t bound)
