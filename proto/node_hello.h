@@ -28,6 +28,7 @@
 
 /* Features. A bit is given once and for all. */
 #define NODE_FEATURE_CLAIMS UINT64_C(1) /* it owns client ids (CLAIM_OWNER and the like) */
+#define NODE_FEATURE_RELAY  UINT64_C(2) /* it takes other nodes' connections (RELAY_OPEN) */
 
 struct node_hello {
     uint16_t protocol_min, protocol_max; /* min <= max */

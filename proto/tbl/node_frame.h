@@ -28,5 +28,9 @@ NODE_FRAME(RETAINED_DIGEST,   52,    "RETAINED_DIGEST")   /* what the sender's r
 NODE_FRAME(RETAINED_ASK,      53,    "RETAINED_ASK")      /* for what is in a part of them */
 NODE_FRAME(RETAINED_SUMS,     54,    "RETAINED_SUMS")     /* what the parts of a part come to */
 NODE_FRAME(RETAINED_ITEMS,    55,    "RETAINED_ITEMS")    /* messages, and what has gone */
+NODE_FRAME(RELAY_OPEN,        64,    "RELAY_OPEN")        /* a client's connection, whose socket stays */
+NODE_FRAME(RELAY_DATA,        65,    "RELAY_DATA")        /* bytes of it */
+NODE_FRAME(RELAY_CREDIT,      66,    "RELAY_CREDIT")      /* as many more may be sent of it */
+NODE_FRAME(RELAY_END,         67,    "RELAY_END")         /* the last word of it */
 /* clang-format on */
 #undef NODE_FRAME

@@ -15,6 +15,7 @@
 #include "proto/node_hello.h"
 #include "proto/node_interest.h"
 #include "proto/node_publish.h"
+#include "proto/node_relay.h"
 #include "proto/node_retained.h"
 #include "proto/property.h"
 #include "proto/topic.h"
@@ -267,6 +268,30 @@ static void control(struct bytes body)
     }
 }
 
+static void relay(uint8_t type, struct bytes body)
+{
+    struct node_relay r, again;
+    if (node_relay_decode(&r, type, body) != NODE_OK) {
+        return;
+    }
+    lies_in(r.data, body);
+    FUZZ_EXPECT(r.data.len <= NODE_RELAY_DATA_MAX && r.credit <= NODE_RELAY_WINDOW);
+    const size_t len = node_relay_encode(NULL, &r);
+    uint8_t *const out = room(len);
+    FUZZ_EXPECT(node_relay_encode(out, &r) == len);
+    FUZZ_EXPECT(node_relay_decode(&again, type, bytes_of(out, len)) == NODE_OK);
+    FUZZ_EXPECT(again.id == r.id && again.flags == r.flags && again.listener == r.listener &&
+                again.port == r.port && again.uid == r.uid && again.gid == r.gid &&
+                again.pid == r.pid && again.credit == r.credit && again.why == r.why &&
+                memcmp(again.address, r.address, sizeof r.address) == 0 &&
+                bytes_equal(again.data, r.data));
+    for (unsigned i = 0; i < NODE_RELAY_NAMES; i++) {
+        lies_in(r.names[i], body);
+        FUZZ_EXPECT(utf8_valid(r.names[i]) && bytes_equal(again.names[i], r.names[i]));
+    }
+    free(out);
+}
+
 /* It has no frame of its own yet: any body may be one. */
 static void consensus(struct bytes body)
 {
@@ -342,6 +367,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case NODE_FRAME_RETAINED_SUMS:
     case NODE_FRAME_RETAINED_ITEMS:
         retained(frame.type, frame.body);
+        break;
+    case NODE_FRAME_RELAY_OPEN:
+    case NODE_FRAME_RELAY_DATA:
+    case NODE_FRAME_RELAY_CREDIT:
+    case NODE_FRAME_RELAY_END:
+        relay(frame.type, frame.body);
         break;
     default:
         control(frame.body);
