@@ -163,6 +163,11 @@ void interest_peer_live(struct interest *i, unsigned peer, bool live, uint64_t n
     reach(i);
 }
 
+void interest_peer_keep(struct interest *i, unsigned peer, bool keep)
+{
+    peer_of(i, peer)->keep = keep;
+}
+
 /* More than was asked for already on this connection. */
 static void ask(struct peer *p, enum node_interest_want want)
 {
@@ -252,13 +257,19 @@ void interest_settled(struct interest *i, unsigned peer, uint32_t epoch, uint64_
     }
 }
 
+/* Is all here that the peer has? There may be more. */
+static bool is_complete(const struct peer *p)
+{
+    return p->view.state == VIEW_WHOLE || (p->keep && view_is_good(&p->view));
+}
+
 /* What a frame's items have come to. */
 static void judge(struct interest *i, unsigned peer, enum view_err err, uint64_t now_ms)
 {
     struct peer *const p = &i->peers[peer];
     switch (err) {
     case VIEW_OK:
-        if (p->view.state == VIEW_WHOLE) {
+        if (is_complete(p)) {
             settle(i, peer);
         }
         break;
@@ -332,7 +343,7 @@ static enum interest_err on_digest(struct interest *i, unsigned peer, struct byt
     if (node_interest_digest_decode(&digest, body) != NODE_OK) {
         return INTEREST_MALFORMED;
     }
-    if (v->state != VIEW_WHOLE) {
+    if (!is_complete(p)) {
         return INTEREST_OK; /* it is being made good */
     }
     if (digest.generation != v->generation || digest.version > v->version) {
@@ -342,7 +353,7 @@ static enum interest_err on_digest(struct interest *i, unsigned peer, struct byt
     digest_encode(here, v->digest);
     if (digest.version == v->version) {
         tail_came(p);
-        if (memcmp(here, digest.digest, sizeof here) != 0) {
+        if (v->state == VIEW_WHOLE && memcmp(here, digest.digest, sizeof here) != 0) {
             i->figures.divergences += p->asked != NODE_WANT_SNAPSHOT;
             ask(p, NODE_WANT_SNAPSHOT);
         }
@@ -402,18 +413,23 @@ enum interest_err interest_received(struct interest *i, unsigned peer,
 
 /* ---- Time */
 
+static bool sweeps(const struct peer *p)
+{
+    return p->view.state == VIEW_SWEEPING && (!p->keep || p->view.dropping);
+}
+
 static void peer_turn(struct interest *i, unsigned peer, uint64_t now_ms)
 {
     struct peer *const p = &i->peers[peer];
     struct view_context c = {&i->conf.events, peer};
     const struct view_events events = events_of(&c);
-    if (p->doomed && p->view.generation != 0 && !p->view.dropping &&
+    if (p->doomed && !p->keep && p->view.generation != 0 && !p->view.dropping &&
         now_ms - p->gone_ms >= i->conf.dead_ms) {
         p->settled = 0;
         view_drop(&p->view);
     }
     const bool drops = p->view.dropping;
-    if (view_sweep(&p->view, i->conf.turn_steps, &events) && !drops) {
+    if (sweeps(p) && view_sweep(&p->view, i->conf.turn_steps, &events) && !drops) {
         i->figures.snapshots_received++;
         settle(i, peer);
     }
@@ -442,11 +458,11 @@ static uint64_t earlier(uint64_t a, uint64_t b)
 
 static uint64_t peer_next_ms(const struct interest *i, const struct peer *p)
 {
-    if (p->view.state == VIEW_SWEEPING) {
+    if (sweeps(p)) {
         return 0; /* at once */
     }
     uint64_t next = p->retry_ms;
-    if (p->doomed && p->view.generation != 0) {
+    if (p->doomed && !p->keep && p->view.generation != 0) {
         next = earlier(next, p->gone_ms + i->conf.dead_ms);
     }
     return p->up && p->feed == FEED_TAIL ? earlier(next, p->digest_ms) : next;

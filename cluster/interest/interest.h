@@ -22,7 +22,7 @@
  * those did not answer in wait_ms. What a node has let go of is gone everywhere once it hears of
  * it, and is not brought back by anything that was said before. Of a node that is dead all is kept
  * for dead_ms, in case it comes back; of one that was started anew, until its new snapshot is
- * there.
+ * there; and in both cases longer, if the caller says so (interest_peer_keep()).
  *
  * Owner: one thread of the node. events are called from within interest_received(),
  * interest_turn() and interest_peer_…(); of all these they may call interest_settled() only.
@@ -119,6 +119,11 @@ NODISCARD enum interest_err interest_wait(struct interest *i, uint64_t version, 
 /* Membership's word. Not live: nobody waits for it; and when it is neither live nor up for dead_ms,
  * what it had is removed. */
 void interest_peer_live(struct interest *i, unsigned peer, bool live, uint64_t now_ms);
+
+/* Somebody may still have to be found by what it had: nothing of that is removed until this is
+ * taken back, whether it is dead for dead_ms or has been started anew; what the new start has is
+ * there as well. What it takes back itself goes as ever. false at first. */
+void interest_peer_keep(struct interest *i, unsigned peer, bool keep);
 
 /* Its link has a connection, or has none any more. */
 void interest_peer_up(struct interest *i, unsigned peer, uint64_t now_ms);

@@ -17,6 +17,7 @@ enum feed {
 
 struct peer {
     bool live, up;
+    bool keep;        /* nothing of what is here is to go */
     bool doomed;      /* neither, and what is here is to go dead_ms later */
     uint64_t gone_ms; /* since when */
 

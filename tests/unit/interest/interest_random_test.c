@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * interest_random_test: four nodes in a bad world. Connections break, at one end first; nodes are
- * started anew, are taken for dead, have no memory; indices take their time. After a barrier no
- * peer that was not named lacks the filter; when the faults end, all views are equal to what there
- * is, and nothing that was let go of is there.
+ * started anew, are taken for dead, have no memory; indices take their time; what some had is kept
+ * for a while. After a barrier no peer that was not named lacks the filter; when the faults end,
+ * all views are equal to what there is, and nothing that was let go of is there.
  */
 #include "cluster/interest/interest.h"
 
@@ -105,7 +105,7 @@ static void fault(struct net *n)
     struct random *const r = &n->random;
     const unsigned a = random_below(r, n->count);
     const unsigned b = (a + 1 + random_below(r, n->count - 1)) % n->count;
-    switch (random_below(r, 10)) {
+    switch (random_below(r, 11)) {
     case 0:
     case 1:
         break_one(n, a, b);
@@ -132,6 +132,9 @@ static void fault(struct net *n)
         break;
     case 8:
         n->mute[a] = random_below(r, 3) == 0;
+        break;
+    case 9:
+        interest_peer_keep(n->nodes[a].interest, b, random_below(r, 2) == 0);
         break;
     default:
         n->room = random_below(r, 3) > 0 ? 1u << 20 : random_below(r, 400);
@@ -189,6 +192,7 @@ static void heal(struct net *n)
         for (unsigned b = 0; b < n->count; b++) {
             if (a != b) {
                 net_live(n, a, b, true);
+                interest_peer_keep(n->nodes[a].interest, b, false);
             }
             if (a < b) {
                 connect(n, a, b);

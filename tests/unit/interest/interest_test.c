@@ -378,6 +378,73 @@ Test(interest, of_a_node_that_is_forgotten_is_gone)
     cr_expect_eq(n->nodes[1].reached_count, 1, "nobody is left to be waited for");
 }
 
+/* ---- What somebody else has to be found by */
+
+Test(interest, of_a_dead_node_stays_while_it_is_kept)
+{
+    net_take(n, 0, 0);
+    net_settle(n);
+    interest_peer_keep(n->nodes[1].interest, 0, true);
+    net_down(n, 0, 1);
+    net_live(n, 1, 0, false);
+    net_run(n, 200000);
+    cr_expect_eq(n->nodes[1].index[0][0], 1);
+    cr_expect_eq(interest_next_ms(n->nodes[1].interest) > n->now_ms, true, "it is not asked for");
+    interest_peer_keep(n->nodes[1].interest, 0, false);
+    net_run(n, 1);
+    cr_expect_eq(n->nodes[1].index[0][0], 0);
+}
+
+static void keep_over_a_restart(void)
+{
+    net_take(n, 0, 0);
+    net_settle(n);
+    interest_peer_keep(n->nodes[1].interest, 0, true);
+    net_restart(n, 0);
+    net_take(n, 0, 1);
+    net_up(n, 0, 1);
+    net_up(n, 0, 2);
+    net_settle(n);
+    cr_expect_eq(n->nodes[1].index[0][0], 1, "of the start before");
+    cr_expect_eq(n->nodes[1].index[0][1], 1);
+    cr_expect_eq(n->nodes[2].index[0][0], 0, "who does not keep it has it no more");
+}
+
+Test(interest, of_the_start_before_stays_while_it_is_kept)
+{
+    keep_over_a_restart();
+    const uint64_t version = net_take(n, 0, 2);
+    cr_assert_eq(interest_wait(n->nodes[0].interest, version, 5, n->now_ms), INTEREST_OK);
+    net_settle(n);
+    cr_expect_eq(n->nodes[0].reached_count, 1, "who keeps something vouches for what is new");
+    cr_expect_eq(n->nodes[0].reached_without, 0);
+    net_put(n, 0, 2);
+    net_run(n, 3000);
+    cr_expect_eq(n->nodes[1].index[0][2], 0, "what it takes back itself goes");
+    cr_expect_eq(of(1).divergences, 0, "what is too much is no difference");
+
+    interest_peer_keep(n->nodes[1].interest, 0, false);
+    net_settle(n);
+    cr_expect_eq(n->nodes[1].index[0][0], 0);
+    net_run(n, 3000);
+    expect_equal();
+    cr_expect_eq(of(1).divergences, 0);
+}
+
+Test(interest, that_is_missing_is_noticed_while_more_is_kept)
+{
+    keep_over_a_restart();
+    net_take(n, 0, 2);
+    net_pump(n, 0, 1);
+    struct net_stream *const s = &n->streams[0][1];
+    cr_assert_eq(s->count, 1);
+    free(s->frames[s->first].body);
+    s->first = (s->first + 1) % NET_FRAMES;
+    s->count--;
+    net_run(n, 3000);
+    cr_expect_eq(n->nodes[1].index[0][2], 1);
+}
+
 /* ---- Faults */
 
 /* Something changed on the way, or here: the sums do not agree, and all is told anew. */
