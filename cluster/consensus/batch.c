@@ -109,8 +109,32 @@ static void begin(struct consensus *c)
     take(c, n);
 }
 
+static void on_barrier(struct raft_barrier *request, int status)
+{
+    struct consensus *const c = request->data;
+    (void)status;
+    c->barrier_waits = false;
+}
+
+/* What earlier leaders have left is committed by an entry of this one's, so it begins with one that
+ * says nothing. libraft (0.15) does not. */
+static void begin_term(struct consensus *c)
+{
+    if (c->barrier_waits || c->barrier_term == c->raft.current_term) {
+        return;
+    }
+    c->barrier.data = c;
+    c->barrier_waits = raft_barrier(&c->raft, &c->barrier, on_barrier) == 0;
+    if (c->barrier_waits) {
+        c->barrier_term = c->raft.current_term;
+    } /* else the next turn tries again */
+}
+
 void batch_go_on(struct consensus *c)
 {
+    if (consensus_leads(c)) {
+        begin_term(c);
+    }
     if (c->batch.first_left != NULL && !leads_as_then(c)) {
         end_batch(c);
     }

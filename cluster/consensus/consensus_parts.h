@@ -83,12 +83,14 @@ struct consensus {
     uint64_t now_ms, tick_ms; /* tick_ms: the next one */
     uint64_t random;
     bool started, failed;
+    bool telling; /* libraft is told an end right now */
 
     struct stored stored;
     uint64_t next; /* index of the entry that is written next */
     uint64_t written, durable;
     uint64_t snapshot_written; /* the record of the last snapshot */
     uint64_t fenced; /* that of the last term or vote: no message leaves before it is durable */
+    uint64_t matched_term, matched; /* in that term the log is its leader's, up to there */
 
     struct waiting *first_waiting, **last_waiting;
     struct outgoing *first_outgoing, **last_outgoing;
@@ -97,6 +99,9 @@ struct consensus {
     struct proposal *first_proposal, **last_proposal; /* that wait for a batch */
     size_t proposals_bytes;
     struct batch batch;
+    struct raft_barrier barrier; /* a leader's first entry */
+    bool barrier_waits;
+    uint64_t barrier_term; /* that of the last one */
     struct raft_transfer transfer;
     bool transferring;
 
@@ -119,6 +124,7 @@ NODISCARD bool stored_write_snapshot(struct consensus *c, unsigned trailing,
 /* words.c: messages and configurations, to and from libraft's */
 NODISCARD bool words_configuration(struct raft_configuration *to, struct bytes servers);
 size_t words_servers(uint8_t *out, const struct raft_configuration *from); /* NULL: counted */
+struct node_entry words_entry(const struct raft_entry *from);
 NODISCARD bool words_queue(struct consensus *c, const struct raft_message *message);
 NODISCARD enum consensus_err words_receive(struct consensus *c, uint64_t from,
                                            const struct node_consensus *message);
@@ -133,4 +139,5 @@ void batch_end(struct consensus *c);                     /* of all, unknown */
 /* io.c: what libraft calls */
 void io_init(struct consensus *c);
 void io_settle(struct consensus *c); /* tells libraft what has ended, and sends what may go */
+bool io_is_appending(const struct consensus *c);
 void io_cancel(struct consensus *c); /* tells it that nothing ends well */

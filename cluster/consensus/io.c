@@ -100,7 +100,9 @@ static void tell_first(struct consensus *c, struct waiting **at, int status)
     if (w->next == NULL) {
         c->last_waiting = at;
     }
+    c->telling = true;
     tell(c, w, status);
+    c->telling = false;
     free(w);
 }
 
@@ -126,6 +128,15 @@ static void flush(struct consensus *c)
         c->conf.events.send(c->conf.events.context, o->to, bytes_of(o->bytes, o->len));
         free(o);
     }
+}
+
+bool io_is_appending(const struct consensus *c)
+{
+    const struct waiting *w = c->first_waiting;
+    while (w != NULL && w->kind != WAITING_APPEND) {
+        w = w->next;
+    }
+    return w != NULL;
 }
 
 void io_settle(struct consensus *c)

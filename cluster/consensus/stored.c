@@ -243,7 +243,7 @@ bool stored_write_entries(struct consensus *c, uint64_t first, const struct raft
 {
     size_t len = 1 + sizeof first;
     for (unsigned i = 0; i < count; i++) {
-        len += NODE_ENTRY_BYTES + entries[i].buf.len;
+        len += NODE_ENTRY_BYTES + words_entry(&entries[i]).data.len;
     }
     uint8_t *const out = malloc(len);
     if (out == NULL) {
@@ -253,9 +253,7 @@ bool stored_write_entries(struct consensus *c, uint64_t first, const struct raft
     put_u64(out + 1, first);
     size_t at = 1 + sizeof first;
     for (unsigned i = 0; i < count; i++) {
-        const struct node_entry entry = {.term = entries[i].term,
-                                         .type = (uint8_t)entries[i].type,
-                                         .data = bytes_of(entries[i].buf.base, entries[i].buf.len)};
+        const struct node_entry entry = words_entry(&entries[i]);
         at += node_entry_encode(out + at, &entry);
     }
     assert(at == len);

@@ -38,6 +38,15 @@ size_t words_servers(uint8_t *out, const struct raft_configuration *from)
     return from->n * NODE_SERVER_BYTES;
 }
 
+/* Of a barrier its place and term alone: libraft (0.15) has whatever was in that memory in it. */
+struct node_entry words_entry(const struct raft_entry *from)
+{
+    return (struct node_entry){
+        .term = from->term,
+        .type = (uint8_t)from->type,
+        .data = bytes_of(from->buf.base, from->type == RAFT_BARRIER ? 0 : from->buf.len)};
+}
+
 /* ---- Out */
 
 /* As many entries as a message may have; the follower refuses what comes behind a gap, and is sent
@@ -48,7 +57,7 @@ static unsigned entries_that_fit(const struct consensus *c, const struct raft_ap
     unsigned n = 0;
     *len = 0;
     while (n < a->n_entries) {
-        const size_t one = NODE_ENTRY_BYTES + a->entries[n].buf.len;
+        const size_t one = NODE_ENTRY_BYTES + words_entry(&a->entries[n]).data.len;
         if (n > 0 && *len + one > c->conf.message_bytes_max) {
             break;
         }
@@ -67,10 +76,7 @@ static uint8_t *append_items(const struct consensus *c, const struct raft_append
     uint8_t *const items = malloc(len == 0 ? 1 : len);
     size_t at = 0;
     for (unsigned i = 0; items != NULL && i < n; i++) {
-        const struct node_entry entry = {
-            .term = a->entries[i].term,
-            .type = (uint8_t)a->entries[i].type,
-            .data = bytes_of(a->entries[i].buf.base, a->entries[i].buf.len)};
+        const struct node_entry entry = words_entry(&a->entries[i]);
         at += node_entry_encode(items + at, &entry);
     }
     *m = (struct node_consensus){.kind = NODE_APPEND,
@@ -100,7 +106,10 @@ static uint8_t *install_items(const struct raft_install_snapshot *i, struct node
 }
 
 /*
- * A snapshot is of what is committed, so whoever leads has that too. libraft (0.15) says of one
+ * What it has of what the leader has. libraft (0.15) says all that it has, also where that is of an
+ * earlier leader, and was compared with nothing that this one has sent.
+ *
+ * A snapshot is of what is committed, so whoever leads has that too. libraft says of one
  * that it was sent, and need not take, that it has that, and not that it has more; a leader that
  * has missed other answers would try what is before, which is in no log here any more, and then the
  * snapshot again.
@@ -108,10 +117,13 @@ static uint8_t *install_items(const struct raft_install_snapshot *i, struct node
 static uint64_t appended_index(const struct consensus *c,
                                const struct raft_append_entries_result *a)
 {
+    if (a->rejected != 0) {
+        return a->last_log_index;
+    }
+    const uint64_t matched = c->matched_term == a->term ? c->matched : 0;
+    const uint64_t index = a->last_log_index < matched ? a->last_log_index : matched;
     const bool is_durable = c->snapshot_written <= c->durable;
-    return a->rejected == 0 && is_durable && c->stored.snapshot.index > a->last_log_index
-               ? c->stored.snapshot.index
-               : a->last_log_index;
+    return is_durable && c->stored.snapshot.index > index ? c->stored.snapshot.index : index;
 }
 
 static struct node_consensus vote_words(const struct raft_request_vote *v)
@@ -185,12 +197,20 @@ static void put_out(struct consensus *c, struct outgoing *o)
     c->outgoing_bytes += sizeof *o + o->len;
 }
 
+/* An answer for a leader that it has forgotten since it was asked, or, where it follows nobody any
+ * more, for whatever libraft (0.15) has in that place then. */
+static bool is_for_nobody(const struct consensus *c, const struct raft_message *message)
+{
+    const bool is_late = c->telling && message->type == RAFT_IO_APPEND_ENTRIES_RESULT;
+    return message->server_id == 0 || (is_late && c->raft.state != RAFT_FOLLOWER);
+}
+
 bool words_queue(struct consensus *c, const struct raft_message *message)
 {
     struct node_consensus m;
     uint8_t *own;
-    if (message->server_id == 0) {
-        return true; /* an answer for a leader that it has forgotten meanwhile */
+    if (is_for_nobody(c, message)) {
+        return true;
     }
     if (!in_words(c, message, &m, &own)) {
         return false;
@@ -334,8 +354,109 @@ static void end_snapshot(struct raft *r, uint64_t follower)
     }
 }
 
-enum consensus_err words_receive(struct consensus *c, uint64_t from,
-                                 const struct node_consensus *message)
+/*
+ * Of entries, those that are behind this server's snapshot: what is in that is committed, so the
+ * leader has the same. libraft (0.15) refuses what begins before its log, but not what begins with
+ * the first entry of all: that it writes behind its log, and breaks when it does not find it there.
+ */
+static void skip_snapshot(const struct consensus *c, struct node_consensus *m)
+{
+    const uint64_t index = c->raft.log.snapshot.last_index;
+    struct node_entry entry;
+    if (m->index >= index) {
+        return;
+    }
+    while (m->index < index && m->data.len > 0 && node_entry_next(&m->data, &entry)) {
+        m->index++;
+    }
+    if (m->index < index) {
+        m->data = bytes_of(NULL, 0);
+    }
+    m->index = index;
+    m->index_term = c->raft.log.snapshot.last_term;
+}
+
+struct place {
+    uint64_t index, term;
+};
+
+/* Of the last entry that a message is about. */
+static struct place last_place(const struct node_consensus *m)
+{
+    struct place last = {.index = m->index, .term = m->index_term};
+    struct bytes rest = m->kind == NODE_APPEND ? m->data : bytes_of(NULL, 0);
+    struct node_entry entry;
+    while (rest.len > 0 && node_entry_next(&rest, &entry)) {
+        last.index++;
+        last.term = entry.term;
+    }
+    return last;
+}
+
+static uint64_t term_at(const struct consensus *c, uint64_t index)
+{
+    const struct raft_log *const l = &c->raft.log;
+    if (index == l->snapshot.last_index) {
+        return l->snapshot.last_term;
+    }
+    const bool is_there =
+        index > l->offset && index <= raft_last_index((struct raft *)(uintptr_t)&c->raft);
+    return is_there ? l->entries[(l->front + index - 1 - l->offset) % l->size].term : 0;
+}
+
+/* Two logs that have an entry of the same index and term are the same up to it. */
+static void match(struct consensus *c, uint64_t term, const struct place *last)
+{
+    if (term < c->raft.current_term || term_at(c, last->index) != last->term) {
+        return;
+    }
+    if (c->matched_term != term) {
+        c->matched_term = term;
+        c->matched = 0;
+    }
+    c->matched = last->index > c->matched ? last->index : c->matched;
+}
+
+/*
+ * Of entries, those before the first that replaces one of this server's, as long as anything is
+ * being written: the leader sends the others again. libraft (0.15) counts who uses an entry by its
+ * index and term, and confuses the one that goes with the same one when it comes again; and of what
+ * it wrote as a leader it cuts off the log where it began, which may be behind the end by then.
+ */
+static void keep_what_is_written(const struct consensus *c, struct node_consensus *m)
+{
+    struct bytes rest = m->data;
+    struct node_entry entry;
+    for (uint64_t index = m->index + 1; rest.len > 0; index++) {
+        const size_t before = m->data.len - rest.len;
+        if (!node_entry_next(&rest, &entry)) {
+            return;
+        }
+        const uint64_t term = term_at(c, index);
+        if (term != 0 && term != entry.term) {
+            m->data = bytes_of(m->data.at, before);
+            return;
+        }
+    }
+}
+
+/*
+ * That a majority has an entry of an earlier term does not commit it: a leader that lacks it may be
+ * elected still (Ongaro, 3.6.2). libraft (0.15) does not look at the term, so it does not hear of
+ * the last one that is stored here, until that is of this term.
+ */
+static void hold_back(const struct consensus *c, struct node_consensus *m)
+{
+    const struct raft *const r = &c->raft;
+    const bool is_counted = r->state == RAFT_LEADER && m->term == r->current_term && m->other == 0;
+    if (is_counted && r->last_stored > r->commit_index && m->index >= r->last_stored &&
+        term_at(c, r->last_stored) < r->current_term) {
+        m->index = r->last_stored - 1;
+    }
+}
+
+static enum consensus_err receive(struct consensus *c, uint64_t from,
+                                  const struct node_consensus *message)
 {
     char address[ADDRESS_BYTES];
     struct raft_message m = {.server_id = from, .server_address = address};
@@ -348,4 +469,30 @@ enum consensus_err words_receive(struct consensus *c, uint64_t from,
     }
     c->recv(&c->io, &m);
     return CONSENSUS_OK;
+}
+
+enum consensus_err words_receive(struct consensus *c, uint64_t from,
+                                 const struct node_consensus *message)
+{
+    struct node_consensus m = *message;
+    if (m.kind == NODE_APPENDED) {
+        hold_back(c, &m);
+    }
+    if (m.kind != NODE_APPEND && m.kind != NODE_INSTALL) {
+        return receive(c, from, &m);
+    }
+    if (m.kind == NODE_APPEND) {
+        skip_snapshot(c, &m);
+        if (io_is_appending(c)) {
+            keep_what_is_written(c, &m);
+        }
+    }
+    const struct place last = last_place(&m);
+    if (m.kind == NODE_APPEND && m.other > last.index) {
+        m.other = last.index; /* what is behind that may be of an earlier leader */
+    }
+    match(c, m.term, &last); /* before: it may be answered at once */
+    const enum consensus_err err = receive(c, from, &m);
+    match(c, m.term, &last);
+    return err;
 }

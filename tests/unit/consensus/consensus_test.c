@@ -310,6 +310,261 @@ Test(consensus, who_has_missed_much_gets_a_snapshot)
     end();
 }
 
+/* A leader's entries, of one byte each, that follow the one of that index and term. */
+struct appended {
+    uint64_t from, term, index, index_term, committed;
+    const char *entries; /* one each */
+    uint64_t entries_term;
+};
+
+static void receive_append(const struct server *s, const struct appended *a)
+{
+    uint8_t items[64 * (NODE_ENTRY_BYTES + 1)];
+    size_t len = 0;
+    for (const char *e = a->entries; *e != '\0'; e++) {
+        const struct node_entry entry = {
+            .term = a->entries_term, .type = 1, .data = bytes_of((const uint8_t *)e, 1)};
+        cr_assert_leq(len + NODE_ENTRY_BYTES + 1, sizeof items);
+        len += node_entry_encode(items + len, &entry);
+    }
+    const struct node_consensus message = {.kind = NODE_APPEND,
+                                           .group = 1,
+                                           .term = a->term,
+                                           .index = a->index,
+                                           .index_term = a->index_term,
+                                           .other = a->committed,
+                                           .data = bytes_of(items, len)};
+    cr_expect_eq(consensus_received(s->consensus, a->from, &message, now_ms), CONSENSUS_OK);
+}
+
+/* The last message that anybody has sent. */
+static struct node_consensus last_mail(void)
+{
+    struct node_consensus message = {.kind = 0};
+    cr_assert_gt(mail_count, 0);
+    cr_assert_eq(node_consensus_decode(&message, mail[mail_count - 1].message), NODE_OK);
+    return message;
+}
+
+Test(consensus, entries_that_a_snapshot_has_are_not_written_again)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    struct server *const late = &servers[s->id % SERVERS];
+    for (uint64_t i = 0; i < 30; i++) {
+        cr_assert_eq(propose(s, "x", i), CONSENSUS_OK);
+        run_ms(100);
+    }
+    const struct consensus_figures before = consensus_figures(late->consensus);
+    cr_expect_gt(before.snapshots, 0, "it does not have its first entries any more");
+    const struct appended all = {
+        .from = s->id, .term = before.term, .entries = "xxxxxxxxxxxx", .entries_term = 1};
+    receive_append(late, &all);
+    cr_expect_eq(last_mail().kind, NODE_APPENDED);
+    cr_expect_eq(last_mail().other, 0);
+    cr_expect_geq(last_mail().index, 20, "all that its snapshot has");
+    cr_expect_eq(consensus_figures(late->consensus).last, before.last);
+    run_ms(500);
+    cr_assert_eq(propose(s, "y", 30), CONSENSUS_OK);
+    run_ms(500);
+    cr_expect_eq(late->applied_len, 31);
+    cr_expect_eq(memcmp(late->applied, s->applied, 31), 0);
+    end();
+}
+
+/* Entry 1 is the configuration, which all begin with. */
+Test(consensus, a_leader_does_not_hear_of_what_an_earlier_one_sent)
+{
+    begin(3);
+    struct server *const s = &servers[0];
+    const struct appended first = {
+        .from = 2, .term = 2, .index = 1, .index_term = 1, .entries = "abc", .entries_term = 2};
+    receive_append(s, &first);
+    sync_disk(s);
+    cr_expect_eq(last_mail().index, 4);
+    const struct appended second = {
+        .from = 3, .term = 3, .index = 1, .index_term = 1, .committed = 4, .entries = ""};
+    receive_append(s, &second);
+    sync_disk(s);
+    cr_expect_eq(last_mail().term, 3);
+    cr_expect_eq(last_mail().other, 0);
+    cr_expect_eq(last_mail().index, 1, "what the earlier one sent is not what this one has");
+    cr_expect_eq(s->applied_len, 0, "nor what it has committed");
+    const struct appended third = {.from = 3,
+                                   .term = 3,
+                                   .index = 1,
+                                   .index_term = 1,
+                                   .committed = 4,
+                                   .entries = "ABC",
+                                   .entries_term = 3};
+    receive_append(s, &third);
+    sync_disk(s);
+    cr_expect_eq(last_mail().index, 4);
+    cr_expect_str_eq(s->applied, "ABC");
+    end();
+}
+
+/* What was sent in term 2 is on the disk when another one leads already, who has said `second`. */
+static void write_late(const struct appended *second)
+{
+    begin(3);
+    struct server *const s = &servers[0];
+    const struct appended first = {
+        .from = 2, .term = 2, .index = 1, .index_term = 1, .entries = "abc", .entries_term = 2};
+    receive_append(s, &first);
+    receive_append(s, second);
+    sync_disk(s);
+    cr_expect_gt(mail_count, 0);
+    for (size_t i = 0; i < mail_count; i++) {
+        struct node_consensus said;
+        cr_assert_eq(node_consensus_decode(&said, mail[i].message), NODE_OK);
+        cr_expect(mail[i].to != 3 || said.other != 0 || said.index <= 1);
+    }
+    end();
+}
+
+Test(consensus, what_is_written_late_is_told_to_nobody_else)
+{
+    const struct appended second = {
+        .from = 3, .term = 3, .index = 1, .index_term = 1, .entries = ""};
+    write_late(&second);
+}
+
+Test(consensus, what_is_written_late_is_not_told_to_who_was_refused)
+{
+    const struct appended second = {
+        .from = 3, .term = 3, .index = 9, .index_term = 2, .entries = ""};
+    write_late(&second);
+}
+
+/* Of one that leads again, before the disk has what was written first. */
+Test(consensus, an_entry_may_go_and_come_again_while_it_is_written)
+{
+    begin(3);
+    struct server *const s = &servers[0];
+    const struct appended first = {
+        .from = 2, .term = 2, .index = 1, .index_term = 1, .entries = "a", .entries_term = 2};
+    const struct appended other = {
+        .from = 3, .term = 3, .index = 1, .index_term = 1, .entries = "b", .entries_term = 3};
+    const struct appended again = {
+        .from = 2, .term = 4, .index = 1, .index_term = 1, .entries = "a", .entries_term = 2};
+    receive_append(s, &first);
+    receive_append(s, &other);
+    receive_append(s, &again);
+    sync_disk(s);
+    cr_expect_eq(last_mail().index, 2);
+    const struct appended more = {.from = 2,
+                                  .term = 4,
+                                  .index = 2,
+                                  .index_term = 2,
+                                  .committed = 3,
+                                  .entries = "c",
+                                  .entries_term = 4};
+    receive_append(s, &more);
+    sync_disk(s);
+    cr_expect_eq(last_mail().other, 0);
+    cr_expect_eq(last_mail().index, 3);
+    cr_expect_str_eq(s->applied, "ac");
+    end();
+}
+
+/* It leads, and its disk has an entry of an earlier leader, which nobody else has; nothing of its
+ * own yet. */
+static struct server *lead_with_what_another_sent(void)
+{
+    begin(3);
+    struct server *const s = &servers[0];
+    const struct appended before = {
+        .from = 2, .term = 2, .index = 1, .index_term = 1, .entries = "a", .entries_term = 2};
+    receive_append(s, &before);
+    sync_disk(s);
+    consensus_destroy(servers[2].consensus);
+    servers[2].consensus = NULL;
+    for (unsigned i = 0; i < 1000 && leader() == NULL; i++) {
+        run_ms(10);
+    }
+    cr_assert_eq(leader(), s, "the other one has less");
+    return s;
+}
+
+static void receive_appended(const struct server *s, uint64_t index)
+{
+    const struct node_consensus message = {.kind = NODE_APPENDED,
+                                           .group = 1,
+                                           .term = consensus_figures(s->consensus).term,
+                                           .index = index};
+    cr_expect_eq(consensus_received(s->consensus, 2, &message, now_ms), CONSENSUS_OK);
+}
+
+/* As another one may be elected that lacks it (Ongaro, figure 3.7). */
+Test(consensus, what_an_earlier_leader_sent_is_committed_by_an_entry_of_this_one)
+{
+    struct server *const s = lead_with_what_another_sent();
+    receive_appended(s, 2);
+    cr_expect_eq(consensus_figures(s->consensus).committed, 1);
+    receive_appended(s, 3);
+    sync_disk(s);
+    receive_appended(s, 3);
+    cr_expect_eq(consensus_figures(s->consensus).committed, 3);
+    cr_expect_str_eq(s->applied, "a");
+    end();
+}
+
+/* What it has written as a leader goes, and more that was before it. */
+Test(consensus, who_leads_no_more_may_end_while_it_writes)
+{
+    struct server *const s = lead_with_what_another_sent();
+    cr_assert_eq(propose(s, "b", 1), CONSENSUS_OK);
+    const struct consensus_figures f = consensus_figures(s->consensus);
+    cr_assert_eq(f.last, 4, "one of its own before that");
+    cr_assert_eq(f.committed, 1);
+    const struct appended other = {.from = 3,
+                                   .term = f.term + 1,
+                                   .index = 1,
+                                   .index_term = 1,
+                                   .entries = "A",
+                                   .entries_term = f.term + 1};
+    receive_append(s, &other);
+    end();
+}
+
+/* By then it asks for votes itself. */
+Test(consensus, a_snapshot_that_is_written_late_is_told_to_nobody)
+{
+    uint8_t list[SERVERS * NODE_SERVER_BYTES];
+    size_t len = 0;
+    for (unsigned i = 0; i < SERVERS; i++) {
+        const struct node_server server = {.id = i + 1, .role = 1};
+        len += node_server_encode(list + len, &server);
+    }
+    begin(3);
+    struct server *const s = &servers[0];
+    const struct node_consensus message = {.kind = NODE_INSTALL,
+                                           .group = 1,
+                                           .term = 2,
+                                           .index = 5,
+                                           .index_term = 2,
+                                           .other = 1,
+                                           .configuration = bytes_of(list, len),
+                                           .data = bytes_text("abcd")};
+    cr_assert_eq(consensus_received(s->consensus, 2, &message, now_ms), CONSENSUS_OK);
+    for (unsigned i = 0; i < 30; i++) {
+        now_ms += 100;
+        consensus_turn(s->consensus, now_ms);
+    }
+    sync_disk(s);
+    cr_expect_gt(mail_count, 0);
+    for (size_t i = 0; i < mail_count; i++) {
+        struct node_consensus said;
+        cr_assert_eq(node_consensus_decode(&said, mail[i].message), NODE_OK);
+        cr_expect(mail[i].to == 2 || mail[i].to == 3);
+        cr_expect_eq(said.kind, NODE_VOTE);
+    }
+    cr_expect_str_eq(s->applied, "abcd");
+    end();
+}
+
 Test(consensus, proposals_have_a_bound_and_an_end)
 {
     char large[400] = "";
