@@ -70,6 +70,12 @@ static bool is_fair(struct replica *r, uint64_t stamp, uint64_t wall_ms)
     return fair;
 }
 
+/* It is as if it were forgotten: the floor stands for it, whenever the sweep comes to it. */
+static bool is_past(const struct replica *r, const struct topic_entry *e)
+{
+    return e->gone && e->stamp <= r->floor;
+}
+
 /* Does the write count here? */
 static enum replica_err judge(struct replica *r, const struct topic_entry *e,
                               const struct retained_version *version, uint64_t wall_ms)
@@ -78,7 +84,7 @@ static enum replica_err judge(struct replica *r, const struct topic_entry *e,
         return REPLICA_AHEAD;
     }
     hlc_merge(&r->clock, version->stamp);
-    if (e == NULL) {
+    if (e == NULL || is_past(r, e)) {
         const bool over = version->stamp <= r->floor;
         r->figures.refused += over;
         return over ? REPLICA_OLD : REPLICA_OK;
@@ -87,9 +93,11 @@ static enum replica_err judge(struct replica *r, const struct topic_entry *e,
     return retained_version_compare(version, &here) > 0 ? REPLICA_OK : REPLICA_OLD;
 }
 
-/* The topic has that; the handle that it had is dropped. */
+/* The topic has that; the handle that it had is dropped. by: the walk that has brought it; NULL: it
+ * came in another way. */
 static enum replica_err put(struct replica *r, struct bytes topic,
-                            const struct retained_version *version, bool gone, uint64_t handle)
+                            const struct retained_version *version, bool gone, uint64_t handle,
+                            const struct walk *by)
 {
     const struct topic_entry *const was = versions_find(&r->topics, topic);
     const bool had = was != NULL && !was->gone;
@@ -102,6 +110,9 @@ static enum replica_err put(struct replica *r, struct bytes topic,
     r->changes++;
     if (gone && version->stamp <= r->floor) {
         r->swept_floor = 0; /* the sweep may have passed it */
+    }
+    if (!gone && version->stamp <= r->walks_floor) {
+        walk_passed(r, version->stamp, by);
     }
     if (had) {
         r->conf.events.drop(r->conf.events.context, former);
@@ -117,7 +128,7 @@ enum replica_err replica_write(struct replica *r, struct bytes topic, bool gone,
     }
     const struct retained_version v = {hlc_next(&r->clock, wall_ms), r->conf.self,
                                        r->conf.generation};
-    const enum replica_err err = put(r, topic, &v, gone, handle);
+    const enum replica_err err = put(r, topic, &v, gone, handle, NULL);
     if (err == REPLICA_OK) {
         *version = v;
     }
@@ -129,11 +140,11 @@ enum replica_err replica_apply(struct replica *r, struct bytes topic,
                                uint64_t wall_ms)
 {
     const enum replica_err err = judge(r, versions_find(&r->topics, topic), version, wall_ms);
-    return err == REPLICA_OK ? put(r, topic, version, gone, handle) : err;
+    return err == REPLICA_OK ? put(r, topic, version, gone, handle, NULL) : err;
 }
 
 enum replica_err replica_take_item(struct replica *r, const struct node_retained_item *item,
-                                   uint64_t wall_ms)
+                                   const struct walk *by, uint64_t wall_ms)
 {
     const struct replica_events *const events = &r->conf.events;
     const bool gone = item->kind == NODE_RETAINED_GONE;
@@ -150,7 +161,7 @@ enum replica_err replica_take_item(struct replica *r, const struct node_retained
             return err;
         }
     }
-    err = put(r, item->topic, &item->version, gone, handle);
+    err = put(r, item->topic, &item->version, gone, handle, by);
     if (gone && err == REPLICA_OK) {
         events->gone(events->context, item->topic, &item->version);
     } else if (!gone && err != REPLICA_OK) {
@@ -252,7 +263,7 @@ enum replica_err replica_restore(struct replica *r, struct bytes topic,
     assert(versions_find(&r->topics, topic) == NULL);
 
     hlc_merge(&r->clock, version->stamp);
-    const enum replica_err err = put(r, topic, version, gone, handle);
+    const enum replica_err err = put(r, topic, version, gone, handle, NULL);
     r->durable_high = r->high > r->durable_high ? r->high : r->durable_high;
     r->ready = r->ready || version->stamp > REPLICA_UNSTAMPED;
     return err;
@@ -533,7 +544,7 @@ static void sweep(struct replica *r)
         while (l != NULL) {
             struct topic_entry *const e = table_object(l, struct topic_entry, link);
             l = table_find_next(l);
-            if (e->gone && e->stamp <= r->floor) {
+            if (is_past(r, e)) {
                 r->figures.forgotten++;
                 replica_forget(r, e);
             }

@@ -30,7 +30,7 @@ enum walk_state {
 /* Our way through a peer's sums, from where they differ at the top. */
 struct walk {
     enum walk_state state;
-    bool failed;                              /* something was not taken */
+    bool failed;                              /* something was not taken, or was passed over */
     bool brought;                             /* something was */
     uint64_t high;                            /* the peer's, when it began */
     uint64_t floor;                           /* likewise */
@@ -70,7 +70,8 @@ struct replica {
     unsigned missing; /* members without a number */
     uint64_t high;    /* the highest stamp here */
     uint64_t floor;
-    uint64_t changes; /* that are to be on disk */
+    uint64_t walks_floor; /* the highest that a walk has had */
+    uint64_t changes;     /* that are to be on disk */
     uint64_t mark, mark_high;
     uint64_t durable_high, durable_changes;
     uint32_t asks; /* number of the last ask */
@@ -82,9 +83,9 @@ struct replica {
     struct replica_figures figures;
 };
 
-/* An item counts, or does not: set, gone, drop. */
+/* An item that a walk has brought counts, or does not: set, gone, drop. */
 enum replica_err replica_take_item(struct replica *r, const struct node_retained_item *item,
-                                   uint64_t wall_ms);
+                                   const struct walk *by, uint64_t wall_ms);
 /* A topic is to be as never heard of. forget, drop. */
 void replica_forget(struct replica *r, struct topic_entry *e);
 /* What is there was deleted. gone, forget, drop. */
@@ -104,6 +105,10 @@ enum replica_err walk_sums(struct replica *r, struct peer *p, const struct node_
 enum replica_err walk_items(struct replica *r, struct peer *p, const struct node_retained_items *n,
                             uint64_t now_ms, uint64_t wall_ms);
 bool walk_next(struct replica *r, struct peer *p, size_t room, struct bytes *body);
+
+/* A message of that stamp is here from now on, by that walk, or NULL. Another one whose floor is as
+ * high may have been there before it, and cannot say that it was not deleted. */
+void walk_passed(struct replica *r, uint64_t stamp, const struct walk *by);
 
 /* The peer's content of when its `high` was said is here. */
 void replica_completed(struct replica *r, struct peer *p, uint64_t high, uint64_t floor);

@@ -67,7 +67,18 @@ void walk_begin(struct replica *r, struct peer *p, uint64_t high, uint64_t floor
     p->walk =
         (struct walk){.state = WALK_ROOT, .high = high, .floor = floor, .leaf = VERSIONS_PARTS};
     (void)slot_take(&p->walk, NODE_RETAINED_SUMS, 0, UINT64_MAX);
+    r->walks_floor = floor > r->walks_floor ? floor : r->walks_floor;
     r->figures.walks++;
+}
+
+void walk_passed(struct replica *r, uint64_t stamp, const struct walk *by)
+{
+    for (unsigned i = 0; i < REPLICA_PEERS_MAX; i++) {
+        struct walk *const w = &r->peers[i].walk;
+        if (w->state != WALK_NONE && w != by && stamp <= w->floor) {
+            w->failed = true;
+        }
+    }
 }
 
 static void finish(struct replica *r, struct peer *p, uint64_t now_ms)
@@ -266,7 +277,7 @@ static enum replica_err take(struct replica *r, struct walk *w, const struct nod
     struct bytes rest = n->items;
     struct node_retained_item item;
     while (node_retained_item_next(&rest, &item)) {
-        const enum replica_err err = replica_take_item(r, &item, wall_ms);
+        const enum replica_err err = replica_take_item(r, &item, w, wall_ms);
         if (err == REPLICA_MALFORMED) {
             return err;
         }

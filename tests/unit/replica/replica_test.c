@@ -161,3 +161,102 @@ Test(replica, a_node_alone_forgets_tombstones_and_refuses_what_they_were_for)
     cr_expect_eq(replica_figures(r).refused, 1);
     replica_destroy(r);
 }
+
+/* Whatever the sweep has come to. */
+Test(replica, a_tombstone_up_to_the_floor_does_not_let_in_what_is_up_to_the_floor)
+{
+    struct replica *const r = create();
+    const struct bytes t = bytes_text("a");
+    const struct retained_version tombstone = version(WALL, 1), late = version(WALL + 1, 1),
+                                  floor = version(WALL + 2, 1), newer = version(WALL + 3, 1);
+    cr_expect_eq(replica_restore(r, t, &tombstone, true, 0), REPLICA_OK);
+    replica_restore_floor(r, floor.stamp);
+    cr_expect_eq(replica_apply(r, t, &late, false, 1, WALL), REPLICA_OLD);
+    cr_expect_eq(replica_apply(r, t, &newer, false, 2, WALL), REPLICA_OK);
+    replica_destroy(r);
+}
+
+/* ---- Two of them, each of which is the other's peer 0 */
+
+static bool pass_one(struct replica *from, struct replica *to, uint64_t now_ms)
+{
+    struct node_frame frame = {0};
+    if (!replica_next(from, 0, 1u << 20, now_ms, &frame.type, &frame.body)) {
+        return false;
+    }
+    cr_assert_eq(replica_received(to, 0, &frame, now_ms, WALL + 100), REPLICA_OK);
+    return true;
+}
+
+static void pass_all(struct replica *a, struct replica *b, uint64_t now_ms)
+{
+    while (pass_one(a, b, now_ms) || pass_one(b, a, now_ms)) {
+    }
+}
+
+/* With a message of before its floor, which is that of a tombstone that it has forgotten. */
+static struct replica *create_ahead(const struct retained_version *message,
+                                    const struct retained_version *tombstone)
+{
+    struct replica *const r = create();
+    replica_is_first(r);
+    cr_assert_eq(replica_apply(r, bytes_text("other"), message, false, 1, WALL), REPLICA_OK);
+    cr_assert_eq(replica_apply(r, bytes_text("a"), tombstone, true, 0, WALL), REPLICA_OK);
+    replica_members_known(r);
+    replica_durable(r, replica_mark(r));
+    replica_turn(r, 0);
+    cr_assert_eq(replica_figures(r).topics, 1);
+    cr_assert_eq(replica_figures(r).floor, tombstone->stamp);
+    return r;
+}
+
+static void meet(struct replica *a, struct replica *b)
+{
+    replica_peer_begin(a, 0, (struct node_uuid){{6}});
+    replica_peer_begin(b, 0, (struct node_uuid){{5}});
+    replica_peer_up(a, 0, 0);
+    replica_peer_up(b, 0, 0);
+}
+
+Test(replica, who_has_gone_through_a_peer_takes_its_floor)
+{
+    const struct retained_version message = version(WALL - 1, 6), tombstone = version(WALL, 6);
+    struct replica *const r = create(), *const peer = create_ahead(&message, &tombstone);
+    meet(r, peer);
+    pass_all(peer, r, 0);
+    cr_expect_eq(replica_figures(r).topics, 1);
+    cr_expect_eq(replica_figures(r).floor, tombstone.stamp);
+    replica_destroy(r);
+    replica_destroy(peer);
+}
+
+/* Nor is it complete: that raises the floor as well. */
+Test(replica, what_comes_late_past_a_walk_is_shown_to_the_peer_before_its_floor_is_taken)
+{
+    const struct bytes t = bytes_text("a");
+    const struct retained_version message = version(WALL - 1, 6), tombstone = version(WALL, 6),
+                                  late = version(WALL - 2, 7);
+    struct replica *const r = create(), *const peer = create_ahead(&message, &tombstone);
+    struct retained_version v;
+    bool gone = false;
+    meet(r, peer);
+    cr_assert(pass_one(peer, r, 0)); /* DIGEST */
+    cr_assert(pass_one(r, peer, 0)); /* DIGEST */
+    cr_assert(pass_one(r, peer, 0)); /* ASK for sums */
+    while (pass_one(peer, r, 0)) {   /* which are answered */
+    }
+    cr_assert(pass_one(r, peer, 0)); /* ASK for items: no topic is known */
+    cr_assert_eq(replica_apply(r, t, &late, false, 1, WALL), REPLICA_OK);
+    pass_all(peer, r, 0);
+    cr_expect_eq(replica_figures(r).topics, 2, "the walk has gone on");
+    cr_expect_eq(replica_figures(r).floor, 0);
+    replica_durable(r, replica_mark(r));
+    cr_expect_eq(replica_peer_figures(r, 0).has, 0);
+
+    pass_all(peer, r, 1000); /* a second walk */
+    cr_expect(!replica_look(r, t, &v, &gone) || gone);
+    cr_expect_eq(replica_figures(r).dropped, 1);
+    cr_expect_eq(replica_figures(r).floor, tombstone.stamp);
+    replica_destroy(r);
+    replica_destroy(peer);
+}
