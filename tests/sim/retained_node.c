@@ -11,6 +11,7 @@
 #define RECORD_BYTES 64u
 #define BODY_BYTES   16u
 #define FRAME_BYTES  48u
+#define KNOWN_BYTES  8u
 #define FILE_TOPICS  0u
 
 struct retained_rules retained_rules;
@@ -100,6 +101,9 @@ static void on_floor(void *context, uint64_t floor)
     struct retained_node *const n = context;
     n->floor = floor;
     n->floor_dirty = true;
+    if (n->hears) {
+        retained_rules.on_floor(n, n->hears_peer, n->hears_known);
+    }
 }
 
 static void on_drop(void *context, uint64_t handle)
@@ -135,6 +139,7 @@ static void write_topic(struct retained_node *n, unsigned topic)
     put_u64(out + 32, m->value);
     put_u64(out + 40, left_ms(n, m));
     out[48] = m->gone;
+    put_u64(out + 56, n->deleted[topic]);
     sim_disk_write(n->links->node, FILE_TOPICS, (uint64_t)topic * RECORD_BYTES,
                    bytes_of(out, sizeof out));
     n->dirty[topic] = false;
@@ -179,6 +184,10 @@ static void restore(struct retained_node *n)
     for (unsigned i = 0; i < RETAINED_TOPICS; i++) {
         const size_t len =
             sim_disk_read(n->links->node, FILE_TOPICS, (uint64_t)i * RECORD_BYTES, in, sizeof in);
+        if (len == sizeof in) {
+            retained_node_deleted(n, i, get_u64(in + 56));
+            n->dirty[i] = false;
+        }
         if (len == sizeof in && get_u64(in) > 0) {
             struct retained_version v = {.stamp = get_u64(in), .generation = get_u64(in + 24)};
             memcpy(v.origin.bytes, in + 8, UUID_BYTES);
@@ -290,20 +299,61 @@ static enum link_taken on_message(struct retained_node *n, unsigned peer,
     return LINK_TAKEN;
 }
 
+static bool received(struct retained_node *n, unsigned peer, const struct node_frame *frame,
+                     uint64_t known)
+{
+    n->hears = true;
+    n->hears_peer = peer;
+    n->hears_known = known;
+    const enum replica_err err = replica_received(n->replica, peer, frame, now(n), wall(n));
+    n->hears = false;
+    return err == REPLICA_OK;
+}
+
+/* What a peer's floor stands for is as of its word, not as of later. */
+static enum link_taken on_digest(struct retained_node *n, unsigned peer, struct node_frame frame)
+{
+    if (frame.body.len < KNOWN_BYTES) {
+        return LINK_BAD;
+    }
+    frame.body.len -= KNOWN_BYTES;
+    const uint64_t known = get_u64(frame.body.at + frame.body.len);
+    const uint64_t walks = replica_figures(n->replica).walks;
+    const bool taken = received(n, peer, &frame, known);
+    if (replica_figures(n->replica).walks > walks) {
+        n->walk_known[peer] = known;
+    }
+    return taken ? LINK_TAKEN : LINK_BAD;
+}
+
 static enum link_taken on_deliver(void *rider, unsigned peer, const struct node_frame *frame)
 {
     struct retained_node *const n = rider;
-    if (frame->type == NODE_FRAME_PUBLISH) {
+    switch (frame->type) {
+    case NODE_FRAME_PUBLISH:
         return on_message(n, peer, frame);
+    case NODE_FRAME_RETAINED_DIGEST:
+        return on_digest(n, peer, *frame);
+    default:
+        return received(n, peer, frame, n->walk_known[peer]) ? LINK_TAKEN : LINK_BAD;
     }
-    return replica_received(n->replica, peer, frame, now(n), wall(n)) == REPLICA_OK ? LINK_TAKEN
-                                                                                    : LINK_BAD;
 }
 
+/* A digest goes with what the suite knows at that moment. */
 static bool on_next(void *rider, unsigned peer, size_t room, uint8_t *type, struct bytes *body)
 {
     struct retained_node *const n = rider;
-    return replica_next(n->replica, peer, room, now(n), type, body);
+    if (room < sizeof n->digest ||
+        !replica_next(n->replica, peer, room - KNOWN_BYTES, now(n), type, body)) {
+        return false;
+    }
+    if (*type == NODE_FRAME_RETAINED_DIGEST) {
+        assert(body->len + KNOWN_BYTES <= sizeof n->digest);
+        memcpy(n->digest, body->at, body->len);
+        put_u64(n->digest + body->len, retained_rules.known);
+        *body = bytes_of(n->digest, body->len + KNOWN_BYTES);
+    }
+    return true;
 }
 
 static void on_turn(void *rider)
@@ -349,6 +399,15 @@ const struct link_rider retained_rider = {
     .disk_done = on_disk_done,
     .messages = true,
 };
+
+void retained_node_deleted(struct retained_node *n, unsigned topic, uint64_t stamp)
+{
+    if (stamp > n->deleted[topic]) {
+        n->deleted[topic] = stamp;
+        n->deleted_as[topic] = ++retained_rules.known;
+        n->dirty[topic] = true;
+    }
+}
 
 /* ---- What users do */
 

@@ -7,9 +7,13 @@
  * At all times:
  *   - no topic goes back to an older write on a node, as long as it runs, nor behind its disk
  *   - where all are waited for, nobody is told to drop a message that does not expire
+ *   - no delete that was forgotten is undone on a node whose floor stands for it: one that forgot
+ *     it, or took the floor of one that had
  * In the end: all nodes that run have the same, digests and contents; the newest write that any of
- * them had is there, but where a floor has passed it that did not wait; no delete that was
- * forgotten is undone; and where all run, no tombstone is left.
+ * them had is there, but where a floor has passed it that did not wait; no delete that any of them
+ * knows of, as above, is undone; and where all run, no tombstone is left. A delete that only nodes
+ * knew of whose volumes are lost, or who never come back, may be undone by one that was not waited
+ * for: nobody is left to tell it.
  */
 #include <assert.h>
 #include <stdlib.h>
@@ -55,9 +59,23 @@ static void on_forget(struct retained_node *n, unsigned topic, const struct reta
         sim_fail(sim_of(n->links->node), "node %u drops a message of topic %u",
                  sim_index(n->links->node), topic);
     }
-    if (was->gone && was->expires_ms == RETAINED_FOREVER &&
-        compare(&was->version, &o->forgotten[topic]) > 0) {
-        o->forgotten[topic] = was->version;
+    if (was->gone && was->expires_ms == RETAINED_FOREVER) {
+        retained_node_deleted(n, topic, was->version.stamp);
+        if (compare(&was->version, &o->forgotten[topic]) > 0) {
+            o->forgotten[topic] = was->version;
+        }
+    }
+}
+
+/* It has gone through what the peer has, or has the same. What the peer has come to know since it
+ * said its floor is not in that: such a delete is of who was not waited for. */
+static void on_floor(struct retained_node *n, unsigned peer, uint64_t known)
+{
+    const struct retained_node *const p = retained_node_of(sim_of(n->links->node), peer);
+    for (unsigned topic = 0; p != NULL && topic < RETAINED_TOPICS; topic++) {
+        if (p->deleted_as[topic] <= known && p->deleted[topic] <= n->floor) {
+            retained_node_deleted(n, topic, p->deleted[topic]);
+        }
     }
 }
 
@@ -94,6 +112,11 @@ static void check_topic(struct retained_node *n, unsigned topic)
     if (m->version.stamp > 0 && compare(&m->version, &n->best[topic]) < 0) {
         sim_fail(sim, "topic %u of node %u goes back, from %llx to %llx; floor %llx", topic, index,
                  (unsigned long long)n->best[topic].stamp, (unsigned long long)m->version.stamp,
+                 (unsigned long long)n->floor);
+    }
+    if (m->version.stamp > 0 && !m->gone && m->version.stamp < n->deleted[topic]) {
+        sim_fail(sim, "topic %u of node %u: a delete is undone, %llx has %llx; floor %llx", topic,
+                 index, (unsigned long long)n->deleted[topic], (unsigned long long)m->version.stamp,
                  (unsigned long long)n->floor);
     }
     if (compare(&m->version, &n->best[topic]) > 0) {
@@ -146,6 +169,17 @@ static bool is_same(struct retained_node *a, struct retained_node *b)
     return true;
 }
 
+/* The newest delete that any of those who run knows of by its floor. */
+static uint64_t deleted_here(struct sim *sim, unsigned topic)
+{
+    uint64_t stamp = 0;
+    for (unsigned i = 0; i < sim_nodes(sim); i++) {
+        const struct retained_node *const n = retained_node_of(sim, i);
+        stamp = n != NULL && n->deleted[topic] > stamp ? n->deleted[topic] : stamp;
+    }
+    return stamp;
+}
+
 /* All have the same now; is it what it must be? */
 static void judge(struct sim *sim, struct retained_node *n, uint64_t floor)
 {
@@ -161,8 +195,7 @@ static void judge(struct sim *sim, struct retained_node *n, uint64_t floor)
                      (unsigned long long)m->version.stamp, (unsigned long long)floor,
                      o->any_lost ? "; not all were waited for" : "");
         }
-        if (m->version.stamp > 0 && m->version.stamp <= floor &&
-            compare(&m->version, &o->forgotten[topic]) < 0) {
+        if (m->version.stamp > 0 && !m->gone && m->version.stamp < deleted_here(sim, topic)) {
             sim_fail(sim, "topic %u: a delete is undone", topic);
         }
     }
@@ -234,8 +267,10 @@ static void *begin(struct sim *sim)
                                      .on_lost = on_link_lost,
                                      .on_reached = on_reached};
     const bool waits = random_below(sim_world_random(sim), 2) == 0;
-    retained_rules = (struct retained_rules){
-        .lost_ms = waits ? UINT64_MAX : LOST_MS, .on_lost = on_lost, .on_forget = on_forget};
+    retained_rules = (struct retained_rules){.lost_ms = waits ? UINT64_MAX : LOST_MS,
+                                             .on_lost = on_lost,
+                                             .on_forget = on_forget,
+                                             .on_floor = on_floor};
     return o;
 }
 
