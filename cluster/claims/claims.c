@@ -76,18 +76,21 @@ static unsigned first_peer(const struct claims *c, unsigned partition, uint64_t 
     return first;
 }
 
-/* The first of all nodes that live; and who would be it without this one. */
+/* Who is appointed, or the first of all nodes that live; and, if that is this one, who would be it
+ * otherwise. */
 static unsigned owner_of(const struct claims *c, unsigned partition, unsigned *deputy)
 {
     uint64_t best = 0;
     const unsigned peer = first_peer(c, partition, &best);
     const uint64_t own = score(c, partition, c->conf.self);
-    if (peer != NOBODY && is_before(best, c->peers[peer].uuid, own, c->conf.self)) {
-        *deputy = NOBODY;
-        return peer;
+    const bool is_first =
+        peer == NOBODY || !is_before(best, c->peers[peer].uuid, own, c->conf.self);
+    unsigned owner = c->parts[partition].appointed;
+    if (owner == CLAIMS_BY_HASH) {
+        owner = is_first ? CLAIMS_SELF : peer;
     }
-    *deputy = peer;
-    return CLAIMS_SELF;
+    *deputy = owner == CLAIMS_SELF ? peer : NOBODY;
+    return owner;
 }
 
 static void told_anew(struct claims *c, struct part *part)
@@ -128,6 +131,18 @@ static void elect(struct claims *c, uint64_t now_ms)
     }
     for (unsigned i = 0; changed && i < CLAIMS_PEERS_MAX; i++) {
         c->peers[i].owner_due = c->peers[i].up;
+    }
+}
+
+void claims_appoint(struct claims *c, unsigned partition, unsigned owner, uint64_t now_ms)
+{
+    assert(partition < NODE_CLAIM_PARTITIONS);
+    assert(owner == CLAIMS_BY_HASH || owner == CLAIMS_SELF ||
+           (owner < CLAIMS_PEERS_MAX && c->peers[owner].used));
+
+    if (c->parts[partition].appointed != owner) {
+        c->parts[partition].appointed = (uint8_t)owner;
+        elect(c, now_ms);
     }
 }
 
@@ -182,6 +197,7 @@ struct claims *claims_create(const struct claims_conf *conf)
     }
     for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
         c->parts[i].owner = CLAIMS_SELF;
+        c->parts[i].appointed = CLAIMS_BY_HASH;
         owner_term_begins(c, &c->parts[i], 0);
         told_anew(c, &c->parts[i]);
     }
@@ -230,6 +246,11 @@ void claims_peer_forget(struct claims *c, unsigned peer, uint64_t now_ms)
     }
     claims_peer_down(c, peer, now_ms);
     claims_peer_live(c, peer, false, now_ms);
+    for (unsigned i = 0; i < NODE_CLAIM_PARTITIONS; i++) {
+        if (c->parts[i].appointed == peer) {
+            claims_appoint(c, i, CLAIMS_BY_HASH, now_ms);
+        }
+    }
     owner_lost(c, peer);
     p->copies_there = p->void_due = 0;
     p->used = false;

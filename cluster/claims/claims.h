@@ -4,9 +4,10 @@
  * that are lost.
  *
  * The id space has 64 partitions. The owner of one is the first, by rendezvous hashing, of the
- * nodes that live: this is membership's word, and each node may see it differently for a while. All
- * CONNECTs of an id are put in an order by its owner; what a node has of clients it tells whoever
- * is the owner, again and again if need be, so that nothing hangs on who that was before.
+ * nodes that live, which is membership's word; or who is appointed (claims_appoint()), as the
+ * leader of a group is. Either way each node may see it differently for a while. All CONNECTs of an
+ * id are put in an order by its owner; what a node has of clients it tells whoever is the owner,
+ * again and again if need be, so that nothing hangs on who that was before.
  *
  *   holder                                  owner                                 former holder
  *   claims_attach() ── WANTS ─────────────▶ claiming ── KICK ─────────────────▶ events.kicked
@@ -173,6 +174,12 @@ void claims_peer_forget(struct claims *c, unsigned peer, uint64_t now_ms);
 
 /* Membership's word. */
 void claims_peer_live(struct claims *c, unsigned peer, bool live, uint64_t now_ms);
+
+#define CLAIMS_BY_HASH (CLAIMS_PEERS_MAX + 1u)
+
+/* From now on the partition's owner is that peer, which is used, or CLAIMS_SELF, whether it lives
+ * or not; CLAIMS_BY_HASH: as it is at first, and after the peer was forgotten. */
+void claims_appoint(struct claims *c, unsigned partition, unsigned owner, uint64_t now_ms);
 
 /* Its link has a connection, to that start of it, or has none any more. */
 void claims_peer_up(struct claims *c, unsigned peer, uint64_t generation, uint64_t now_ms);

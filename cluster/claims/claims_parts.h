@@ -106,7 +106,8 @@ struct record {
 /* ---- A partition, from both sides */
 
 struct part {
-    uint8_t owner; /* a peer, or CLAIMS_SELF */
+    uint8_t owner;     /* a peer, or CLAIMS_SELF */
+    uint8_t appointed; /* likewise, or CLAIMS_BY_HASH */
 
     /* Holds, and what the owner knows of them. */
     struct table holds;

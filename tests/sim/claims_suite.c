@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * claims_suite: clients of a few ids come to, and leave, two to five nodes, under all that can
- * happen to streams, nodes and clocks; and nodes take each other for dead that are not.
+ * happen to streams, nodes and clocks; and nodes take each other for dead that are not. Owners are
+ * found by hash, or appointed.
  *
  * At all times:
  *   - nobody is attached by an owner's word that is sure while another one is, whom the same owner
@@ -34,6 +35,9 @@ struct oracle {
     struct life lives[LIVES_MAX]; /* [0, count) in the order in which they came */
     uint32_t count;
     unsigned doubt_every; /* checks, until a node takes another one for dead; 0: never */
+    /* Of half of the worlds: owners are appointed, and nodes hear of it at different times. */
+    bool appoints;
+    unsigned owners[NODE_CLAIM_PARTITIONS];
 };
 
 static struct oracle *oracle_of(const struct claims_node *n)
@@ -265,6 +269,33 @@ static void doubt(struct claims_node *n, struct random *r)
     }
 }
 
+/* What a node that leads the partition would hear at once, and others later. */
+static void hear_of_owners(struct claims_node *n)
+{
+    const struct oracle *const o = oracle_of(n);
+    const unsigned self = sim_index(n->links->node);
+    for (unsigned id = 0; id < CLAIMS_IDS; id++) {
+        const unsigned partition = node_claim_partition(claims_id_hash(n, id));
+        const unsigned owner = o->owners[partition];
+        if (owner == self || n->used[owner]) {
+            claims_appoint(n->claims, partition, owner == self ? CLAIMS_SELF : owner,
+                           sim_now_ms(n->links->node));
+        }
+    }
+}
+
+static void appoint(struct sim *sim)
+{
+    struct oracle *const o = sim_suite_state(sim);
+    struct random *const r = sim_world_random(sim);
+    for (unsigned p = 0; p < NODE_CLAIM_PARTITIONS; p++) {
+        const bool is_there = node_at(sim, o->owners[p]) != NULL;
+        if (sim_is_calm(sim) ? !is_there : random_below(r, 200) == 0) {
+            o->owners[p] = random_below(r, sim_nodes(sim));
+        }
+    }
+}
+
 static void close_kicked(struct claims_node *n)
 {
     for (unsigned i = 0; i < CLAIMS_CLIENTS; i++) {
@@ -279,12 +310,18 @@ static void close_kicked(struct claims_node *n)
 static void act(struct sim *sim)
 {
     struct random *const r = sim_world_random(sim);
+    if (((struct oracle *)sim_suite_state(sim))->appoints) {
+        appoint(sim);
+    }
     for (unsigned i = 0; i < sim_nodes(sim); i++) {
         struct claims_node *const n = node_at(sim, i);
         if (n == NULL || sim_is_paused(sim_node(sim, i))) {
             continue;
         }
         close_kicked(n);
+        if (oracle_of(n)->appoints && (sim_is_calm(sim) || random_below(r, 20) == 0)) {
+            hear_of_owners(n);
+        }
         if (!sim_is_calm(sim)) {
             if (random_below(r, 8) == 0) {
                 come(n, r);
@@ -462,6 +499,7 @@ static void *begin(struct sim *sim)
     assert(sim_nodes(sim) <= LINK_NODES_MAX);
     static const unsigned doubts[] = {0, 150, 400, 1000};
     o->doubt_every = doubts[random_below(sim_world_random(sim), 4)];
+    o->appoints = random_below(sim_world_random(sim), 2) == 0;
     link_rules = (struct link_rules){.rider = &claims_rider,
                                      .on_link = on_link,
                                      .on_numbered = on_numbered,

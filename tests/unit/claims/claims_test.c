@@ -351,6 +351,34 @@ Test(claims, the_next_owner_is_told)
     cr_expect_eq(claims_figures(nodes[0].claims).holds, 0);
 }
 
+/* As the leader of a group is; whatever the hashes say, and whether it lives or not. */
+Test(claims, who_is_appointed_is_the_owner_and_is_told)
+{
+    const struct bytes id = id_of(0);
+    const uint64_t hash = hash_of(id);
+    come(0, id, "w", 0);
+    settle();
+    claims_appoint(nodes[0].claims, node_claim_partition(hash), 1, now_ms);
+    claims_appoint(nodes[1].claims, node_claim_partition(hash), CLAIMS_SELF, now_ms);
+    settle();
+    unsigned peer = 7;
+    uint64_t serial;
+    cr_expect_eq(claims_owner(nodes[0].claims, hash), 1);
+    cr_assert(claims_holder(nodes[1].claims, hash, id, &peer, &serial));
+    cr_expect_eq(peer, 0);
+
+    part();
+    claims_peer_live(nodes[0].claims, 1, false, now_ms);
+    settle();
+    cr_expect_eq(claims_owner(nodes[0].claims, hash), 1, "that it is dead does not change it");
+    claims_appoint(nodes[0].claims, node_claim_partition(hash), CLAIMS_BY_HASH, now_ms);
+    cr_expect_eq(claims_owner(nodes[0].claims, hash), CLAIMS_SELF);
+
+    claims_appoint(nodes[0].claims, node_claim_partition(hash), 1, now_ms);
+    claims_peer_forget(nodes[0].claims, 1, now_ms);
+    cr_expect_eq(claims_owner(nodes[0].claims, hash), CLAIMS_SELF, "its number may be another's");
+}
+
 /* So that it does not connect a second client while it has not heard of the first. */
 Test(claims, a_new_owner_waits_for_what_the_others_hold)
 {
