@@ -3,7 +3,7 @@
 """A cluster of real nodes under load, over a network with delay, loss and cuts.
 
     cluster.py --bin build/release/bin [--nodes 3] [--rounds 10000]
-               [--only rounds|ids|streams|wills|death|partition|join|rolling|cost]
+               [--only rounds|ids|streams|wills|death|partition|history|join|rolling|cost]
 
   rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
   ids       one client id connects at two nodes at the same instant: one stays (cluster_ids.py)
@@ -13,6 +13,8 @@
   partition ways between nodes are cut, in every shape, and healed: interest and retained messages are the
             same on all nodes afterwards (cluster_partition.py)
   wills     a node with a thousand clients that have wills is killed, and started again: each will once
+  history   clients that come to any node, under kills, cuts, stops and more; all that they saw is judged
+            (cluster_history.py, history.py): --nemesis, --promise, --seed, --previous
   join      a node comes to a cluster whose clients have a million filters (cluster_join.py)
   rolling   three nodes behind HAProxy, each drained and started again under a thousand clients that connect
             again (cluster_rolling.py)
@@ -45,6 +47,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
 from cluster_balancer import Balancer  # noqa: E402
+import cluster_history  # noqa: E402
 import cluster_ids  # noqa: E402
 import cluster_join  # noqa: E402
 import cluster_partition  # noqa: E402
@@ -68,13 +71,14 @@ def encrypt(folder):
 
 class Nodes:
     """N brokers that are one cluster. net: where they run; None: here, on loopback. balancer: a host of the
-    net, whose connections to PROXIED say who the client is. settings: more of them, of all nodes."""
+    net, whose connections to PROXIED say who the client is. settings: more of them, of all nodes. disk_mib: each
+    has a file system of its own, of that size, in memory. programs: by name, who has another than the others."""
 
-    def __init__(self, program, count, net=None, balancer=None, settings=None):
+    def __init__(self, program, count, net=None, balancer=None, settings=None, disk_mib=None):
         self.program, self.net, self.balancer, self.settings = program, net, balancer, {**ENCRYPTED, **(settings or {})}
         self.folder = tempfile.TemporaryDirectory(prefix='dunlin-cluster-')
         self.names = [f'n{i}' for i in range(count)]
-        self.processes = {}
+        self.processes, self.programs, self.disk_mib, self.disks = {}, {}, disk_mib, []
         self.ports = {name: (CLIENTS, GOSSIP, ADMIN) if net else tuple(free_port() for _ in range(3))
                       for name in self.names}
         self.key = os.path.join(self.folder.name, 'key')
@@ -113,7 +117,10 @@ class Nodes:
                          'listeners.1.proxy_protocol': 'required',
                          'listeners.1.proxy_from': self.net.address(self.balancer)}
         os.makedirs(settings['data.dir'], exist_ok=True)
-        command = [self.program, '--listen', 'tcp://%s:%d' % self.address(name)]
+        if self.disk_mib and settings['data.dir'] not in self.disks:
+            subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={self.disk_mib}m', 'none', settings['data.dir']], check=True)
+            self.disks.append(settings['data.dir'])
+        command = [self.programs.get(name, self.program), '--listen', 'tcp://%s:%d' % self.address(name)]
         for key, value in settings.items():
             command += ['--set', f'{key}={value}']
         if self.net:
@@ -201,6 +208,8 @@ class Nodes:
             if status not in (0, -9):
                 bad.append(f'{name} ended with {status}')
         text = self.said() if bad else ''
+        for disk in self.disks:
+            subprocess.run(['umount', '-l', disk], check=True)
         self.folder.cleanup()
         return bad, text
 
@@ -360,18 +369,31 @@ def main():
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--bin', required=True)
     parser.add_argument('--nodes', type=int, default=3)
-    parser.add_argument('--only', choices=['rounds', 'ids', 'streams', 'wills', 'death', 'partition', 'join',
+    parser.add_argument('--only', choices=['rounds', 'ids', 'streams', 'wills', 'death', 'partition', 'history', 'join',
                                             'rolling', 'cost'])
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
     parser.add_argument('--encrypted', action='store_true', help='cluster.tls')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
-    parser.add_argument('--rounds', type=int, default=10000)
+    parser.add_argument('--rounds', type=int, help='10000; of history 6')
+    parser.add_argument('--nemesis', default='kill,partition,cut,stop,drain', metavar='LIST',
+                        help=f'of history: some of {",".join(cluster_history.NEMESES)}')
+    parser.add_argument('--promise', choices=['today', 'replicated'], default='today', help='of history: what is expected')
+    parser.add_argument('--seed', type=int, default=int(time.time()) % 100000, help='of history')
+    parser.add_argument('--long', action='store_true', help='of history: cuts and stops until nodes are called dead')
+    parser.add_argument('--previous', metavar='BIN', help='of history: the broker that nemesis previous starts')
+    parser.add_argument('--pairs', type=int, default=8, help='of history: publishers, and subscribers')
+    parser.add_argument('--rate', type=float, default=10, help='of history: messages a second of each publisher')
+    parser.add_argument('--keep', metavar='FILE', help='of history: all events, as lines')
     parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
     parser.add_argument('--clients', type=int, default=1000, help='of rolling')
     parser.add_argument('--cuts-s', type=int, nargs='+', default=[3, 15],
                         help='of partition: for so long, each shape; a node is called dead after 5 to 7')
     parser.add_argument('--seconds', type=int, default=60, help='of streams')
     args = parser.parse_args()
+    nemeses = args.nemesis.split(',')
+    if set(nemeses) - set(cluster_history.NEMESES) or ('previous' in nemeses) != (args.previous is not None):
+        parser.error(f'--nemesis: of {cluster_history.NEMESES}; previous with --previous')
+    history_rounds, args.rounds = args.rounds or 6, args.rounds or 10000
     raise_descriptor_limit()
     program = os.path.join(args.bin, 'dunlin')
     certificates = tempfile.TemporaryDirectory(prefix='dunlin-certificates-')
@@ -419,6 +441,18 @@ def main():
                     cluster_ids.wills(nodes, 1000, nodes.names[-1], faults)
                 if wanted('death'):
                     streams(args.bin, nodes, net, args.seconds, faults, death=nodes.names[-1])
+            finally:
+                over(nodes)
+    if wanted('history') and not args.balanced:
+        with Network([*(f'n{i}' for i in range(args.nodes)), 'balancer']) as net:
+            net.shape(delay_ms=1)
+            nodes = Nodes(program, args.nodes, net, 'balancer', disk_mib=cluster_history.DISK_MIB if 'full' in nemeses else None,
+                          settings={'drain.wait_s': 1, 'data.journal_segment_bytes': 1 << 20})
+            try:
+                with Balancer(net, 'balancer', nodes.folder.name,
+                              {name: (nodes.host(name), PROXIED, ADMIN) for name in nodes.names}) as balancer:
+                    cluster_history.run(nodes, net, balancer, faults, args.promise, nemeses, args.seed, history_rounds,
+                                        args.pairs, args.rate, args.long, args.previous, args.keep)
             finally:
                 over(nodes)
     if wanted('join') and not args.balanced:
