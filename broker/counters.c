@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/counters.h"
 
+#include <stdlib.h>
+
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
 #include "broker/drain.h"
@@ -79,6 +81,11 @@ uint64_t counters_checkpoint_age_ms(const struct node *node)
 int counters_are_draining(const struct node *node)
 {
     return atomic_load_explicit(&node->drain, memory_order_relaxed) == DRAIN_NONE ? 0 : 1;
+}
+
+uint64_t counters_clock_off_ms(const struct node *node)
+{
+    return (uint64_t)llabs(atomic_load_explicit(&node->clock_ahead_ms, memory_order_relaxed));
 }
 
 uint64_t counters_dropped(const struct node *node)

@@ -50,6 +50,7 @@ uint64_t counters_io(const struct node *node, enum io_counter counter);
 
 /* 1 while the node drains, or ends by SIGTERM; 0 otherwise. */
 int counters_are_draining(const struct node *node);
+uint64_t counters_clock_off_ms(const struct node *node);
 
 static inline uint64_t counters_total(const _Atomic uint64_t *total)
 {

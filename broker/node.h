@@ -66,6 +66,7 @@ struct node {
     _Atomic bool serving;              /* the shards run; until then files are read */
     _Atomic uint32_t
         unheard; /* nodes, 1 << number, whose subscriptions are to come; shard 0's, relaxed */
+    _Atomic int64_t clock_ahead_ms; /* of the other nodes' clocks, if far; shard 0's, relaxed */
     _Atomic uint32_t
         members_absent;       /* that are dead, and have no number; the gossip thread's, relaxed */
     _Atomic bool joining;     /* the cluster has not been found yet; the gossip thread's, relaxed */

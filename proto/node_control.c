@@ -5,9 +5,9 @@
 
 #include "proto/node_field.h"
 
-/* Of each of the three; given once and for all, as the types of frames are. */
+/* Of each of the four; given once and for all, as the types of frames are. */
 enum tag {
-    TAG_VALUE = 1, /* CLOSE: u8 why; CREDIT: u64 bytes; GAP: u64 first, u8 why */
+    TAG_VALUE = 1, /* CLOSE: u8 why; CREDIT: u64 bytes; GAP: u64 first, u8 why; CLOCK: u64 ms */
 };
 
 static const struct close_rule {
@@ -70,21 +70,41 @@ enum node_err node_close_decode(enum node_close *why, struct bytes body)
     return NODE_OK;
 }
 
-size_t node_credit_encode(uint8_t *out, uint64_t credit)
+static size_t number_encode(uint8_t *out, uint64_t number)
 {
     struct sink s = node_sink(out);
-    node_put_field_u64(&s, TAG_VALUE, credit);
+    node_put_field_u64(&s, TAG_VALUE, number);
     return s.len;
 }
 
-enum node_err node_credit_decode(uint64_t *credit, struct bytes body)
+static enum node_err number_decode(uint64_t *number, struct bytes body)
 {
     struct bytes value;
     const enum node_err err = node_field_only(&value, body, TAG_VALUE);
     if (err != NODE_OK) {
         return err;
     }
-    return node_value_u64(value, credit) ? NODE_OK : NODE_MALFORMED;
+    return node_value_u64(value, number) ? NODE_OK : NODE_MALFORMED;
+}
+
+size_t node_credit_encode(uint8_t *out, uint64_t credit)
+{
+    return number_encode(out, credit);
+}
+
+enum node_err node_credit_decode(uint64_t *credit, struct bytes body)
+{
+    return number_decode(credit, body);
+}
+
+size_t node_clock_encode(uint8_t *out, uint64_t wall_ms)
+{
+    return number_encode(out, wall_ms);
+}
+
+enum node_err node_clock_decode(uint64_t *wall_ms, struct bytes body)
+{
+    return number_decode(wall_ms, body);
 }
 
 size_t node_gap_encode(uint8_t *out, const struct node_gap_body *gap)

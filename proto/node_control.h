@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * node_control: the small frames that a link has for itself: why it ends, what may be under way,
- * and what will not come. Pure. (ACK and PING have no body.)
+ * node_control: the small frames: those that a link has for itself, why it ends, what may be under
+ * way, and what will not come; and what time it is. Pure. (ACK and PING have no body.)
  */
 #pragma once
 
@@ -44,8 +44,10 @@ struct node_gap_body {
 NODISCARD size_t node_close_encode(uint8_t *out, enum node_close why);
 NODISCARD size_t node_credit_encode(uint8_t *out, uint64_t credit);
 NODISCARD size_t node_gap_encode(uint8_t *out, const struct node_gap_body *gap);
+NODISCARD size_t node_clock_encode(uint8_t *out, uint64_t wall_ms); /* since 1970 */
 
 /* Any bytes are fair input. A reason that is not known is given as it is. */
 NODISCARD enum node_err node_close_decode(enum node_close *why, struct bytes body);
 NODISCARD enum node_err node_credit_decode(uint64_t *credit, struct bytes body);
 NODISCARD enum node_err node_gap_decode(struct node_gap_body *gap, struct bytes body);
+NODISCARD enum node_err node_clock_decode(uint64_t *wall_ms, struct bytes body);

@@ -2,6 +2,7 @@
 #include "broker/admin/health.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <time.h>
 
 #include "broker/drain.h"
@@ -61,13 +62,18 @@ bool health_is_ready(const struct node *node, char text[HEALTH_TEXT_BYTES])
     const bool fetching = serving && !replicated_has_heard(node);
     const bool hearing =
         fetching || atomic_load_explicit(&node->unheard, memory_order_relaxed) != 0;
+    const int64_t ahead_ms = atomic_load_explicit(&node->clock_ahead_ms, memory_order_relaxed);
+    char off[HEALTH_TEXT_BYTES / 2];
+    snprintf(off, sizeof off, "the clock is %lld ms %s the other nodes'",
+             (long long)llabs(ahead_ms), ahead_ms > 0 ? "ahead of" : "behind");
     snprintf(text, HEALTH_TEXT_BYTES, "%s\n",
              ending                ? "the broker is ending"
              : drain != DRAIN_NONE ? drain_phase_text((enum drain_phase)drain)
              : joining             ? "joining the cluster"
              : fetching            ? "fetching retained messages of other nodes"
              : hearing             ? "hearing what clients of other nodes subscribe to"
+             : ahead_ms != 0       ? off
              : serving             ? "ready"
                                    : "what is on disk is being read");
-    return serving && !joining && !hearing && !ending && drain == DRAIN_NONE;
+    return serving && !joining && !hearing && ahead_ms == 0 && !ending && drain == DRAIN_NONE;
 }

@@ -7,6 +7,7 @@
 
 #include "broker/node.h"
 #include "broker/ownership/ownership.h"
+#include "broker/remote/clock.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/replicated/replicated.h"
 
@@ -157,6 +158,8 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         return arrive_publish(s, peer, frame);
     case NODE_FRAME_RESULT:
         return forward_answered(s, peer, frame->body);
+    case NODE_FRAME_CLOCK:
+        return clock_received(s, peer, frame->body);
     case NODE_FRAME_CLAIM_OWNER:
     case NODE_FRAME_CLAIM_HOLDS:
     case NODE_FRAME_CLAIM_ACK:
@@ -197,6 +200,7 @@ static void on_down(struct shard *s, unsigned peer)
     if (r->interest != NULL) {
         r->up &= ~remote_bit(peer);
         interest_peer_down(r->interest, peer, s->now_ms);
+        clock_down(s, peer);
         replicated_down(s, peer);
     }
     ownership_down(s, peer);
@@ -389,6 +393,7 @@ void remote_flush(struct shard *s)
         return;
     }
     look_who_is_heard(s);
+    clock_flush(s);
     for (uint32_t peers = r->up; peers != 0; peers &= peers - 1) {
         while (send_one(s, (unsigned)__builtin_ctz(peers))) {
         }
@@ -413,6 +418,7 @@ uint64_t remote_next_ms(const struct shard *s)
     }
     if (r->interest != NULL) {
         next_ms = earlier(next_ms, earlier(interest_next_ms(r->interest), replicated_next_ms(s)));
+        next_ms = earlier(next_ms, clock_next_ms(s));
     }
     return next_ms;
 }

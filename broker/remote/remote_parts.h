@@ -9,6 +9,7 @@
 #include "broker/fifo.h"
 #include "broker/peers/peers.h"
 #include "broker/shard/shard.h"
+#include "cluster/clocks.h"
 #include "cluster/interest/interest.h"
 #include "cluster/table.h"
 
@@ -62,6 +63,9 @@ struct remote {
     struct interest *interest; /* NULL: another shard */
     uint32_t up;               /* whose lane 0 is connected */
     uint64_t up_ms[PEERS_MAX]; /* since when */
+    struct clocks clocks;      /* clock.c's */
+    uint64_t clock_ms;         /* when it is said again what time it is */
+    bool clock_is_off;
     unsigned taken;            /* frames of interest, since remote_turn() */
     uint32_t unheard;          /* node->unheard: while it begins, whose interest is to come */
     uint64_t first_until_ms;   /* so long it begins; 0: it has yet to; UINT64_MAX: that is over */

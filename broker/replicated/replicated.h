@@ -103,3 +103,6 @@ bool replicated_peer_sum(const struct node *node, struct node_uuid peer, uint64_
 
 /* It has heard, since its start, what the living others have; or has waited long enough. */
 bool replicated_has_heard(const struct node *node);
+
+/* What the clock on the wall shows now, in ms since 1970; any thread. */
+uint64_t replicated_wall_ms(void);

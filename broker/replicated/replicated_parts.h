@@ -58,8 +58,6 @@ struct waiting {
     uint8_t from;
 };
 
-uint64_t replicated_wall_ms(void);
-
 /* ---- write.c */
 
 /* To the topic's shard; job NULL: nobody waits. The reference is the record's. */

@@ -32,6 +32,7 @@ MILLIS(unkept,               counters_unkept_ms(node),             "age of the o
 MILLIS(checkpoint_age,       counters_checkpoint_age_ms(node),     "time since the beginning of the newest checkpoint that is on disk, of the shard where that is longest; it grows, too, while nothing changes that would have to be written; 0: there is none yet")
 GAUGE(http_requests,         counters_may_look(node) ? callbacks_load(node->callbacks) : 0,   "questions to the server of http.url, waiting or under way")
 GAUGE(traces,                counters_now(&node->traces),          "traces under way, which somebody watches by the API")
+MILLIS(clock_off,            counters_clock_off_ms(node),          "how far the clock is from the middle of all nodes' clocks, if that is more than 2 s; from three nodes on")
 GAUGE(links,                 counters_link(node, PEERS_LINKS),         "links with other nodes that are alive; one for each shard of the node that has fewer")
 GAUGE(links_up,              counters_link(node, PEERS_LINKS_UP),      "of those, connected")
 GAUGE(links_slow,            counters_link(node, PEERS_LINKS_SLOW),    "links that hold as much as slows publishers, as the other node takes too little")

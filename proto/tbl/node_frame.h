@@ -16,6 +16,7 @@ NODE_FRAME(CREDIT,            5,     "CREDIT")            /* so much may be unac
 NODE_FRAME(GAP,               6,     "GAP")               /* these numbers will not come */
 NODE_FRAME(PUBLISH,           16,    "PUBLISH")           /* a message */
 NODE_FRAME(RESULT,            17,    "RESULT")            /* what became of messages */
+NODE_FRAME(CLOCK,             18,    "CLOCK")             /* what the sender's clock on the wall shows */
 NODE_FRAME(INTEREST_DELTA,    32,    "INTEREST_DELTA")    /* the sender's interest has changed */
 NODE_FRAME(INTEREST_SNAPSHOT, 33,    "INTEREST_SNAPSHOT") /* a part of all of it */
 NODE_FRAME(INTEREST_DIGEST,   34,    "INTEREST_DIGEST")   /* what it should come to */

@@ -263,6 +263,9 @@ static void control(struct bytes body)
         const size_t len = node_credit_encode(out, credit);
         FUZZ_EXPECT(node_credit_decode(&again, bytes_of(out, len)) == NODE_OK && again == credit);
     }
+    if (node_clock_decode(&credit, body) == NODE_OK) {
+        FUZZ_EXPECT(body.len >= sizeof credit);
+    }
     if (node_gap_decode(&gap, body) == NODE_OK) {
         FUZZ_EXPECT(gap.why == NODE_GAP_FRESH || gap.why == NODE_GAP_LOST);
     }

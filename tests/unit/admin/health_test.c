@@ -66,3 +66,19 @@ Test(health, who_ends_is_not_ready)
     cr_expect_str_eq(text, "the broker is ending\n");
     fake_node_destroy(n);
 }
+
+Test(health, whose_clock_is_wrong_is_not_ready)
+{
+    char text[HEALTH_TEXT_BYTES];
+    struct fake_node *n = fake_node_create(1, SETTINGS());
+    atomic_store(&n->node->serving, true);
+    atomic_store(&n->node->clock_ahead_ms, -2500);
+    cr_expect_not(health_is_ready(n->node, text));
+    cr_expect_str_eq(text, "the clock is 2500 ms behind the other nodes'\n");
+    atomic_store(&n->node->clock_ahead_ms, 3000);
+    cr_expect_not(health_is_ready(n->node, text));
+    cr_expect_str_eq(text, "the clock is 3000 ms ahead of the other nodes'\n");
+    atomic_store(&n->node->clock_ahead_ms, 0);
+    cr_expect(health_is_ready(n->node, text));
+    fake_node_destroy(n);
+}

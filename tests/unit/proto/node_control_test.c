@@ -68,3 +68,13 @@ Test(node_control, gap_says_from_where_on)
     cr_expect_eq(node_close_decode(&(enum node_close){0}, bytes_of(critical, 2)),
                  NODE_UNKNOWN_CRITICAL);
 }
+
+Test(node_control, a_clock_is_a_number_of_ms)
+{
+    uint64_t wall_ms;
+    const size_t len = node_clock_encode(out, UINT64_C(1700000000000));
+    cr_assert_eq(node_clock_decode(&wall_ms, bytes_of(out, len)), NODE_OK);
+    cr_expect_eq(wall_ms, UINT64_C(1700000000000));
+    cr_expect_eq(node_clock_decode(&wall_ms, bytes_of(out, len - 1)), NODE_MALFORMED);
+    cr_expect_eq(node_clock_decode(&wall_ms, bytes_of(out, 0)), NODE_MALFORMED);
+}

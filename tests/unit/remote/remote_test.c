@@ -6,9 +6,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "broker/remote/clock.h"
+#include "broker/replicated/replicated.h"
 #include "broker/route/index.h"
 #include "broker/shard/shard.h"
 #include "cluster/link/link.h"
+#include "proto/node_control.h"
 #include "tests/unit/remote/fake_cluster.h"
 
 static struct fake_cluster *cluster;
@@ -707,5 +710,55 @@ Test(remote, who_is_forgotten_leaves_nothing)
     cr_expect_eq(index_filter_count(cluster->nodes[0]->node->index), 0);
     say(p, "t", "y", 1);
     cr_expect_eq(acknowledged(p, MQTT_PUBACK), MQTT_REASON_NO_MATCHING_SUBSCRIBERS);
+    end();
+}
+
+/* ---- Clocks */
+
+/* As if that node had said so: its clock is 5 s ahead. */
+static void say_time(unsigned at, unsigned peer)
+{
+    uint8_t body[NODE_CONTROL_BYTES_MAX];
+    const size_t len = node_clock_encode(body, replicated_wall_ms() + 5000);
+    cr_assert_eq(clock_received(cluster->nodes[at]->node->shards[0], peer, bytes_of(body, len)),
+                 LINK_TAKEN);
+}
+
+static int64_t clock_ahead_ms(unsigned at)
+{
+    return atomic_load(&cluster->nodes[at]->node->clock_ahead_ms);
+}
+
+Test(remote, a_clock_that_is_wrong_is_seen_and_that_it_is_well_again)
+{
+    begin(3, ones, SETTINGS());
+    fake_cluster_advance(cluster, 11000);
+    cr_expect_eq(clock_ahead_ms(0), 0);
+    say_time(0, 1);
+    fake_cluster_advance(cluster, 5000);
+    cr_expect_eq(clock_ahead_ms(0), 0, "it is that node's clock");
+    say_time(0, 1);
+    say_time(0, 2);
+    fake_cluster_advance(cluster, 5000);
+    cr_expect_lt(clock_ahead_ms(0), -2000, "two say so");
+    cr_expect_eq(clock_ahead_ms(1), 0);
+    fake_cluster_advance(cluster, 35000);
+    cr_expect_eq(clock_ahead_ms(0), 0, "they have said other things since");
+
+    say_time(0, 1);
+    say_time(0, 2);
+    fake_cluster_cut(cluster, 0, 1, true);
+    fake_cluster_cut(cluster, 0, 2, true);
+    fake_cluster_advance(cluster, 5000);
+    cr_expect_eq(clock_ahead_ms(0), 0, "who may be started anew has said nothing");
+    end();
+}
+
+Test(remote, what_is_no_time_ends_the_connection)
+{
+    static const uint8_t bytes[] = {1, 2, 0, 0};
+    begin(2, one, SETTINGS());
+    struct shard *const s = cluster->nodes[0]->node->shards[0];
+    cr_expect_eq(clock_received(s, 1, bytes_of(bytes, sizeof bytes)), LINK_BAD);
     end();
 }
