@@ -35,6 +35,10 @@ NODISCARD decode_fn decode_auth;
 NODISCARD enum mqtt_err property_decode(struct mqtt_properties *properties, struct cursor *c,
                                         uint32_t carrier);
 
+/* Likewise, of properties that came without their length. */
+NODISCARD enum mqtt_err property_decode_raw(struct mqtt_properties *properties, struct bytes raw,
+                                            uint32_t carrier);
+
 /* No property at all: what a packet before 5.0 has, and one in its short form. Leaves the values
  * alone; there are some 250 bytes of them, and no one may look (see struct mqtt_properties). */
 static inline void property_decode_none(struct mqtt_properties *properties)

@@ -157,6 +157,20 @@ static enum mqtt_err property_take(struct mqtt_properties *properties, uint8_t i
     return MQTT_OK;
 }
 
+/* What `raw` has. */
+static enum mqtt_err take_all(struct mqtt_properties *properties, uint32_t carrier)
+{
+    struct cursor in = {properties->raw.at, properties->raw.at + properties->raw.len};
+    uint8_t id;
+    while (cursor_u8(&in, &id)) {
+        const enum mqtt_err err = property_take(properties, id, &in, carrier);
+        if (err != MQTT_OK) {
+            return err;
+        }
+    }
+    return MQTT_OK;
+}
+
 enum mqtt_err property_decode(struct mqtt_properties *properties, struct cursor *c,
                               uint32_t carrier)
 {
@@ -168,15 +182,15 @@ enum mqtt_err property_decode(struct mqtt_properties *properties, struct cursor 
     if (!cursor_varint(c, &len) || !cursor_bytes(c, len, &properties->raw)) {
         return MQTT_ERR_MALFORMED;
     }
-    struct cursor in = {properties->raw.at, properties->raw.at + properties->raw.len};
-    uint8_t id;
-    while (cursor_u8(&in, &id)) {
-        const enum mqtt_err err = property_take(properties, id, &in, carrier);
-        if (err != MQTT_OK) {
-            return err;
-        }
-    }
-    return MQTT_OK;
+    return take_all(properties, carrier);
+}
+
+enum mqtt_err property_decode_raw(struct mqtt_properties *properties, struct bytes raw,
+                                  uint32_t carrier)
+{
+    property_decode_none(properties);
+    properties->raw = raw;
+    return raw.len == 0 ? MQTT_OK : take_all(properties, carrier);
 }
 
 bool property_next(struct bytes *rest, struct property *property)

@@ -12,6 +12,8 @@
  *   h 0                    up to which stamp versions are forgotten, likewise
  *   p PLACE                how far a partition's entries are in it (revive_place())
  *   n 0                    wills of lower numbers are an earlier process's, and over
+ *   w SERIAL NUMBER        a will that is due, and not with all yet (store/apply.h)
+ *   o, u PARTITION …       how far it has come with each source of messages (store/origins.h)
  */
 #pragma once
 
@@ -54,6 +56,13 @@ static inline struct record_key record_key_of(char letter, uint64_t number)
 static inline struct record_key record_key_delivery(uint64_t serial, uint64_t number)
 {
     struct record_key k = record_key_of('q', serial);
+    record_key_add_number(&k, number);
+    return k;
+}
+
+static inline struct record_key record_key_due_will(uint64_t serial, uint64_t number)
+{
+    struct record_key k = record_key_of('w', serial);
     record_key_add_number(&k, number);
     return k;
 }

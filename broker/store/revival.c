@@ -12,6 +12,7 @@
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 #include "broker/store/store.h"
 
 #define NEVER UINT64_MAX
@@ -68,7 +69,7 @@ struct revived_session *revival_find(struct revival *r, uint64_t serial)
 
 void revival_count_serial(struct revival *r, uint64_t serial)
 {
-    if (serial > r->serial_max) {
+    if (serial > r->serial_max && serial_is_local(serial)) { /* others are not of our counter */
         r->serial_max = serial;
     }
 }

@@ -1,12 +1,32 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "broker/store/session_record.h"
 
+#include <assert.h>
 #include <string.h>
 
+#include "broker/message.h"
+#include "broker/session/outqueue.h"
 #include "broker/store/record_key.h"
 
 #define VERSION          1u
 #define DELIVERY_VERSION 2u /* 1 is without `bytes` */
+
+/* As outqueue_delivery_bytes() has it. */
+uint64_t delivery_record_bytes(struct bytes message, struct bytes identifiers)
+{
+    struct stored_message m = {.qos = 0};
+    const bool is_one = stored_message_read(message, &m);
+    const uint64_t bytes = sizeof(struct message) + m.topic.len + m.properties.len + m.payload.len +
+                           (m.version.stamp > 0 ? sizeof(struct retained_version) : 0);
+    assert(is_one);
+    struct field_reader f = {.rest = identifiers};
+    uint32_t count = 0;
+    while (!f.failed && f.rest.len > 0) {
+        (void)get_number(&f);
+        count++;
+    }
+    return count <= 1 ? bytes : bytes + sizeof(struct delivery_more) + count * sizeof(uint32_t);
+}
 
 void session_record_write(struct field_writer *w, const struct session_record *r)
 {

@@ -32,6 +32,10 @@ struct delivery_record {
     struct stored_delivery delivery;
 };
 
+/* `bytes` of one that is queued: a message as stored_message.h has it, which is one, and
+ * subscription identifiers. */
+uint64_t delivery_record_bytes(struct bytes message, struct bytes identifiers);
+
 void session_record_write(struct field_writer *w, const struct session_record *r);
 NODISCARD bool session_record_read(struct bytes in, struct session_record *r);
 void delivery_record_write(struct field_writer *w, const struct delivery_record *r);

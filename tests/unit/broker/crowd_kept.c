@@ -172,7 +172,7 @@ bool crowd_act_on_disk(struct crowd *w)
     }
     const uint32_t what = crowd_choose(w, 200);
     struct member *m = &w->members[crowd_choose(w, MEMBERS)];
-    if (what == 0) {
+    if (what == 0 && !w->processes.is_one) {
         end_and_begin(w, crowd_choose(w, 4) == 0);
     } else if (what < 10) {
         fake_disk_hold(w->processes.disk, what < 7);

@@ -74,6 +74,7 @@ struct member {
 /* Where sessions outlive the process: crowd_kept.c's. */
 struct crowd_processes {
     struct fake_disk *disk; /* NULL: nothing outlives the process */
+    bool is_one;            /* it does not end before the crowd has */
     uint32_t cut_off;       /* bit per client that was connected when the process ended */
     bool quiet;             /* all was on disk then, */
     uint64_t state;         /* … and this was the state */
