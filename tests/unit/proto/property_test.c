@@ -5,6 +5,7 @@
 
 #include <criterion/criterion.h>
 
+#include "proto/message_properties.h"
 #include "tests/unit/proto/oracle.h"
 #include "tests/unit/proto/wire.h"
 
@@ -307,4 +308,25 @@ Test(property, names)
         known += strcmp(property_name(id), "?") != 0;
     }
     cr_expect_eq(known, 27);
+}
+
+static bool is_kept(const char *hex)
+{
+    uint8_t raw[WIRE_BYTES_MAX];
+    const size_t len = wire_parse(raw, hex);
+    return message_properties_valid(bytes_of(raw, len));
+}
+
+/* What a message keeps, without its length; not what is the hop's own. */
+Test(property, of_a_message)
+{
+    cr_expect(message_properties_valid(bytes_of(NULL, 0)));
+    cr_expect(is_kept("01 01 26 0001 61 0001 62"));
+    cr_expect_not(is_kept("01 02"), "a payload format that there is not");
+    cr_expect_not(is_kept("01 01 01 01"), "twice");
+    cr_expect_not(is_kept("23 0001"), "a topic alias");
+    cr_expect_not(is_kept("02 00000001"), "an expiry interval");
+    cr_expect_not(is_kept("0b 01"), "a subscription identifier");
+    cr_expect_not(is_kept("26 0001 61"), "cut off");
+    cr_expect_not(is_kept("7f"), "none that there is");
 }
