@@ -33,5 +33,9 @@ NODE_FRAME(RELAY_OPEN,        64,    "RELAY_OPEN")        /* a client's connecti
 NODE_FRAME(RELAY_DATA,        65,    "RELAY_DATA")        /* bytes of it */
 NODE_FRAME(RELAY_CREDIT,      66,    "RELAY_CREDIT")      /* as many more may be sent of it */
 NODE_FRAME(RELAY_END,         67,    "RELAY_END")         /* the last word of it */
+NODE_FRAME(DISPATCH,          80,    "DISPATCH")          /* a message for the leaders of partitions */
+NODE_FRAME(DISPATCHED,        81,    "DISPATCHED")        /* what has become of such */
+NODE_FRAME(LEASE_ASK,         82,    "LEASE_ASK")         /* may the sender know that there are no subscribers? */
+NODE_FRAME(LEASE,             83,    "LEASE")             /* it may, of these partitions, for so long */
 /* clang-format on */
 #undef NODE_FRAME

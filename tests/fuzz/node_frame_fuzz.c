@@ -11,6 +11,7 @@
 #include "proto/node_claim.h"
 #include "proto/node_consensus.h"
 #include "proto/node_control.h"
+#include "proto/node_dispatch.h"
 #include "proto/node_frame.h"
 #include "proto/node_hello.h"
 #include "proto/node_interest.h"
@@ -322,6 +323,62 @@ static void consensus(struct bytes body)
     }
 }
 
+static void dispatch(struct bytes body)
+{
+    struct node_dispatch d, again;
+    struct node_dispatch_item item;
+    if (node_dispatch_decode(&d, body) != NODE_OK) {
+        return;
+    }
+    lies_in(d.items, body);
+    lies_in(d.bytes, body);
+    const size_t len = node_dispatch_encode(NULL, &d);
+    uint8_t *const out = room(len);
+    FUZZ_EXPECT(node_dispatch_encode(out, &d) == len);
+    FUZZ_EXPECT(node_dispatch_decode(&again, bytes_of(out, len)) == NODE_OK);
+    FUZZ_EXPECT(again.origin == d.origin && again.op == d.op && bytes_equal(again.items, d.items) &&
+                bytes_equal(again.bytes, d.bytes));
+    free(out);
+    while (node_dispatch_item_next(&d.items, &item)) {
+        FUZZ_EXPECT(item.partition <= NODE_DISPATCH_NODE && item.run > 0 && item.place > 0);
+    }
+    FUZZ_EXPECT(d.items.len == 0);
+}
+
+static void dispatched(struct bytes body)
+{
+    struct node_dispatched d;
+    struct node_dispatched_item item;
+    if (node_dispatched_decode(&d, body) != NODE_OK) {
+        return;
+    }
+    lies_in(d.items, body);
+    FUZZ_EXPECT(node_dispatched_encode(NULL, &d) <= NODE_DISPATCH_HEAD_MAX + d.items.len);
+    while (node_dispatched_item_next(&d.items, &item)) {
+        FUZZ_EXPECT(item.partition <= NODE_DISPATCH_NODE);
+    }
+    FUZZ_EXPECT(d.items.len == 0);
+}
+
+static void leases(uint8_t type, struct bytes body)
+{
+    uint8_t out[NODE_DISPATCH_HEAD_MAX];
+    struct node_lease_ask ask, again;
+    struct node_lease lease;
+    struct node_lease_item item;
+    if (type == NODE_FRAME_LEASE_ASK && node_lease_ask_decode(&ask, body) == NODE_OK) {
+        const size_t len = node_lease_ask_encode(out, &ask);
+        FUZZ_EXPECT(node_lease_ask_decode(&again, bytes_of(out, len)) == NODE_OK &&
+                    again.number == ask.number && again.version == ask.version);
+    } else if (type == NODE_FRAME_LEASE && node_lease_decode(&lease, body) == NODE_OK) {
+        lies_in(lease.items, body);
+        while (node_lease_item_next(&lease.items, &item)) {
+            FUZZ_EXPECT(item.partition < NODE_DISPATCH_PARTITIONS && item.term > 0);
+        }
+        FUZZ_EXPECT(lease.items.len == 0);
+    }
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct node_frame frame;
@@ -376,6 +433,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     case NODE_FRAME_RELAY_CREDIT:
     case NODE_FRAME_RELAY_END:
         relay(frame.type, frame.body);
+        break;
+    case NODE_FRAME_DISPATCH:
+        dispatch(frame.body);
+        break;
+    case NODE_FRAME_DISPATCHED:
+        dispatched(frame.body);
+        break;
+    case NODE_FRAME_LEASE_ASK:
+    case NODE_FRAME_LEASE:
+        leases(frame.type, frame.body);
         break;
     default:
         control(frame.body);

@@ -62,6 +62,13 @@ Test(sim, consensus_applies_the_same_everywhere)
     run(&consensus_suite, random_next(&random), seeds() / 4);
 }
 
+Test(sim, messages_reach_their_partitions_once_in_order_and_none_is_missing)
+{
+    struct random random = random_init();
+    run(&dispatch_suite, 1, seeds() / 4);
+    run(&dispatch_suite, random_next(&random), seeds() / 4);
+}
+
 Test(sim, the_world_keeps_its_own_promises)
 {
     struct random random = random_init();

@@ -6,6 +6,7 @@
 
 extern const struct sim_suite claims_suite;
 extern const struct sim_suite consensus_suite;
+extern const struct sim_suite dispatch_suite;
 extern const struct sim_suite links_suite;
 extern const struct sim_suite membership_suite;
 extern const struct sim_suite retained_suite;
