@@ -383,7 +383,7 @@ def main():
     parser.add_argument('--previous', metavar='BIN', help='of history: the broker that nemesis previous starts')
     parser.add_argument('--pairs', type=int, default=8, help='of history: publishers, and subscribers')
     parser.add_argument('--rate', type=float, default=10, help='of history: messages a second of each publisher')
-    parser.add_argument('--keep', metavar='FILE', help='of history: all events, as lines')
+    parser.add_argument('--keep', metavar='FILE', help='of history: all events, as lines; and the logs, beside it')
     parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
     parser.add_argument('--clients', type=int, default=1000, help='of rolling')
     parser.add_argument('--cuts-s', type=int, nargs='+', default=[3, 15],

@@ -41,6 +41,7 @@ WINDOW = 10           # messages of a publisher that wait for an answer
 READY_S = 90          # a node that was started is ready, and all see each other
 SILENT_S = 4.0        # nothing came for so long at the end: nothing will
 DISK_MIB = 96         # of each node, if it is to be full
+PADDING = b' ' * 4000 # of each message then, so that its journal needs room
 
 
 class Link:
@@ -152,6 +153,7 @@ class Client:
                 link.add(CONNECTED, node=link.node, session_present=p.session_present)
                 self.homes.add(self.home(link))
                 link.task = asyncio.create_task(link.read())
+                world.links.append(link)
                 return link
         except (OSError, asyncio.TimeoutError):
             pass
@@ -279,7 +281,7 @@ class Publisher(Client):
             link.send(wire.ack(wire.PUBREL, packet_id))
             return
         link.add(PUBLISHING, id=identity, topic=identity[1], qos=qos, retain=retain)
-        link.send(wire.publish(V5, identity[1], json.dumps(identity).encode(), qos, packet_id, retain=retain, dup=again))
+        link.send(wire.publish(V5, identity[1], json.dumps(identity).encode() + self.world.padding, qos, packet_id, retain=retain, dup=again))
 
     def answered(self, link, p):
         open_ = self.open[self.home(link)]
@@ -392,14 +394,14 @@ class Nemesis:
     async def full(self, name):
         number = self.begin('full', nodes=(name,), short=True)
         path = os.path.join(self.nodes.folder.name, name, 'filling')
-        try:
-            with open(path, 'wb') as f:
-                while True:
-                    f.write(bytes(1 << 20))
-                    f.flush()
-        except OSError:
-            pass
-        await asyncio.sleep(self.chance.uniform(3, 6))
+        end = time.monotonic() + self.chance.uniform(5, 10)
+        with open(path, 'wb', buffering=0) as f:
+            while time.monotonic() < end:
+                try:
+                    while True:  # also what is freed meanwhile
+                        f.write(bytes(1 << 16))
+                except OSError:
+                    await asyncio.sleep(0.05)
         os.unlink(path)
         await self.mended(number)
 
@@ -442,6 +444,7 @@ class World:
         begun = time.monotonic()
         self.history = history.History(lambda: time.monotonic() - begun)
         self.serial, self.quiet, self.held, self.failed = 0, False, set(), False
+        self.padding, self.links = b'', []
 
     def fail(self, text):
         self.failed = True
@@ -480,20 +483,27 @@ async def play(world, nemesis, rounds, pairs, rate):
     for i, name in enumerate(world.nodes.names):
         if not await Reader(world, f'reader{i}').look(name, [f'kept/{p.name}' for p in publishers]):
             world.fail(f'nobody can connect to {name} at the end')
+    for link in world.links:
+        link.drop()
+        link.task.cancel()
+    await asyncio.gather(*(link.task for link in world.links), return_exceptions=True)
     return sum(p.refused for p in publishers)
 
 
 def run(nodes, net, balancer, faults, promise, kinds, seed, rounds, pairs, rate, long, previous, keep):
-    """keep: a file for all events, as lines; None: none."""
+    """keep: a file for all events, as lines, with the nodes' logs beside it; None: none."""
     promise = {'today': history.TODAY, 'replicated': history.REPLICATED}[promise]
     print(f'history   seed {seed}, {promise.name}: {", ".join(kinds)}', flush=True)
     world = World(nodes, net, balancer, promise, seed, faults)
+    world.padding = PADDING if 'full' in kinds else b''
     nemesis = Nemesis(world, kinds, long, previous)
     refused = asyncio.run(play(world, nemesis, rounds, pairs, rate))
     events = world.history.events
     if keep:
         with open(keep, 'w', encoding='utf-8') as f:
             f.writelines(repr(e) + '\n' for e in events)
+        for name in nodes.names:
+            shutil.copy(nodes.log(name), f'{keep}.{name}.log')
     verdicts = history.check(events, promise)
     by_rule = {}
     for verdict in verdicts:

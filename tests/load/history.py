@@ -117,7 +117,8 @@ class Message:
     retain: bool
     sent: float                       # first
     connection: int                   # of the first
-    acknowledged: float = math.inf
+    acknowledged: float = math.inf    # first
+    done: float = math.inf            # the last time; inf: it was sent again, without an answer yet
     nodes: set = field(default_factory=set)  # where it was sent to
     sendings: int = 0
     sessions: set = field(default_factory=set)  # the publisher's, in which it was sent
@@ -291,11 +292,12 @@ class Story:
             m = self.messages[e.id] = Message(e.id, e.topic, e.qos, e.retain, e.when, e.connection)
         m.nodes.add(c.node)
         m.sendings += 1
+        m.done = math.inf
         m.sessions.add(c.session.number if c.session is not None else -c.number)
 
     def on_published(self, e):
         m = self.messages[e.id]
-        m.acknowledged = min(m.acknowledged, e.when)
+        m.acknowledged, m.done = min(m.acknowledged, e.when), e.when
 
     def on_received(self, e):
         c = self.heard(e)
@@ -474,18 +476,20 @@ def is_due(story, s, c, trouble):
 
 
 def retained(story):
-    """Of a topic with one writer each node has, in the end, the last retained message that was acknowledged, or one that
-    was sent after it; and all nodes the same."""
-    acknowledged = {}
+    """Of a topic with one writer all nodes have the same in the end, and none that was followed by one that was acknowledged:
+    first sent when the former was answered (a message that is sent again is written again), or after it on one connection."""
+    written = collections.defaultdict(list)
     for m in story.messages.values():
         if m.retain and m.acknowledged < math.inf:
-            acknowledged[m.topic] = max(acknowledged.get(m.topic, -1), m.id[2])
+            written[m.topic].append(m)
     by_topic = collections.defaultdict(set)
     for e in story.retained:
         by_topic[e.topic].add(e.id)
-        number = -1 if e.id is None else e.id[2]
-        if number < acknowledged.get(e.topic, -1):
-            story.blame('retained', f'{e.topic} at {e.node}: {number}, and {acknowledged[e.topic]} was acknowledged')
+        had = story.messages.get(e.id)
+        late = next((m for m in written[e.topic] if had is None or m.sent > had.done or (
+            m.connection == had.connection and m.sendings == had.sendings == 1 and m.id[2] > had.id[2])), None)
+        if late is not None:
+            story.blame('retained', f'{e.topic} at {e.node}: {had}, and there was {late}')
     for topic, ids in by_topic.items():
         if len(ids) > 1:
             story.blame('retained', f'{topic} is not the same at all nodes: {sorted(ids, key=str)}')

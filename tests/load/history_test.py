@@ -384,6 +384,24 @@ class Retained(unittest.TestCase):
         self.assertEqual(self.story((None, None), written=(1,), acknowledged=0).rules(), [])
 
 
+    def test_one_that_was_sent_again_is_the_later_one(self):
+        for again, rules in ((True, []), (False, ['retained'])):
+            b = Script()
+            p = b.connect('p')
+            b.add(PUBLISHING, connection=p, id=('p', 'kept', 1), topic='kept', qos=1, retain=True)
+            if not again:
+                b.add(PUBLISHED, id=('p', 'kept', 1))
+            b.end(p)
+            p = b.connect('p', present=True)
+            b.add(PUBLISHING, connection=p, id=('p', 'kept', 2), topic='kept', qos=1, retain=True)
+            b.add(PUBLISHED, id=('p', 'kept', 2))
+            if again:
+                b.add(PUBLISHING, connection=p, id=('p', 'kept', 1), topic='kept', qos=1, retain=True)
+                b.add(PUBLISHED, id=('p', 'kept', 1))
+            b.add(RETAINED, node='n0', topic='kept', id=('p', 'kept', 1))
+            self.assertEqual(b.rules(), rules)
+
+
 class MadeUp(unittest.TestCase):
     def test_out_of_nowhere(self):
         for identity, rules in ((THREE, ['made-up']), (ONE, []), (('p', 'will', 9), ['made-up'])):
