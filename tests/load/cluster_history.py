@@ -8,7 +8,8 @@ the clients saw.
   partition  nodes are two groups for some seconds, sometimes one way alone
   cut        some ways between nodes
   stop       SIGSTOP for a while
-  full       its disk is full for a while (a tmpfs of its own)
+  full       its disk is full for a while (a tmpfs of its own); a shard notices when its segment of 8 MiB is: with
+             --pairs and --rate of the default not each time
   drain      SIGTERM, and started again
   previous   the same, started with --previous; in a later round with this broker again
 
@@ -41,7 +42,8 @@ WINDOW = 10           # messages of a publisher that wait for an answer
 READY_S = 90          # a node that was started is ready, and all see each other
 SILENT_S = 4.0        # nothing came for so long at the end: nothing will
 DISK_MIB = 96         # of each node, if it is to be full
-PADDING = b' ' * 4000 # of each message then, so that its journal needs room
+FULL_S = 40           # until it has noticed
+PADDING = b' ' * 8000 # of each message then, so that its journal needs room
 
 
 class Link:
@@ -394,9 +396,12 @@ class Nemesis:
     async def full(self, name):
         number = self.begin('full', nodes=(name,), short=True)
         path = os.path.join(self.nodes.folder.name, name, 'filling')
-        end = time.monotonic() + self.chance.uniform(5, 10)
-        with open(path, 'wb', buffering=0) as f:
+        more, end = self.chance.uniform(3, 6), time.monotonic() + FULL_S
+        with open(path, 'wb', buffering=0) as f, open(self.nodes.log(name), 'rb') as log:
+            log.seek(0, os.SEEK_END)
             while time.monotonic() < end:
+                if b'msg=disk_refuses' in log.read():
+                    end = min(end, time.monotonic() + more)
                 try:
                     while True:  # also what is freed meanwhile
                         f.write(bytes(1 << 16))
@@ -510,6 +515,12 @@ def run(nodes, net, balancer, faults, promise, kinds, seed, rounds, pairs, rate,
         by_rule.setdefault(verdict.rule, []).append(verdict.text)
     for rule, texts in by_rule.items():
         faults.add(f'{rule}: {len(texts)} times, as\n    ' + '\n    '.join(texts[:5]))
+    if 'full' in kinds:
+        refused_disks = 0
+        for name in nodes.names:
+            with open(nodes.log(name), 'rb') as f:
+                refused_disks += f.read().count(b'msg=disk_refuses')
+        print(f'          disks that were full: {refused_disks} times a shard has refused')
     times = history.fail_over_times(events, 'kill')
     count = {what: sum(e.what == what for e in events) for what in (PUBLISHED, RECEIVED, CONNECTED)}
     print(f'history   {len(nemesis.done)} rounds, {count[PUBLISHED]} messages acknowledged, {refused} refused, {count[RECEIVED]} deliveries, '
