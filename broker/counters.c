@@ -78,6 +78,11 @@ uint64_t counters_checkpoint_age_ms(const struct node *node)
     return most;
 }
 
+uint64_t counters_clients_here(const struct node *node)
+{
+    return counters_now(&node->clients) + counters_now(&node->relays_near);
+}
+
 int counters_are_draining(const struct node *node)
 {
     return atomic_load_explicit(&node->drain, memory_order_relaxed) == DRAIN_NONE ? 0 : 1;

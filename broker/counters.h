@@ -48,6 +48,10 @@ uint64_t counters_replicated(const struct node *node, enum replicated_gauge gaug
 uint64_t counters_link(const struct node *node, enum peers_gauge gauge);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 
+/* Whose clients' sockets are here, and who has to go elsewhere when this node ends; those among
+ * them whose packets are another node's. */
+uint64_t counters_clients_here(const struct node *node);
+
 /* 1 while the node drains, or ends by SIGTERM; 0 otherwise. */
 int counters_are_draining(const struct node *node);
 uint64_t counters_clock_off_ms(const struct node *node);

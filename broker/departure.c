@@ -113,7 +113,7 @@ static bool drain(struct departure *d, uint64_t now_ms)
     const enum drain_phase before = d->drain.phase;
     struct gossiper_others others;
     gossiper_others(node->gossiper, &others);
-    const struct drain_sight sight = {.clients = counters_now(&node->clients),
+    const struct drain_sight sight = {.clients = counters_clients_here(node),
                                       .admits = admitted_by(&others),
                                       .unacked_bytes = peers_gauge(node->peers, PEERS_KEPT_BYTES)};
     const uint64_t more = drain_turn(&d->drain, &sight, now_ms);

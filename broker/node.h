@@ -53,6 +53,9 @@ struct node {
     struct address_rate *arrivals_by_address;
     uint8_t partition_shard[PARTITIONS];
 
+    /* Where each partition has its home: broker/relay's; by any thread, relaxed. */
+    _Atomic uint8_t relay_home[PARTITIONS];
+
     /* Written by main (release), read by the shards once a turn (acquire). */
     _Atomic(const struct config *) config;
     _Atomic(struct password_file *) users;   /* NULL: nobody is asked for a password */
@@ -116,7 +119,8 @@ struct node {
     _Alignas(64) _Atomic int64_t handshakes;  /* connections that are at one */
     _Alignas(64) _Atomic int64_t clients;     /* CONNECT accepted */
     _Alignas(64) _Atomic int64_t sessions;
-    _Alignas(64) _Atomic uint64_t arrivals; /* of connections; as in guard/rate.h */
+    _Alignas(64) _Atomic int64_t relays_near, relays_far; /* broker/relay; both are connections */
+    _Alignas(64) _Atomic uint64_t arrivals;               /* of connections; as in guard/rate.h */
     _Alignas(64) _Atomic int64_t retained;
     _Alignas(64) _Atomic int64_t acl_bytes; /* of views and clients' own rules */
     _Atomic uint64_t heap_bytes;            /* sys_topics_tell_heap()'s; 0: not known */

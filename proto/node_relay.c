@@ -133,6 +133,9 @@ enum node_err node_relay_decode(struct node_relay *relay, uint8_t type, struct b
             return err;
         }
     }
+    if (type == NODE_FRAME_RELAY_OPEN && (r.id & NODE_RELAY_OF_FAR) != 0) {
+        return NODE_MALFORMED;
+    }
     const bool has_data = r.data.len > 0 && r.data.len <= NODE_RELAY_DATA_MAX;
     if (!headed || (type == NODE_FRAME_RELAY_DATA && !has_data)) {
         return NODE_MALFORMED;

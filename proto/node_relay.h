@@ -8,7 +8,8 @@
  *
  * All of them are numbered frames of one lane, so they come once and in order. DATA is of the
  * stream of MQTT packets, cut anywhere. Each way NODE_RELAY_WINDOW bytes may be under way at first,
- * and as many more as CREDIT says. Behind its END a side says nothing more of that id.
+ * and as many more as CREDIT says. Behind its END a side says nothing more of that id,
+ * but for near's ENDED: CREDIT, and GONE, may still come.
  *
  * What it is for is told in broker/relay.
  */
@@ -46,13 +47,15 @@ enum node_relay_name {
     NODE_RELAY_EMAIL,
 };
 
+#define NODE_RELAY_OF_FAR (UINT64_C(1) << 63)
+
 #define NODE_RELAY_LOCAL 0x01u /* the client came by a Unix socket: it has no address */
 
 struct node_relay {
     uint8_t type; /* NODE_FRAME_RELAY_… */
 
-    /* Near's, never used again by that start of it; its remainder by NODE_RELAY_PARTITIONS is the
-     * partition of the client id. */
+    /* Near's, below NODE_RELAY_OF_FAR, never used again by that start of it; its remainder by
+     * NODE_RELAY_PARTITIONS is the partition of the client id. Far says it with that bit. */
     uint64_t id;
 
     /* OPEN */

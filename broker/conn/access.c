@@ -7,10 +7,10 @@
 #include "broker/auth/acl.h"
 #include "broker/auth/acl_file.h"
 #include "broker/conn/conn.h"
+#include "broker/conn/socket.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/route/local.h"
-#include "broker/transport/transport.h"
 #include "proto/topic.h"
 
 /* access.seen: the file's generation, and this if something may be hidden. */
@@ -80,7 +80,7 @@ static struct acl_names names_of(struct conn *c, struct bytes client_id)
     struct acl_names names = {
         .value = {[ACL_CLIENT_ID] = c->session == NULL ? client_id : session_client_id(c->session),
                   [ACL_USER_NAME] = login_user_name(c->user),
-                  [ACL_COMMON_NAME] = transport_common_name(c->transport)},
+                  [ACL_COMMON_NAME] = socket_common_name(c)},
     };
     struct access *const a = &c->access;
     if (!a->is_named) {

@@ -14,6 +14,7 @@
 #include "broker/conn/recorded.h"
 #include "broker/image.h"
 #include "broker/message.h"
+#include "broker/relay/relay.h"
 #include "broker/session/outqueue.h"
 #include "broker/shard/shard.h"
 
@@ -93,6 +94,9 @@ bool conn_peer_has_gone(const struct conn *c)
 {
     struct tcp_info info;
     socklen_t len = sizeof info;
+    if (c->far) {
+        return relay_client_has_gone(c);
+    }
     return getsockopt(c->socket.fd, IPPROTO_TCP, TCP_INFO, &info, &len) == 0 &&
            info.tcpi_state != TCP_ESTABLISHED;
 }

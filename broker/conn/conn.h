@@ -3,8 +3,9 @@
  * conn: one client connection, from accept to close.
  *
  *   AWAIT_CONNECT ── CONNECT for a session of this shard ──▶ CONNECTED ──┐
- *        │  └── … of another shard ──▶ moves there, this one is freed    │ DISCONNECT, error, end,
- *        └── error, time-out ─────────────────────────────────────────┐  │ takeover, time-out
+ *        │  ├── … of another shard ──▶ moves there, this one is freed    │ DISCONNECT, error, end,
+ *        │  └── … of another node ──▶ RELAYED ────────────────────────┐  │ takeover, time-out
+ *        └── error, time-out ─────────────────────────────────────────┤  │
  *                                                                     ▼  ▼
  *   freed ◀── kernel_ops and waiting are 0 ── CLOSED ◀── peer closed, or 1 s ── LINGERING
  *
@@ -38,12 +39,19 @@ struct exchange;
 struct flow_marks;
 struct message;
 struct publish_rate;
+struct relay;
 struct session;
 struct shard;
 struct tenure;
 struct transport;
 
-enum conn_phase { CONN_AWAIT_CONNECT, CONN_CONNECTED, CONN_LINGERING, CONN_CLOSED };
+enum conn_phase {
+    CONN_AWAIT_CONNECT,
+    CONN_CONNECTED,
+    CONN_RELAYED, /* its packets are another node's (broker/relay) */
+    CONN_LINGERING,
+    CONN_CLOSED,
+};
 
 /* Why the next packet is not looked at; a set. */
 enum conn_blocked {
@@ -125,6 +133,7 @@ struct conn {
     bool hello_waits; /* which one: it is our turn, not the client's */
     bool admitted;    /* guard_admits() has said so */
     bool local;       /* by a Unix socket: it has no address, but is somebody */
+    bool far;         /* its socket is another node's: conn/socket.h */
     bool named;       /* its certificate gave the client identifier that CONNECT left out */
     uint8_t held;     /* enum conn_held, or'ed */
     bool problem_information; /* reason strings are welcome (3.1.2.11.7) */
@@ -155,6 +164,7 @@ struct conn {
     struct login_user *user;     /* who it is; NULL: nobody that we know */
     struct access access;        /* and what it may do */
     struct tenure *tenure;       /* of its client identifier in the cluster; NULL: none is needed */
+    struct relay *relay;         /* to the node that has the other part of it; NULL: none has */
     struct exchange *exchange;   /* of its Authentication Method; NULL: it uses none */
     struct transport *transport; /* between the socket and MQTT; NULL: nothing is */
     size_t wire_bytes;           /* of it, counted in shard->unsent_bytes */
@@ -207,6 +217,12 @@ void conn_send_packet(struct conn *c, struct mqtt_packet *packet, struct bytes c
 uint64_t conn_output_max(const struct conn *c);
 bool conn_output_full(const struct conn *c);
 void conn_output_sent(struct conn *c, size_t bytes); /* they are no longer unsent */
+
+/* Is there a client that has been let in, here or elsewhere? */
+static inline bool conn_has_client(const struct conn *c)
+{
+    return c->phase == CONN_CONNECTED || c->phase == CONN_RELAYED;
+}
 
 /* Has the client closed its side already, as far as the kernel knows? A system call. */
 bool conn_peer_has_gone(const struct conn *c);

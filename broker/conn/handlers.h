@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include "broker/relay/relay.h"
 #include "proto/mqtt.h"
 
 struct conn;
@@ -29,5 +30,6 @@ void connect_complete(struct conn *c, struct mqtt_connect *connect);
 /* The Maximum Packet Size of a CONNECT. */
 uint32_t connect_packet_bytes_max(const struct mqtt_connect *connect);
 
-/* The shard that the CONNECT's session lives on; this one if it does not matter. */
-unsigned connect_home(const struct conn *c, const struct mqtt_connect *connect);
+/* The shard that the CONNECT's session lives on, this one if it does not matter; or, if it is to
+ * last and has its home on another node, the shard with the lane to that. */
+struct relay_place connect_place(const struct conn *c, const struct mqtt_connect *m);

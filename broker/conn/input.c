@@ -10,12 +10,14 @@
 #include "broker/conn/handlers.h"
 #include "broker/conn/life.h"
 #include "broker/conn/recorded.h"
+#include "broker/conn/socket.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/publish_rate.h"
 #include "broker/log/log.h"
 #include "broker/login/exchange.h"
 #include "broker/login/login.h"
+#include "broker/relay/relay.h"
 #include "broker/remote/forward.h"
 #include "broker/session/replay.h"
 #include "broker/shard/shard.h"
@@ -207,18 +209,42 @@ static bool is_settled(struct conn *c, const struct mqtt_packet *packet, struct 
     return login_is_settled(c, m);
 }
 
+/* Is CONNECT dealt with by another shard, or another node? *step says what to do then. */
+static bool is_elsewhere(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes,
+                         enum step *step)
+{
+    const struct mqtt_connect *const m = &packet->connect;
+    const struct relay_place place = connect_place(c, m);
+    const bool is_here = place.shard == c->shard->id;
+    if (is_here && place.home == RELAY_HERE) {
+        return false;
+    }
+    if (!c->far && !is_here) {
+        c->blocked |= wire_is_busy(c) ? BLOCKED_MOVE : 0; /* until wire_sent() */
+        *step = wire_is_busy(c) ? STEP_STOP : STEP_MOVE;
+        return true;
+    }
+    /* It has come here as to its home: it does not go from node to node. */
+    const enum mqtt_reason reason =
+        c->far ? MQTT_REASON_USE_ANOTHER_SERVER : relay_begin(c, m, &place);
+    *step = STEP_STOP;
+    if (reason != MQTT_REASON_SUCCESS) {
+        received(c, packet, bytes);
+        connect_refuse(c, m->version, (uint8_t)reason);
+        *step = STEP_ON;
+    }
+    return true;
+}
+
 static enum step handle(struct conn *c, const struct mqtt_packet *packet, struct bytes bytes)
 {
     enum step step;
     if (c->aside != NULL) {
         return hear(c, packet, bytes);
     }
-    if (c->phase == CONN_AWAIT_CONNECT && connect_home(c, &packet->connect) != c->shard->id) {
-        if (!wire_is_busy(c)) {
-            return STEP_MOVE;
-        }
-        c->blocked |= BLOCKED_MOVE; /* until wire_sent() */
-        return STEP_STOP;
+    if (c->phase == CONN_AWAIT_CONNECT && packet->type == MQTT_CONNECT &&
+        is_elsewhere(c, packet, bytes, &step)) {
+        return step;
     }
     if (must_wait(c, packet)) {
         return STEP_STOP;
@@ -286,7 +312,7 @@ static struct consumed consume(struct conn *c, const uint8_t *data, size_t len)
         const enum step step = handle(c, &packet, bytes_of(at, used));
         if (step == STEP_MOVE) {
             done.move = true;
-            done.to = connect_home(c, &packet.connect);
+            done.to = connect_place(c, &packet.connect).shard;
             break;
         }
         if (step == STEP_STOP) {
@@ -318,7 +344,7 @@ static void wipe(void *at, size_t len)
 
 static bool may_have_secrets(const struct conn *c)
 {
-    return c->phase == CONN_AWAIT_CONNECT || exchange_has_secrets(c);
+    return c->phase == CONN_AWAIT_CONNECT || c->phase == CONN_RELAYED || exchange_has_secrets(c);
 }
 
 static void release(struct conn *c)
@@ -420,6 +446,29 @@ static void discard(struct conn *c, size_t len)
     }
 }
 
+/* What a client sends whose packets are another node's; what cannot go at once waits here. */
+static bool relay(struct conn *c, const uint8_t *data, size_t len)
+{
+    if (c->doomed) { /* what was before it may be forgotten */
+        return true;
+    }
+    const size_t taken = c->in_len == 0 ? relay_take(c, data, len) : 0;
+    if (taken < len && !keep(c, data + taken, len - taken)) {
+        conn_close(c, MQTT_REASON_SERVER_BUSY, SESSION_WILL_FORGET);
+        return true;
+    }
+    relay_read_on(c);
+    return true;
+}
+
+void input_relay_on(struct conn *c)
+{
+    if (c->in_len > 0) {
+        discard(c, relay_take(c, c->in, c->in_len));
+    }
+    relay_read_on(c);
+}
+
 /* While it is blocked up to some bytes may wait; but what is over its rate waits in the client. */
 static bool wants_input(const struct conn *c)
 {
@@ -430,30 +479,35 @@ static bool wants_input(const struct conn *c)
  */
 void input_read_on(struct conn *c)
 {
-    struct io *io = c->shard->io;
     if (!is_open(c) || c->peer_ended) {
         return;
     }
     if (c->phase == CONN_AWAIT_CONNECT) {
         if ((c->blocked & (BLOCKED_MOVE | BLOCKED_LOGIN)) == 0) {
-            io_receive_once(io, &c->socket);
+            socket_receive_once(c);
         }
     } else if (c->receiving && !wants_input(c)) {
         c->receiving = false;
-        io_receive_stop(io, &c->socket);
+        socket_receive_stop(c);
     } else if (!c->receiving && wants_input(c)) {
         c->receiving = true;
-        io_receive_start(io, &c->socket);
+        socket_receive_start(c);
     }
 }
 
 static bool receive(struct conn *c, const uint8_t *data, size_t len)
 {
+    if (c->phase == CONN_RELAYED) {
+        return relay(c, data, len);
+    }
     if (c->in_len == 0 && c->blocked == 0) { /* the common case: nothing is copied */
         const struct consumed done = consume(c, data, len);
         if (done.move) {
             conn_move(c, done.to, data + done.len, len - done.len);
             return false;
+        }
+        if (c->phase == CONN_RELAYED) {
+            return relay(c, data + done.len, len - done.len);
         }
         c->in_wanted = (uint32_t)done.wanted;
         limit_aside(c);
@@ -491,8 +545,12 @@ bool input_resume(struct conn *c)
     struct shard *s = c->shard;
     ASSERT_OWNED(s);
 
-    if (c->doomed && (c->phase == CONN_CONNECTED || c->phase == CONN_AWAIT_CONNECT)) {
+    if (c->doomed && c->phase < CONN_LINGERING) {
         conn_close(c, c->doom, SESSION_WILL_PUBLISH);
+        return true;
+    }
+    if (c->phase == CONN_RELAYED) {
+        input_relay_on(c);
         return true;
     }
     c->blocked &= (uint16_t)~BLOCKED_TURN;
@@ -505,6 +563,10 @@ bool input_resume(struct conn *c)
         if (c->in != NULL) { /* conn_close() has taken it away otherwise */
             c->in_wanted = (uint32_t)done.wanted;
             discard(c, done.len);
+        }
+        if (c->phase == CONN_RELAYED) {
+            input_relay_on(c);
+            return true;
         }
         limit_aside(c);
     }

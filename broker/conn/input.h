@@ -23,6 +23,10 @@ void input_read_on(struct conn *c);
 /* What was received and is not decoded yet, and what was set aside. */
 void input_forget(struct conn *c);
 
+/* Of a connection whose packets are another node's (broker/relay): what waits goes there, as much
+ * as may. */
+void input_relay_on(struct conn *c);
+
 /* A CONNECT that was set aside (login/exchange.h) has been dealt with. */
 void input_take_back(struct conn *c);
 

@@ -15,6 +15,7 @@
 #include "broker/conn/input.h"
 #include "broker/conn/trust.h"
 #include "broker/conn/recorded.h"
+#include "broker/conn/socket.h"
 #include "broker/conn/wire.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
@@ -45,7 +46,7 @@ static struct conn *conn_of(struct io_socket *socket)
 
 /* ---- beginning */
 
-static struct conn *conn_create(struct shard *s, unsigned listener, int fd)
+static struct conn *conn_create(struct shard *s, unsigned listener)
 {
     struct conn *c = calloc(1, sizeof *c);
     if (c == NULL) {
@@ -63,7 +64,7 @@ static struct conn *conn_create(struct shard *s, unsigned listener, int fd)
     c->problem_information = true;
     timer_init(&c->timer, on_timer);
     conn_list_add(&s->all, c, CONN_ALL);
-    io_attach(s->io, &c->socket, fd);
+    c->socket.fd = -1;
     return c;
 }
 
@@ -99,7 +100,7 @@ static void finish(struct conn *c)
     if (c->phase != CONN_CLOSED) {
         c->phase = CONN_CLOSED;
         wheel_cancel(c->shard->wheel, &c->timer);
-        io_close(c->shard->io, &c->socket);
+        socket_close(c);
     }
 }
 
@@ -119,19 +120,16 @@ static int64_t count_connection(const struct shard *s, unsigned listener, int64_
     return atomic_fetch_add_explicit(&s->node->connections, more, memory_order_relaxed);
 }
 
-static void accepted(void *context, unsigned listener, int fd)
+/* NULL: it is not let in; that was told and counted. */
+static struct conn *admit(struct shard *s, unsigned listener)
 {
-    struct shard *s = context;
-    shard_enter(s);
     shard_count(s, METRIC_connections_accepted);
     tally_listener(&s->tally, listener, TALLY_connections_accepted, 1);
-    pace_accepted(s, listener);
-
     const int64_t held = count_connection(s, listener, 1);
     const int64_t most = (int64_t)s->config->limits.connections_max + REFUSED_AT_A_TIME;
     const bool over =
         held >= most || listener_is_over(&s->node->listeners[listener], REFUSED_AT_A_TIME);
-    struct conn *c = s->ending || over ? NULL : conn_create(s, listener, fd);
+    struct conn *c = s->ending || over ? NULL : conn_create(s, listener);
     if (c == NULL) {
         count_connection(s, listener, -1);
         shard_count(s, METRIC_connections_refused);
@@ -141,9 +139,21 @@ static void accepted(void *context, unsigned listener, int fd)
                                      : over    ? "connections_max"
                                                : "out of memory"),
                   LOG_NUMBER("connections", held));
+    }
+    return c;
+}
+
+static void accepted(void *context, unsigned listener, int fd)
+{
+    struct shard *s = context;
+    shard_enter(s);
+    pace_accepted(s, listener);
+    struct conn *const c = admit(s, listener);
+    if (c == NULL) {
         close(fd);
         return;
     }
+    io_attach(s->io, &c->socket, fd);
     const bool true_address = !s->node->listeners[listener].proxy;
     if (!read_address(c, fd) || (true_address && !guard_admits(c)) || !wire_open(c)) {
         finish(c);
@@ -151,7 +161,28 @@ static void accepted(void *context, unsigned listener, int fd)
     }
     record_accepted(c);
     conn_await_connect(c);
-    io_receive_once(s->io, &c->socket);
+    socket_receive_once(c);
+}
+
+struct conn *conn_open_far(struct shard *s, const struct conn_from *from, struct relay *relay)
+{
+    ASSERT_OWNED(s);
+    assert(from->listener < s->listener_count);
+
+    struct conn *const c = admit(s, from->listener);
+    if (c == NULL) {
+        return NULL;
+    }
+    c->far = true;
+    c->relay = relay;
+    c->local = from->local;
+    c->at = from->at;
+    c->port = from->port;
+    c->admitted = true; /* by who has the socket */
+    record_accepted(c);
+    conn_await_connect(c);
+    socket_receive_once(c);
+    return c;
 }
 
 /* ---- moving to the session's shard */
@@ -193,6 +224,7 @@ static void conn_free(struct conn *c)
     publish_rate_forget(c);
     exchange_forget(c);
     login_forget(c);
+    relay_forget(c);
     free(c->flow_marks);
     free(c);
 }
@@ -231,7 +263,7 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
 {
     (void)from;
     struct arrival *a = ((const struct post_connection *)(const void *)record)->arrival;
-    struct conn *c = s->ending ? NULL : conn_create(s, a->listener, a->fd);
+    struct conn *c = s->ending ? NULL : conn_create(s, a->listener);
     if (c == NULL) {
         count_connection(s, a->listener, -1);
         shard_count(s, METRIC_connections_closed);
@@ -241,14 +273,16 @@ void conn_on_arrival(struct shard *s, unsigned from, const struct post_head *rec
         free(a);
         return;
     }
+    io_attach(s->io, &c->socket, a->fd);
     c->local = a->local;
     c->at = a->at;
     c->port = a->port;
     c->admitted = true;
     c->transport = a->transport;
     wheel_set(s->wheel, &c->timer, a->connect_by_ms);
-    input_received(c, a->data, a->len); /* it is at home: it stays */
-    wire_resume(c);
+    if (input_received(c, a->data, a->len)) { /* else its home has moved meanwhile */
+        wire_resume(c);
+    }
     free(a);
 }
 
@@ -327,14 +361,18 @@ void conn_close_saying(struct conn *c, uint8_t reason, const char *words, enum s
 {
     struct shard *s = c->shard;
     ASSERT_OWNED(s);
-    if (c->phase != CONN_AWAIT_CONNECT && c->phase != CONN_CONNECTED) {
+    if (c->phase >= CONN_LINGERING) {
         return;
     }
-    if (c->phase == CONN_CONNECTED && c->version == MQTT_V5 && reason != MQTT_REASON_SUCCESS &&
-        !c->peer_ended) {
+    const bool may_tell =
+        c->phase == CONN_CONNECTED || (c->phase == CONN_RELAYED && relay_may_tell(c));
+    if (may_tell && c->version == MQTT_V5 && reason != MQTT_REASON_SUCCESS && !c->peer_ended) {
         send_disconnect(c, reason, words);
     }
     record_closed(c, reason);
+    if (c->phase == CONN_RELAYED) {
+        relay_close(c);
+    }
     c->phase = CONN_LINGERING;
     leave_session(c, reason, will);
     input_forget(c);
@@ -344,7 +382,7 @@ void conn_close_saying(struct conn *c, uint8_t reason, const char *words, enum s
     }
     if (!c->receiving) {
         c->receiving = true;
-        io_receive_start(s->io, &c->socket); /* to see the peer's end */
+        socket_receive_start(c); /* to see the peer's end */
     }
     wheel_set(s->wheel, &c->timer, s->now_ms + LINGER_MS);
     conn_list_add(&s->dirty, c, CONN_DIRTY); /* conn_flush() shuts our side */
@@ -361,7 +399,7 @@ void conn_answered(struct conn *c)
 {
     assert(c->waiting > 0);
     c->waiting--;
-    if (c->waiting == 0 && c->phase == CONN_CLOSED && c->socket.fd < 0) {
+    if (c->waiting == 0 && c->phase == CONN_CLOSED && socket_is_closed(c)) {
         conn_free(c);
     }
 }
@@ -387,7 +425,7 @@ static void received(void *context, struct io_socket *socket, const uint8_t *dat
     shard_enter(s);
     metrics_add(&s->metrics, METRIC_bytes_received, len);
     tally_listener(&s->tally, c->listener, TALLY_bytes_received, len);
-    if (c->phase == CONN_AWAIT_CONNECT || c->phase == CONN_CONNECTED) {
+    if (c->phase < CONN_LINGERING) {
         c->last_packet_ms = s->now_ms;
         if (c->transport == NULL) {
             input_received(c, data, len);
@@ -399,8 +437,10 @@ static void received(void *context, struct io_socket *socket, const uint8_t *dat
 
 void conn_peer_left(struct conn *c)
 {
-    if (c->phase == CONN_CONNECTED && c->in_len > 0 &&
-        (c->blocked != 0 || conn_is_listed(c, CONN_READY))) {
+    if (c->phase == CONN_RELAYED) {
+        relay_client_left(c); /* that it has left is for the other node to deal with */
+    } else if (c->phase == CONN_CONNECTED && c->in_len > 0 &&
+               (c->blocked != 0 || conn_is_listed(c, CONN_READY))) {
         c->peer_ended = true; /* what it sent before it left is still owed a hearing:
                                  input_resume() closes afterwards */
     } else {
@@ -424,7 +464,6 @@ static void ended(void *context, struct io_socket *socket, int error)
 
 void conn_flush(struct conn *c)
 {
-    struct shard *s = c->shard;
     if (c->sending || c->phase == CONN_CLOSED || (c->held != 0 && c->phase == CONN_CONNECTED)) {
         return;
     }
@@ -437,12 +476,12 @@ void conn_flush(struct conn *c)
         struct iovec iov[IO_IOV_MAX];
         const unsigned n = outbuf_gather(out, iov, IO_IOV_MAX, &c->send_bytes);
         c->sending = true;
-        io_send(s->io, &c->socket, iov, n);
+        socket_send(c, iov, n);
     } else if (c->phase == CONN_LINGERING && wire_goodbye(c)) {
         conn_flush(c); /* once */
     } else if (c->phase == CONN_LINGERING && !c->write_shut) {
         c->write_shut = true;
-        io_shutdown_write(s->io, &c->socket);
+        socket_shutdown_write(c);
     }
 }
 
@@ -479,7 +518,7 @@ bool conn_flush_at_once(struct conn *c)
             return true;
         }
         const unsigned n = outbuf_gather(out, iov, IO_IOV_MAX, &bytes);
-        const size_t taken = io_send_at_once(c->shard->io, &c->socket, iov, n);
+        const size_t taken = socket_send_at_once(c, iov, n);
         wire_sent(c, taken);
         if (taken < bytes) {
             return false;
@@ -523,6 +562,9 @@ static void on_timer(struct timer *timer, uint64_t now_ms)
         break;
     case CONN_CONNECTED:
         check_keep_alive(c, now_ms);
+        break;
+    case CONN_RELAYED:
+        relay_timed_out(c);
         break;
     case CONN_LINGERING:
         finish(c);

@@ -10,12 +10,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/conn/conn.h"
 #include "broker/session/session.h"
 #include "broker/shard/post.h"
 
-struct conn;
 struct io_handlers;
+struct relay;
 struct shard;
+
+/* Where a connection comes from whose socket is another node's. */
+struct conn_from {
+    uint8_t listener; /* one of this shard's */
+    bool local;
+    uint16_t port;
+    union conn_origin at;
+};
 
 extern const struct io_handlers conn_io_handlers; /* context: the shard */
 
@@ -54,5 +63,10 @@ bool conn_flush_at_once(struct conn *c);
 /* The descriptor and what was read of it, from its `CONNECT` on, move to the session's shard; the
  * connection here is freed. data is borrowed. */
 void conn_move(struct conn *c, unsigned to, const uint8_t *data, size_t len);
+
+/* A connection whose socket is another node's, as if it had been accepted: what it asks for,
+ * `relay` is asked (conn/socket.h), and that calls conn_io_handlers. NULL: there are too many, or
+ * no memory; it is told, and counted. */
+struct conn *conn_open_far(struct shard *s, const struct conn_from *from, struct relay *relay);
 
 extern post_fn conn_on_arrival; /* POST_CONNECTION */

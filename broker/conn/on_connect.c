@@ -13,6 +13,7 @@
 #include "broker/conn/owed.h"
 #include "broker/conn/recorded.h"
 #include "broker/conn/publishable.h"
+#include "broker/conn/socket.h"
 #include "broker/guard/guard.h"
 #include "broker/conn/trust.h"
 #include "broker/log/log.h"
@@ -26,7 +27,6 @@
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
 #include "broker/transport/listener.h"
-#include "broker/transport/transport.h"
 
 #define ASSIGNED_ID_LEN                                                                            \
     23u /* "dunlin-" and 16 digits: what every server must accept [MQTT-3.1.3-5] */
@@ -49,7 +49,7 @@ static enum config_name_from client_id_from(const struct conn *c)
 
 void connect_complete(struct conn *c, struct mqtt_connect *connect)
 {
-    const struct bytes name = transport_name(c->transport, client_id_from(c));
+    const struct bytes name = socket_name(c, client_id_from(c));
     c->named = connect->client_id.len == 0 && name.len > 0;
     if (c->named) {
         connect->client_id = name;
@@ -60,16 +60,8 @@ void connect_complete(struct conn *c, struct mqtt_connect *connect)
 static bool has_other_id(const struct conn *c, struct bytes client_id)
 {
     const enum config_name_from from = client_id_from(c);
-    const struct bytes name = transport_name(c->transport, from);
+    const struct bytes name = socket_name(c, from);
     return from != CONFIG_FROM_NONE && (name.len == 0 || !bytes_equal(name, client_id));
-}
-
-unsigned connect_home(const struct conn *c, const struct mqtt_connect *connect)
-{
-    if (connect->client_id.len == 0) {
-        return c->shard->id; /* the identifier that it will be given belongs here */
-    }
-    return node_shard_of(c->shard->node, client_hash(connect->client_id));
 }
 
 void connect_refuse(struct conn *c, enum mqtt_version version, uint8_t reason)
@@ -119,6 +111,23 @@ static uint32_t session_expiry(const struct conn *c, const struct mqtt_connect *
     }
     const uint32_t max_s = c->shard->config->limits.session_expiry_max_s;
     return asked_s < max_s ? asked_s : max_s;
+}
+
+struct relay_place connect_place(const struct conn *c, const struct mqtt_connect *m)
+{
+    const struct shard *const s = c->shard;
+    const bool lasts = !m->clean_start || session_expiry(c, m) > 0;
+    struct relay_place place = {.shard = s->id, .home = RELAY_HERE};
+    if (m->client_id.len > 0) {
+        const uint64_t hash = client_hash(m->client_id);
+        if (lasts) {
+            return relay_place_of(s, hash);
+        }
+        place.shard = node_shard_of(s->node, hash);
+    } else if (lasts) {
+        return relay_place_of_any(s);
+    } /* else the identifier that it will be given belongs here */
+    return place;
 }
 
 static enum mqtt_reason check(struct conn *c, const struct mqtt_connect *m)
@@ -250,11 +259,15 @@ static void answer(struct conn *c, const struct mqtt_connect *m, struct bytes as
 /* An identifier whose session lives on this shard; text[ASSIGNED_ID_LEN + 1]. */
 static struct bytes assign_id(struct shard *s, char *text)
 {
+    const uint64_t all = relay_partitions_here(s);
     struct bytes id;
+    uint64_t hash;
     do {
         snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx", (unsigned long long)shard_random(s));
         id = bytes_of(text, ASSIGNED_ID_LEN);
-    } while (node_shard_of(s->node, client_hash(id)) != s->id || session_find(s, id) != NULL);
+        hash = client_hash(id);
+    } while (node_shard_of(s->node, hash) != s->id ||
+             (all != 0 && (all >> hash % PARTITIONS & 1) == 0) || session_find(s, id) != NULL);
     return id;
 }
 

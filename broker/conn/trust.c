@@ -5,11 +5,11 @@
 
 #include "broker/conn/conn.h"
 #include "broker/conn/life.h"
+#include "broker/conn/socket.h"
 #include "broker/log/log.h"
 #include "broker/login/login.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
-#include "broker/transport/transport.h"
 
 /* Of a turn, in steps of a few hundred microseconds at most. */
 #define COST_PER_TURN 64u
@@ -22,21 +22,20 @@
 bool trust_has(struct conn *c, struct bytes client_id)
 {
     const char *why;
-    if (transport_is_trusted(c->transport, &why)) {
+    if (socket_is_trusted(c, &why)) {
         return true;
     }
     char address[CONN_ADDRESS_TEXT];
     shard_count(c->shard, METRIC_certificates_revoked);
     log_event(LOG_WARNING, "client_certificate_refused",
-              LOG_BYTES("common_name", transport_common_name(c->transport)),
-              LOG_BYTES("client_id", client_id),
+              LOG_BYTES("common_name", socket_common_name(c)), LOG_BYTES("client_id", client_id),
               LOG_TEXT("peer", conn_address(c, address, sizeof address)), LOG_TEXT("reason", why));
     return false;
 }
 
 static unsigned cost_of(const struct conn *c)
 {
-    switch (transport_trust_cost(c->transport)) {
+    switch (socket_trust_cost(c)) {
     case TLS_PEER_NOTHING:
         return 0;
     case TLS_PEER_LITTLE:
@@ -49,11 +48,13 @@ static unsigned cost_of(const struct conn *c)
 
 static unsigned check(struct conn *c)
 {
-    if (c->phase != CONN_CONNECTED) {
+    if (!conn_has_client(c)) {
         return 0;
     }
     const unsigned cost = cost_of(c);
-    if (cost > 0 && !trust_has(c, session_client_id(c->session))) {
+    const struct bytes client_id =
+        c->phase == CONN_RELAYED ? relay_client_id(c) : session_client_id(c->session);
+    if (cost > 0 && !trust_has(c, client_id)) {
         conn_close(c, MQTT_REASON_NOT_AUTHORIZED, SESSION_WILL_PUBLISH);
     }
     return cost;

@@ -8,6 +8,7 @@
 #include "broker/guard/guard.h"
 #include "broker/histogram.h"
 #include "broker/log/log.h"
+#include "broker/relay/relay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "broker/transport/listener.h"
@@ -287,6 +288,10 @@ bool wire_is_busy(const struct conn *c)
 static void output_left(struct conn *c, size_t bytes)
 {
     conn_output_sent(c, bytes);
+    if (c->phase == CONN_RELAYED) {
+        relay_sent(c, bytes);
+        return;
+    }
     /* Before what waits fills the room again, or the client would not be heard until all of it is
      * sent. */
     if ((c->blocked & BLOCKED_OUTPUT) != 0 && !conn_output_full(c)) {

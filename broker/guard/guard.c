@@ -12,6 +12,7 @@
 #include "broker/guard/flapping.h"
 #include "broker/log/log.h"
 #include "broker/login/method.h"
+#include "broker/relay/relay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
@@ -204,7 +205,11 @@ struct guard_outlook guard_foresee(const struct shard *s, const struct conn *c,
 static void review(struct shard *s)
 {
     for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
-        if (c->phase == CONN_CONNECTED && is_listed(c, session_client_id(c->session))) {
+        const bool is_listed_now =
+            c->phase == CONN_RELAYED
+                ? is_listed(c, relay_client_id(c))
+                : c->phase == CONN_CONNECTED && is_listed(c, session_client_id(c->session));
+        if (is_listed_now) {
             shard_count(s, METRIC_bans_enforced);
             conn_close(c, MQTT_REASON_ADMINISTRATIVE_ACTION, SESSION_WILL_PUBLISH);
         }

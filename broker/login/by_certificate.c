@@ -3,10 +3,10 @@
  * where its listener says which of the names in it is the user's (user_from). */
 #include "broker/config/config.h"
 #include "broker/conn/conn.h"
+#include "broker/conn/socket.h"
 #include "broker/login/method.h"
 #include "broker/shard/shard.h"
 #include "broker/transport/listener.h"
-#include "broker/transport/transport.h"
 
 static enum config_name_from user_from(const struct conn *c)
 {
@@ -23,7 +23,7 @@ static bool is_in_use(const struct conn *c)
 static enum login_step ask(struct conn *c, const struct mqtt_connect *m)
 {
     (void)m;
-    const struct bytes name = transport_name(c->transport, user_from(c));
+    const struct bytes name = socket_name(c, user_from(c));
     if (name.len == 0) {
         return LOGIN_NEXT;
     }

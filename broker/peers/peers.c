@@ -417,6 +417,15 @@ void peers_give_up(struct shard *s, unsigned peer)
     }
 }
 
+struct bytes peers_name(const struct shard *s, unsigned peer)
+{
+    assert(peer < PEERS_MAX);
+
+    const struct shard_peers *const sp = peers_of(s);
+    return sp == NULL ? bytes_of(NULL, 0)
+                      : bytes_of(sp->peer[peer].facts.name, sp->peer[peer].facts.name_len);
+}
+
 unsigned peers_lanes(const struct shard *s, unsigned peer)
 {
     ASSERT_OWNED(s);

@@ -127,6 +127,7 @@ size_t peers_room_alone(const struct shard *s, unsigned peer);
  * every 10 ms. */
 void peers_resume(struct shard *s, unsigned peer);
 void peers_give_up(struct shard *s, unsigned peer); /* link_give_up(), in this turn or the next */
+struct bytes peers_name(const struct shard *s, unsigned peer); /* as last told; borrowed */
 unsigned peers_lanes(const struct shard *s, unsigned peer); /* as last told; 0: nobody's number */
 /* Of the start at the other end, as of the last connection; 0: not known, or no lane. */
 uint64_t peers_generation(const struct shard *s, unsigned peer);

@@ -7,6 +7,7 @@
 
 #include "broker/node.h"
 #include "broker/ownership/ownership.h"
+#include "broker/relay/relay.h"
 #include "broker/remote/clock.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/replicated/replicated.h"
@@ -165,6 +166,11 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
     case NODE_FRAME_CLAIM_ACK:
     case NODE_FRAME_CLAIM_WORDS:
         return take_claims(s, peer, frame);
+    case NODE_FRAME_RELAY_OPEN:
+    case NODE_FRAME_RELAY_DATA:
+    case NODE_FRAME_RELAY_CREDIT:
+    case NODE_FRAME_RELAY_END:
+        return relay_received(s, peer, frame);
     case NODE_FRAME_RETAINED_DIGEST:
     case NODE_FRAME_RETAINED_ASK:
     case NODE_FRAME_RETAINED_SUMS:
@@ -212,18 +218,29 @@ static void on_slow(struct shard *s, unsigned peer, bool slow)
     const uint32_t before = atomic_load_explicit(&r->slow, memory_order_relaxed);
     const uint32_t bit = remote_bit(peer);
     atomic_store_explicit(&r->slow, slow ? before | bit : before & ~bit, memory_order_relaxed);
+    if (!slow) {
+        relay_flows(s, peer);
+    }
+}
+
+static void on_gap(struct shard *s, unsigned peer)
+{
+    gap_told(s, peer);
+    relay_lost(s, peer);
 }
 
 static void on_restarted(struct shard *s, unsigned peer)
 {
     arrive_forget(s, peer); /* what it asked was asked by the former start */
     forward_over(s, peer, 0);
+    relay_restarted(s, peer);
 }
 
 static void on_lost(struct shard *s, unsigned peer, uint64_t first, uint64_t last,
                     enum link_loss why)
 {
     forward_lost(s, peer, first, last, why);
+    relay_lost(s, peer);
 }
 
 static void on_facts(struct shard *s, const struct peer_facts *facts)
@@ -255,6 +272,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
         replicated_facts(s, facts);
     }
     ownership_facts(s, facts);
+    relay_facts(s, facts);
 }
 
 const struct peers_events remote_events = {
@@ -262,7 +280,7 @@ const struct peers_events remote_events = {
     .up = on_up,
     .down = on_down,
     .slow = on_slow,
-    .gap = gap_told,
+    .gap = on_gap,
     .restarted = on_restarted,
     .lost = on_lost,
     .facts = on_facts,
@@ -312,6 +330,11 @@ bool remote_interest_sum(const struct node *node, struct node_uuid peer, uint64_
         }
     }
     return false;
+}
+
+bool remote_is_slow(const struct shard *s, unsigned peer)
+{
+    return (atomic_load_explicit(&s->remote->slow, memory_order_relaxed) & remote_bit(peer)) != 0;
 }
 
 bool remote_has_others(const struct shard *s)
@@ -460,7 +483,7 @@ bool remote_create(struct node *node, const struct identity *self)
             return false;
         }
     }
-    return replicated_create(node, self);
+    return replicated_create(node, self) && relay_create(node);
 }
 
 void remote_destroy(struct shard *s)
@@ -469,6 +492,7 @@ void remote_destroy(struct shard *s)
     if (r == NULL) {
         return;
     }
+    relay_destroy(s);
     told_fini(r);
     forward_fini(r);
     arrive_fini(r);

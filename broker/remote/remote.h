@@ -44,6 +44,8 @@ extern const struct peers_events remote_events;
 NODISCARD bool remote_create(struct node *node, const struct identity *self);
 /* Is there another node that lives, as this shard was told? */
 bool remote_has_others(const struct shard *s);
+/* Is that shard's link to the peer slow, so that publishers wait? Any shard may ask. */
+bool remote_is_slow(const struct shard *s, unsigned peer);
 
 void remote_destroy(struct shard *s); /* nobody is told; the shard runs no more */
 

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/login/login.h"
+#include "broker/relay/relay.h"
 #include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
@@ -150,6 +151,12 @@ static void tell_conn(struct session_row *row, const struct conn *c)
     row->packet_bytes_max = c->packet_bytes_max;
     row->unsent_bytes = outbuf_bytes(&c->out);
     (void)conn_address(c, row->address, sizeof row->address);
+    row->far = c->far;
+    if (c->far) {
+        const struct bytes node = relay_node_name(c);
+        row->node_len = (uint8_t)node.len;
+        memcpy(row->node, node.at, node.len);
+    }
 }
 
 /* false: there is no room for it. */

@@ -21,6 +21,7 @@
 #include "broker/shard/errand.h"
 #include "broker/shard/rows.h"
 #include "proto/bytes.h"
+#include "proto/node_id.h"
 #include "proto/nodiscard.h"
 
 #define LISTING_BYTES       (256u << 10)
@@ -60,6 +61,9 @@ struct session_row {
     uint32_t keep_alive_ms, receive_maximum, packet_bytes_max;
     uint64_t unsent_bytes;
     char address[CONN_ADDRESS_TEXT];
+    bool far; /* it comes by another node, whose name this is: */
+    uint8_t node_len;
+    uint8_t node[NODE_NAME_MAX];
 };
 
 struct listing {

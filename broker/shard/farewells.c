@@ -5,6 +5,7 @@
 
 #include "broker/conn/conn.h"
 #include "broker/conn/life.h"
+#include "broker/counters.h"
 #include "broker/drain.h"
 #include "broker/node.h"
 #include "broker/shard/shard.h"
@@ -97,7 +98,7 @@ void farewells_turn(struct shard *s)
                                : MQTT_REASON_SERVER_SHUTTING_DOWN;
     bool any = false;
     for (struct conn *c = s->all.first; c != NULL; c = c->links[CONN_ALL].next) {
-        if (c->phase != CONN_CONNECTED) {
+        if (!conn_has_client(c)) {
             continue;
         }
         if (!take(&node->farewells)) {
@@ -107,7 +108,7 @@ void farewells_turn(struct shard *s)
         shard_count(s, METRIC_clients_drained);
         conn_close(c, reason, SESSION_WILL_PUBLISH);
     }
-    if (any && atomic_load_explicit(&node->clients, memory_order_relaxed) == 0) {
+    if (any && counters_clients_here(node) == 0) {
         node_wake_main(node); /* that was all of them */
     }
 }

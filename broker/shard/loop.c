@@ -17,6 +17,7 @@
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
 #include "broker/peers/peers.h"
+#include "broker/relay/relay.h"
 #include "broker/remote/forward.h"
 #include "broker/remote/gap.h"
 #include "broker/remote/remote.h"
@@ -96,6 +97,9 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_CLAIM] = ownership_on_claim,
     [POST_UNCLAIM] = ownership_on_unclaim,
     [POST_CLAIMED] = ownership_on_claimed,
+    [POST_RELAY_IN] = relay_on_in,
+    [POST_RELAY_OUT] = relay_on_out,
+    [POST_RELAY_OVER] = relay_on_over,
 };
 
 /* Who has none does not even call. */
@@ -233,7 +237,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     uint64_t next_ms = least(wheel_next_ms(s->wheel), s->expire_retained_ms);
     if (has_cluster(s)) {
         next_ms = least(next_ms, least(peers_next_ms(s), remote_next_ms(s)));
-        next_ms = least(next_ms, ownership_next_ms(s));
+        next_ms = least(next_ms, least(ownership_next_ms(s), relay_next_ms(s)));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -308,6 +312,7 @@ uint64_t loop_work(struct shard *s)
     wheel_run(s->wheel, s->now_ms, TIMERS_PER_TURN);
     if (has_cluster(s)) {
         ownership_turn(s);
+        relay_turn(s);
     }
     resume_stalled(s);
     resume_ready(s);
@@ -324,6 +329,7 @@ uint64_t loop_work(struct shard *s)
     errands_settle(s);
     flush_dirty(s);
     if (has_cluster(s)) {
+        relay_flush(s);
         peers_flush(s);
     }
     tell(s, post_flush(s));

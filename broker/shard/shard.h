@@ -48,6 +48,7 @@ struct message;
 struct ownership;
 struct password_file;
 struct publication;
+struct relays;
 struct remote;
 struct retained;
 struct store;
@@ -191,6 +192,7 @@ struct shard {
     struct remote
         *remote; /* the other nodes, as far as this shard is concerned; NULL: a node alone */
     struct ownership *ownership; /* of client identifiers in the cluster; NULL: a node alone */
+    struct relays *relays;       /* connections that are here in part; NULL: a node alone */
     struct post post;            /* mail to and from the other shards */
     struct errands errands;      /* of threads that are no shards */
 

@@ -43,6 +43,8 @@ GAUGE(replicated_tombstones, counters_replicated(node, REPLICATED_TOMBSTONES), "
 GAUGE(replicated_bytes,      counters_replicated(node, REPLICATED_BYTES),      "memory of the topics and versions of both, messages not among it")
 GAUGE(replicated_waiting,    counters_replicated(node, REPLICATED_WAITING),    "retained messages of clients that wait until the node has heard from others")
 GAUGE(replicated_differ_seconds, counters_replicated(node, REPLICATED_DIFFER_S), "for so long a node that lives has had other retained messages than this one; of several the longest")
+GAUGE(relays_near,           counters_now(&node->relays_near),     "connections to this node whose packets another node deals with")
+GAUGE(relays_far,            counters_now(&node->relays_far),      "connections to other nodes whose packets this node deals with; they are among connections")
 GAUGE(claims_held,           counters_total(&node->claims_held),   "client ids of this node's clients that are told to their owners, in a cluster")
 GAUGE(claims_owned,          counters_total(&node->claims_owned),  "client ids, of whichever node's clients, that this node keeps account of")
 GAUGE(claims_wills,          counters_total(&node->claims_wills),  "wills that it keeps with them")

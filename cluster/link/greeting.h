@@ -18,7 +18,8 @@
 #include "proto/node_hello.h"
 #include "proto/nodiscard.h"
 
-#define GREETING_FEATURES NODE_FEATURE_CLAIMS /* that this source has, beyond protocol 1 */
+/* That this source has, beyond protocol 1. */
+#define GREETING_FEATURES (NODE_FEATURE_CLAIMS | NODE_FEATURE_RELAY)
 
 /* Is `self` to talk to that node? NODE_CLOSE_NONE, or the first reason that speaks against it.
  * dialed: self has called it; otherwise it has called self. */

@@ -19,17 +19,23 @@ static json_t *user_of(const struct session_row *row)
     return row->has_user ? answer_text(row_b(&row->row)) : json_null();
 }
 
+/* By which other node it comes. */
+static json_t *node_of(const struct session_row *row)
+{
+    return row->far ? answer_text(bytes_of(row->node, row->node_len)) : json_null();
+}
+
 static json_t *client_json(const struct api_request *r, const struct session_row *row)
 {
-    return json_pack("{s:o, s:o, s:s, s:i, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "client_id",
-                     answer_text(row_a(&row->row)), "user", user_of(row), "address", row->address,
-                     "listener", row->listener, "protocol", version_text(row->version),
-                     "connected_at", answer_time(request_unix_ms(r, row->since_ms)), "keep_alive_s",
-                     (json_int_t)row->keep_alive_ms / 1500, "receive_maximum",
-                     (json_int_t)row->receive_maximum, "packet_bytes_max",
-                     (json_int_t)row->packet_bytes_max, "unsent_bytes",
-                     (json_int_t)row->unsent_bytes, "in_flight", (json_int_t)row->in_flight,
-                     "queued_messages", (json_int_t)row->queued);
+    return json_pack(
+        "{s:o, s:o, s:s, s:i, s:o, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:I}", "client_id",
+        answer_text(row_a(&row->row)), "user", user_of(row), "address", row->address, "listener",
+        row->listener, "node", node_of(row), "protocol", version_text(row->version), "connected_at",
+        answer_time(request_unix_ms(r, row->since_ms)), "keep_alive_s",
+        (json_int_t)row->keep_alive_ms / 1500, "receive_maximum", (json_int_t)row->receive_maximum,
+        "packet_bytes_max", (json_int_t)row->packet_bytes_max, "unsent_bytes",
+        (json_int_t)row->unsent_bytes, "in_flight", (json_int_t)row->in_flight, "queued_messages",
+        (json_int_t)row->queued);
 }
 
 struct api_answer clients_list(struct api_request *r)

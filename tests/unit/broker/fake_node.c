@@ -14,6 +14,7 @@
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
 #include "broker/peers/peers.h"
+#include "broker/relay/relay.h"
 #include "broker/remote/remote.h"
 #include "broker/session/will.h"
 #include "broker/shard/loop.h"
@@ -260,6 +261,11 @@ static bool is_congested(const struct fake_node *n, const struct shard *s)
     return s->post.overflowed > 0 || (s->disk_congested && !held);
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 bool fake_node_is_busy(const struct fake_node *n)
 {
     for (unsigned i = 0; i < n->node->shard_count; i++) {
@@ -267,7 +273,8 @@ bool fake_node_is_busy(const struct fake_node *n)
         if (io_fake_has_pending(s->io) || !post_is_empty(s) || s->due_first != NULL ||
             s->ready.first != NULL || s->dirty.first != NULL || is_congested(n, s) ||
             is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s) ||
-            (n->node->peers != NULL && ownership_next_ms(s) <= clock_now_ms)) {
+            (n->node->peers != NULL &&
+             least(ownership_next_ms(s), relay_next_ms(s)) <= clock_now_ms)) {
             return true;
         }
     }
@@ -282,11 +289,6 @@ void fake_node_settle(struct fake_node *n)
             fake_node_step(n, i);
         }
     }
-}
-
-static uint64_t least(uint64_t a, uint64_t b)
-{
-    return a < b ? a : b;
 }
 
 static uint64_t later_ms(uint64_t ms)
@@ -309,6 +311,7 @@ uint64_t fake_node_next_ms(const struct fake_node *n)
         next_ms = least(next_ms, peers_next_ms(s));
         next_ms = least(next_ms, remote_next_ms(s));
         next_ms = least(next_ms, ownership_next_ms(s));
+        next_ms = least(next_ms, relay_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }

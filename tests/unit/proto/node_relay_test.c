@@ -183,6 +183,9 @@ Test(node_relay, names)
     long_name[44] = 0x01;
     cr_assert_eq(reads(&r, NODE_FRAME_RELAY_OPEN, long_name, sizeof long_name - 1), NODE_OK);
     cr_expect_eq(r.names[NODE_RELAY_DNS].len, NODE_RELAY_NAME_MAX);
+    bad_name[44] = 'c';
+    bad_name[9] = 0x88; /* the id is far's, which opens none */
+    cr_expect_eq(reads(&r, NODE_FRAME_RELAY_OPEN, bad_name, sizeof bad_name), NODE_MALFORMED);
     /* In a frame of another type it is a field that is not known. */
     cr_expect_eq(reads(&r, NODE_FRAME_RELAY_END, bad_name, sizeof bad_name), NODE_OK);
 }
