@@ -97,7 +97,7 @@ bool node_servers_check(struct bytes servers, uint32_t *count)
 
 /* ---- Messages */
 
-#define HEAD_BYTES (2 + 5 * sizeof(uint64_t))
+#define HEAD_BYTES (2 + 6 * sizeof(uint64_t))
 
 static size_t items_len(const struct node_consensus *m)
 {
@@ -116,6 +116,7 @@ size_t node_consensus_encode(uint8_t *out, const struct node_consensus *message)
     node_put_u64(&s, message->index);
     node_put_u64(&s, message->index_term);
     node_put_u64(&s, message->other);
+    node_put_u64(&s, message->sent_ms);
     node_put_head(&s, NODE_TAG_ITEMS, items_len(message));
     if (message->kind == NODE_INSTALL) {
         node_put_u32(&s, (uint32_t)message->configuration.len);
@@ -162,7 +163,8 @@ enum node_err node_consensus_decode(struct node_consensus *message, struct bytes
     struct node_consensus m = {.kind = 0};
     if (!cursor_u8(&c, &m.kind) || !cursor_u8(&c, &m.flags) || !node_u64(&c, &m.group) ||
         !node_u64(&c, &m.term) || m.term == 0 || !node_u64(&c, &m.index) ||
-        !node_u64(&c, &m.index_term) || !node_u64(&c, &m.other) || !items_are_fair(&m, items)) {
+        !node_u64(&c, &m.index_term) || !node_u64(&c, &m.other) || !node_u64(&c, &m.sent_ms) ||
+        !items_are_fair(&m, items)) {
         return NODE_MALFORMED;
     }
     *message = m;

@@ -42,11 +42,14 @@ struct node_consensus {
     /* APPEND: what is committed; APPENDED: the entry that was refused, or 0; INSTALL: that of the
      * configuration. */
     uint64_t other;
+    /* APPEND: a time of the sender's, of no meaning to others; APPENDED: that of the latest APPEND
+     * of this term that the sender has taken; 0: there is none. */
+    uint64_t sent_ms;
     struct bytes configuration; /* INSTALL: of node_server items */
     struct bytes data;          /* APPEND: of node_entry items; INSTALL: the snapshot */
 };
 
-#define NODE_CONSENSUS_HEAD_MAX 64u /* of a body, without its configuration and data */
+#define NODE_CONSENSUS_HEAD_MAX 72u /* of a body, without its configuration and data */
 #define NODE_ENTRY_BYTES        16u /* of an entry, without its data */
 #define NODE_SERVER_BYTES       9u
 #define NODE_ENTRY_TYPES        3u /* a command, a barrier, a configuration: 1, 2, 3 */

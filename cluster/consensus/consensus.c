@@ -156,7 +156,7 @@ enum consensus_err consensus_bootstrap(struct consensus *c, struct bytes servers
 enum consensus_err consensus_start(struct consensus *c, uint64_t now_ms)
 {
     assert(!c->started);
-    c->now_ms = now_ms;
+    c->now_ms = c->started_ms = now_ms;
     const int err = raft_start(&c->raft);
     c->started = err == 0;
     c->failed = err != 0;
@@ -185,6 +185,22 @@ void consensus_durable(struct consensus *c, uint64_t written, uint64_t now_ms)
     if (is_running(c, now_ms)) {
         io_settle(c);
     }
+}
+
+enum consensus_err consensus_write_again(struct consensus *c)
+{
+    if (!c->started || c->failed) {
+        return CONSENSUS_FAILED;
+    }
+    if (c->raft.snapshot.put.data != NULL || raft_last_index(&c->raft) + 1 != c->next) {
+        return CONSENSUS_BUSY;
+    }
+    return stored_write_again(c) ? CONSENSUS_OK : CONSENSUS_NO_MEMORY;
+}
+
+struct bytes consensus_snapshot(const struct consensus *c)
+{
+    return bytes_of(c->stored.snapshot.data, c->stored.snapshot.len);
 }
 
 uint64_t consensus_written(const struct consensus *c)
@@ -265,6 +281,7 @@ enum consensus_err consensus_transfer(struct consensus *c, uint64_t to, uint64_t
     c->transferring = true;
     const int err = raft_transfer(&c->raft, &c->transfer, to, on_transferred);
     c->transferring = err == 0;
+    c->given_away_term = err == 0 ? c->raft.current_term : c->given_away_term;
     io_settle(c);
     return err == RAFT_BADID || err == RAFT_NOTFOUND ? CONSENSUS_NOT_LEADER : err_of(err);
 }

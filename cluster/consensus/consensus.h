@@ -11,8 +11,9 @@
  * here they are on their way then, and no message leaves before they have arrived. Since nobody
  * else can tell the difference, nothing waits for the disk but who asked.
  *
- * After a start the records are read back, in order, from the last one of a snapshot on at least
- * (consensus_recover()); what the disk lost at the end was never told to anybody.
+ * After a start the records are read back, in order, from the first, or from where they were
+ * written again (consensus_write_again()), which makes those before void (consensus_recover()).
+ * What the disk lost at the end was never told to anybody.
  *
  * What it promises:
  *   - events.apply is called for the same entries, at the same indexes, on all servers, and once in
@@ -42,6 +43,8 @@
 #include "proto/bytes.h"
 #include "proto/node_consensus.h"
 #include "proto/nodiscard.h"
+
+#define CONSENSUS_SERVERS_MAX 16u /* of a group that have a lease to give; others have none */
 
 struct consensus;
 
@@ -116,6 +119,16 @@ NODISCARD enum consensus_err consensus_start(struct consensus *c, uint64_t now_m
 uint64_t consensus_written(const struct consensus *c); /* records, in this start */
 void consensus_durable(struct consensus *c, uint64_t written, uint64_t now_ms);
 
+/*
+ * Writes what all records so far come to once more: they are void when these are durable, and only
+ * then. CONSENSUS_BUSY: not now, as another server's snapshot is being taken. Any other error:
+ * nothing of it counts, though some may have been written.
+ */
+NODISCARD enum consensus_err consensus_write_again(struct consensus *c);
+
+/* Of the last snapshot that the records have; before the start too. Empty: there is none. */
+struct bytes consensus_snapshot(const struct consensus *c);
+
 /* ---- The others. Any bytes are fair input. */
 
 NODISCARD enum consensus_err consensus_received(struct consensus *c, uint64_t from,
@@ -128,7 +141,8 @@ NODISCARD enum consensus_err consensus_received(struct consensus *c, uint64_t fr
 NODISCARD enum consensus_err consensus_propose(struct consensus *c, struct bytes entry,
                                                uint64_t ticket, uint64_t now_ms);
 
-/* That server, or, as 0, any, is to lead; it is asked for once. */
+/* That server, or, as 0, any, is to lead; it is asked for once. There is no lease from now on,
+ * until there is another term. */
 NODISCARD enum consensus_err consensus_transfer(struct consensus *c, uint64_t to, uint64_t now_ms);
 
 /* ---- Time */
@@ -141,6 +155,13 @@ uint64_t consensus_next_ms(const struct consensus *c);
 bool consensus_has_failed(const struct consensus *c);
 bool consensus_leads(const struct consensus *c);
 uint64_t consensus_leader(const struct consensus *c); /* 0: it is not known */
+
+/*
+ * Until that time no other server can have been elected, provided that this one leads: a majority
+ * has heard from it in the last election_ms, and who has votes for nobody else that long, nor in
+ * the first election_ms of a start. 0: that is not so. All clocks run equally fast, within a tenth.
+ */
+uint64_t consensus_lease_ms(const struct consensus *c);
 
 struct consensus_figures {
     uint64_t term, last, committed, applied; /* indexes */

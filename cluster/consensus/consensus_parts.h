@@ -57,6 +57,11 @@ struct stored {
     size_t count, room;
 };
 
+/* Of who follows: when it was sent, by this server's clock, what it has last said to have heard. */
+struct answered {
+    uint64_t id, sent_ms;
+};
+
 struct proposal {
     struct proposal *next;
     uint64_t ticket;
@@ -105,6 +110,17 @@ struct consensus {
     struct raft_transfer transfer;
     bool transferring;
 
+    /* Of the lease (lease.c): this server follows, and has heard that of the leader of that term;
+     * it leads that term, and has heard from those; it has asked another one to lead in that term.
+     */
+    uint64_t heard_from, heard_term, heard_ms;
+    uint64_t
+        heard_index; /* of the last entry of the APPEND that is being taken; UINT64_MAX: none is */
+    uint64_t answered_term;
+    struct answered answered[CONSENSUS_SERVERS_MAX];
+    uint64_t given_away_term;
+    uint64_t started_ms;
+
     uint64_t snapshots, restored, sent, dropped;
 };
 
@@ -120,6 +136,7 @@ NODISCARD bool stored_write_entries(struct consensus *c, uint64_t first,
 NODISCARD bool stored_write_truncate(struct consensus *c, uint64_t index);
 NODISCARD bool stored_write_snapshot(struct consensus *c, unsigned trailing,
                                      const struct raft_snapshot *snapshot);
+NODISCARD bool stored_write_again(struct consensus *c); /* all that the records come to */
 
 /* words.c: messages and configurations, to and from libraft's */
 NODISCARD bool words_configuration(struct raft_configuration *to, struct bytes servers);
@@ -130,6 +147,12 @@ NODISCARD enum consensus_err words_receive(struct consensus *c, uint64_t from,
                                            const struct node_consensus *message);
 #define ADDRESS_BYTES 24u
 void words_address(char out[ADDRESS_BYTES], uint64_t id);
+
+/* lease.c */
+void lease_heard(struct consensus *c, uint64_t from, const struct node_consensus *append);
+void lease_answered(struct consensus *c, uint64_t from, const struct node_consensus *appended);
+uint64_t lease_echo(const struct consensus *c, uint64_t to); /* for an APPENDED */
+bool lease_forbids_vote(const struct consensus *c, const struct node_consensus *vote);
 
 /* batch.c: proposals */
 void batch_applied(struct consensus *c, uint64_t index); /* before or after: once each */

@@ -23,6 +23,9 @@ enum record_kind {
     RECORD_SNAPSHOT = 5,
 };
 
+#define SNAPSHOT_HEAD_BYTES (1 + 4 * sizeof(uint64_t) + sizeof(uint32_t))
+#define AGAIN_MAX           256u /* entries of a record that is written again */
+
 /* ---- Reading */
 
 static void entry_free(struct stored_entry *e)
@@ -261,6 +264,77 @@ bool stored_write_entries(struct consensus *c, uint64_t first, const struct raft
     free(out);
     return is_written;
 }
+
+/* ---- Again */
+
+/* From that index on, as many as go into a record; how many. */
+static unsigned some_entries(const struct consensus *c, uint64_t first, uint64_t end,
+                             struct raft_entry out[AGAIN_MAX])
+{
+    const struct raft_log *const log = &c->raft.log;
+    size_t len = 0;
+    unsigned n = 0;
+    for (uint64_t index = first; index < end && n < AGAIN_MAX; index++) {
+        const size_t at = (log->front + (size_t)(index - log->offset - 1)) % log->size;
+        const size_t one = NODE_ENTRY_BYTES + log->entries[at].buf.len;
+        if (n > 0 && len + one > c->conf.message_bytes_max) {
+            break;
+        }
+        len += one;
+        out[n++] = log->entries[at];
+    }
+    return n;
+}
+
+static bool write_entries_again(struct consensus *c)
+{
+    struct raft_entry some[AGAIN_MAX];
+    const uint64_t first = c->raft.log.offset + 1;
+    assert(c->next >= first);
+    for (uint64_t index = first; index < c->next;) {
+        const unsigned n = some_entries(c, index, c->next, some);
+        if (!stored_write_entries(c, index, some, n)) {
+            return false;
+        }
+        index += n;
+    }
+    return true;
+}
+
+/* The same record as of when it was made, but that no entries are before it. */
+static bool write_snapshot_again(struct consensus *c)
+{
+    const struct stored_snapshot *const from = &c->stored.snapshot;
+    if (from->index == 0) {
+        return true;
+    }
+    uint8_t *const out = malloc(SNAPSHOT_HEAD_BYTES + from->configuration_len + from->len);
+    if (out == NULL) {
+        return false;
+    }
+    struct sink s = node_sink(out);
+    sink_u8(&s, RECORD_SNAPSHOT);
+    node_put_u64(&s, from->index);
+    node_put_u64(&s, from->term);
+    node_put_u64(&s, from->configuration_index);
+    node_put_u64(&s, UINT32_MAX);
+    node_put_u32(&s, (uint32_t)from->configuration_len);
+    sink_bytes(&s, bytes_of(from->configuration, from->configuration_len));
+    sink_bytes(&s, bytes_of(from->data, from->len));
+    const bool is_written = written(c, bytes_of(out, s.len));
+    free(out);
+    return is_written;
+}
+
+/* Messages need not wait for these: what they say is on its way already. */
+bool stored_write_again(struct consensus *c)
+{
+    return write_number(c, RECORD_TERM, c->raft.current_term) &&
+           write_number(c, RECORD_VOTE, c->raft.voted_for) && write_snapshot_again(c) &&
+           write_entries_again(c);
+}
+
+/* ---- A snapshot */
 
 static void snapshot_encode(struct sink *s, unsigned trailing, const struct raft_snapshot *snapshot)
 {

@@ -84,6 +84,7 @@ static uint8_t *append_items(const struct consensus *c, const struct raft_append
                                  .index = a->prev_log_index,
                                  .index_term = a->prev_log_term,
                                  .other = a->leader_commit,
+                                 .sent_ms = c->now_ms,
                                  .data = bytes_of(items, len)};
     return items;
 }
@@ -172,7 +173,8 @@ static bool in_words(const struct consensus *c, const struct raft_message *from,
         *m = (struct node_consensus){.kind = NODE_APPENDED,
                                      .term = from->append_entries_result.term,
                                      .index = appended_index(c, &from->append_entries_result),
-                                     .other = from->append_entries_result.rejected};
+                                     .other = from->append_entries_result.rejected,
+                                     .sent_ms = lease_echo(c, from->server_id)};
         return true;
     case RAFT_IO_REQUEST_VOTE:
         *m = vote_words(&from->request_vote);
@@ -455,14 +457,28 @@ static void hold_back(const struct consensus *c, struct node_consensus *m)
     }
 }
 
+/* Two of one term cannot be. libraft takes that for granted, and ends the process. */
+static bool is_of_another_leader(const struct raft *r, const struct node_consensus *m)
+{
+    return (m->kind == NODE_APPEND || m->kind == NODE_INSTALL) && r->state == RAFT_LEADER &&
+           m->term == r->current_term;
+}
+
 static enum consensus_err receive(struct consensus *c, uint64_t from,
                                   const struct node_consensus *message)
 {
     char address[ADDRESS_BYTES];
     struct raft_message m = {.server_id = from, .server_address = address};
     words_address(address, from);
+    if (lease_forbids_vote(c, message)) {
+        return CONSENSUS_OK;
+    }
     if (message->kind == NODE_APPENDED) {
         end_snapshot(&c->raft, from);
+        lease_answered(c, from, message);
+    }
+    if (message->kind == NODE_APPEND) {
+        lease_heard(c, from, message);
     }
     if (!from_words(&m, message)) {
         return CONSENSUS_NO_MEMORY;
@@ -475,6 +491,9 @@ enum consensus_err words_receive(struct consensus *c, uint64_t from,
                                  const struct node_consensus *message)
 {
     struct node_consensus m = *message;
+    if (is_of_another_leader(&c->raft, &m)) {
+        return CONSENSUS_MALFORMED;
+    }
     if (m.kind == NODE_APPENDED) {
         hold_back(c, &m);
     }

@@ -4,6 +4,7 @@
  * each other; disks lose what was not synced, or any sectors of it, or fail; volumes are lost.
  *
  * At all times:
+ *   - while a leader has a lease, by its own clock, nobody leads a later term
  *   - a term has one leader at most; a server votes for one in it, and goes back to none, whatever
  *     it was started from
  *   - all servers apply the same commands at the same indexes, from whichever snapshot they begin
@@ -195,6 +196,17 @@ static void act(struct sim *sim)
 
 /* ---- What must hold */
 
+static void check_lease(struct sim *sim, const struct consensus_node *n, uint64_t term)
+{
+    for (unsigned i = 0; i < sim_nodes(sim); i++) {
+        const struct consensus_node *const other = consensus_node_at(sim, i);
+        if (other != NULL && consensus_leads(other->consensus) &&
+            consensus_figures(other->consensus).term > term) {
+            sim_fail(sim, "node %u leads while node %u has a lease", i, sim_index(n->node));
+        }
+    }
+}
+
 static void check(struct sim *sim)
 {
     struct books *const b = sim_suite_state(sim);
@@ -209,6 +221,9 @@ static void check(struct sim *sim)
             sim_fail(sim, "term %llu has two leaders", (unsigned long long)term);
         }
         b->leaders[term] = (uint8_t)n->id;
+        if (consensus_lease_ms(n->consensus) > sim_now_ms(n->node)) {
+            check_lease(sim, n, term);
+        }
     }
 }
 

@@ -35,6 +35,7 @@ static struct server servers[SERVERS];
 static struct mail mail[MAIL_MAX];
 static size_t mail_count;
 static uint64_t now_ms = 1000;
+static uint64_t cut_off;    /* nobody hears of that one, and it hears of nobody */
 static bool disks_are_slow; /* nothing becomes durable by itself */
 
 static struct bytes copy(struct bytes b)
@@ -161,6 +162,14 @@ static void sync_disk(struct server *s)
     consensus_durable(s->consensus, consensus_written(s->consensus), now_ms);
 }
 
+static void drop_mail(void)
+{
+    for (size_t i = 0; i < mail_count; i++) {
+        free((void *)(uintptr_t)mail[i].message.at);
+    }
+    mail_count = 0;
+}
+
 static void pass_mail(void)
 {
     struct mail some[MAIL_MAX];
@@ -171,7 +180,8 @@ static void pass_mail(void)
         struct node_consensus message;
         struct server *const s = &servers[some[i].to - 1];
         cr_assert_eq(node_consensus_decode(&message, some[i].message), NODE_OK);
-        if (s->consensus != NULL) {
+        const bool is_cut = some[i].from == cut_off || some[i].to == cut_off;
+        if (s->consensus != NULL && !is_cut) {
             cr_expect_eq(consensus_received(s->consensus, some[i].from, &message, now_ms),
                          CONSENSUS_OK);
         }
@@ -193,6 +203,18 @@ static void run_ms(unsigned ms)
         }
         pass_mail();
     }
+}
+
+/* Another one that leads. */
+static struct server *leader_but(const struct server *former)
+{
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if (&servers[i] != former && servers[i].consensus != NULL &&
+            consensus_leads(servers[i].consensus)) {
+            return &servers[i];
+        }
+    }
+    return NULL;
 }
 
 static struct server *leader(void)
@@ -596,6 +618,204 @@ Test(consensus, another_one_leads_when_it_is_asked)
     run_ms(500);
     cr_assert_not_null(leader());
     cr_expect_eq(leader()->id, to);
+    end();
+}
+
+/* Until the time that it says nobody else is elected, whatever does not arrive. */
+Test(consensus, a_leader_knows_until_when_it_leads)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    const struct consensus *const c = s->consensus;
+    const uint64_t lease_ms = consensus_lease_ms(c);
+    cr_expect_gt(lease_ms, now_ms + 500);
+    cr_expect_leq(lease_ms, now_ms + 1000);
+    for (unsigned i = 0; i < SERVERS; i++) {
+        if (&servers[i] != s) {
+            cr_expect_eq(consensus_lease_ms(servers[i].consensus), 0, "who follows has none");
+        }
+    }
+    cut_off = s->id;
+    const uint64_t cut_ms = now_ms;
+    while (leader_but(s) == NULL) {
+        cr_assert_lt(now_ms, cut_ms + 10000);
+        run_ms(10);
+        cr_assert_leq(consensus_lease_ms(c), lease_ms + 100,
+                      "what it hears nothing of is no proof");
+    }
+    cr_expect_geq(now_ms, lease_ms);
+    cut_off = 0;
+    end();
+}
+
+/* Of the other two one is enough, but that one has to be heard. */
+Test(consensus, a_majority_makes_the_lease)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    struct server *const dead = &servers[s->id % SERVERS];
+    consensus_destroy(dead->consensus);
+    dead->consensus = NULL;
+    run_ms(3000);
+    cr_assert_eq(leader(), s);
+    cr_expect_gt(consensus_lease_ms(s->consensus), now_ms + 500);
+    end();
+}
+
+Test(consensus, who_asks_another_one_to_lead_has_no_lease)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    const uint64_t to = s->id % SERVERS + 1;
+    cr_expect_gt(consensus_lease_ms(s->consensus), now_ms);
+    cr_expect_eq(consensus_transfer(s->consensus, to, now_ms), CONSENSUS_OK);
+    cr_expect_eq(consensus_lease_ms(s->consensus), 0);
+    run_ms(2000);
+    cr_assert_not_null(leader());
+    cr_expect_gt(consensus_lease_ms(leader()->consensus), now_ms, "in another term there is");
+    end();
+}
+
+/* It may have heard from a leader a moment before, which counts on that. */
+Test(consensus, who_has_just_begun_votes_for_nobody)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    struct server *const f = &servers[s->id % SERVERS];
+    restart(f);
+    const size_t before = mail_count;
+    const struct node_consensus vote = {.kind = NODE_VOTE,
+                                        .group = 1,
+                                        .term = consensus_figures(s->consensus).term + 1,
+                                        .index = 1000,
+                                        .index_term = 1000};
+    cr_expect_eq(consensus_received(f->consensus, s->id % SERVERS + 2, &vote, now_ms),
+                 CONSENSUS_OK);
+    sync_disk(f);
+    cr_expect_eq(mail_count, before, "not even no");
+    cr_expect_lt(consensus_figures(f->consensus).term, vote.term);
+    end();
+}
+
+/* Records that are written again come to the same, and those before need not be there. */
+Test(consensus, what_is_written_again_is_all_there_is)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    for (uint64_t i = 0; i < 30; i++) {
+        cr_assert_eq(propose(s, "x", i), CONSENSUS_OK);
+        run_ms(i == 15 ? 500 : 20);
+    }
+    run_ms(500);
+    for (unsigned i = 0; i < SERVERS; i++) {
+        struct server *const again = &servers[i];
+        const struct consensus_figures before = consensus_figures(again->consensus);
+        const size_t first = again->count;
+        cr_assert_eq(consensus_write_again(again->consensus), CONSENSUS_OK);
+        for (size_t k = 0; k < first; k++) {
+            free((void *)(uintptr_t)again->records[k].at);
+        }
+        again->count -= first;
+        memmove(again->records, again->records + first, again->count * sizeof again->records[0]);
+        again->durable = again->count;
+        restart(again);
+        cr_expect_eq(consensus_figures(again->consensus).term, before.term);
+        cr_expect_eq(consensus_figures(again->consensus).last, before.last);
+        cr_expect_gt(consensus_snapshot(again->consensus).len, 0);
+        run_ms(3000);
+    }
+    run_ms(5000);
+    cr_assert_not_null(leader());
+    cr_assert_eq(propose(leader(), "y", 99), CONSENSUS_OK);
+    run_ms(500);
+    for (unsigned i = 0; i < SERVERS; i++) {
+        cr_expect_eq(servers[i].applied_len, 31);
+    }
+    end();
+}
+
+/* A vote that is forgotten may be given twice. */
+Test(consensus, a_vote_is_written_again)
+{
+    begin(3);
+    struct server *const s = &servers[0];
+    const struct node_consensus vote = {
+        .kind = NODE_VOTE, .group = 1, .term = 7, .index = 1000, .index_term = 1000};
+    now_ms += 1000; /* who is asked to may stand for election; it has not heard of it */
+    cr_expect_eq(consensus_received(s->consensus, 2, &vote, now_ms), CONSENSUS_OK);
+    sync_disk(s);
+    const size_t first = s->count;
+    cr_assert_eq(consensus_write_again(s->consensus), CONSENSUS_OK);
+    for (size_t k = 0; k < first; k++) {
+        free((void *)(uintptr_t)s->records[k].at);
+    }
+    s->count -= first;
+    memmove(s->records, s->records + first, s->count * sizeof s->records[0]);
+    s->durable = s->count;
+    restart(s);
+    now_ms += 1000;
+    const size_t before = mail_count;
+    cr_expect_eq(consensus_received(s->consensus, 3, &vote, now_ms), CONSENSUS_OK);
+    sync_disk(s);
+    for (size_t i = before; i < mail_count; i++) {
+        struct node_consensus said;
+        cr_assert_eq(node_consensus_decode(&said, mail[i].message), NODE_OK);
+        cr_expect_eq(said.flags & NODE_CONSENSUS_GRANTED, 0, "to two in one term");
+    }
+    cr_expect_gt(mail_count, before);
+    end();
+}
+
+/* What a former leader has left behind may be another entry than the leader's. */
+Test(consensus, who_follows_says_no_more_than_it_was_asked)
+{
+    struct node_consensus said;
+    uint8_t entries[2 * NODE_ENTRY_BYTES + 2];
+    size_t len = 0;
+    begin(3);
+    struct server *const s = &servers[0];
+    for (unsigned i = 0; i < 2; i++) {
+        const struct node_entry entry = {.term = 2, .type = 1, .data = bytes_text("e")};
+        len += node_entry_encode(entries + len, &entry);
+    }
+    const struct node_consensus former = {.kind = NODE_APPEND,
+                                          .group = 1,
+                                          .term = 2,
+                                          .index = 1,
+                                          .index_term = 1,
+                                          .data = bytes_of(entries, len)};
+    cr_expect_eq(consensus_received(s->consensus, 2, &former, now_ms), CONSENSUS_OK);
+    sync_disk(s);
+    cr_expect_eq(consensus_figures(s->consensus).last, 3);
+    const struct node_consensus next = {
+        .kind = NODE_APPEND, .group = 1, .term = 3, .index = 1, .index_term = 1};
+    drop_mail();
+    cr_expect_eq(consensus_received(s->consensus, 3, &next, now_ms), CONSENSUS_OK);
+    sync_disk(s);
+    cr_assert_eq(mail_count, 1);
+    cr_assert_eq(node_consensus_decode(&said, mail[0].message), NODE_OK);
+    cr_expect_eq(said.kind, NODE_APPENDED);
+    cr_expect_eq(said.other, 0, "it is not refused");
+    cr_expect_eq(said.index, 1);
+    end();
+}
+
+/* libraft would end the process. */
+Test(consensus, another_leader_of_the_same_term_is_refused)
+{
+    begin(3);
+    run_ms(5000);
+    struct server *const s = leader();
+    const struct node_consensus append = {
+        .kind = NODE_APPEND, .group = 1, .term = consensus_figures(s->consensus).term};
+    cr_expect_eq(consensus_received(s->consensus, s->id % SERVERS + 1, &append, now_ms),
+                 CONSENSUS_MALFORMED);
+    cr_expect(consensus_leads(s->consensus));
     end();
 }
 
