@@ -47,15 +47,38 @@ static void on_kicked(void *context, uint64_t hash, uint64_t serial, struct byte
     say(context, hash, serial, VERDICT_KICKED);
 }
 
+/* A node that was started anew may own the id of a client that is lost before it has heard who
+ * subscribes at other nodes. */
+static bool may_publish(const struct shard *s)
+{
+    return atomic_load_explicit(&s->node->unheard, memory_order_relaxed) == 0;
+}
+
 static void on_will(void *context, const struct claims_key *whose, struct bytes id,
                     struct bytes words)
 {
     struct shard *const s = context;
-    struct message *const m = will_words_read(s, words);
+    struct fifo *const wills = &s->ownership->wills;
+    const struct owned_will will = {.message = will_words_read(s, words),
+                                    .publisher_hash = XXH3_64bits(id.at, id.len)};
     (void)whose;
-    if (m != NULL) {
-        shard_count(s, METRIC_wills_published);
-        shard_due(s, m, 0, 0, XXH3_64bits(id.at, id.len));
+    if (will.message == NULL) {
+        return;
+    }
+    wills->item = sizeof will;
+    shard_count(s, METRIC_wills_published);
+    if (!fifo_push(wills, &will)) {
+        remote_out_of_memory();
+    }
+}
+
+static void publish_wills(struct shard *s)
+{
+    struct fifo *const wills = &s->ownership->wills;
+    while (wills->count > 0 && may_publish(s)) {
+        const struct owned_will will = *(const struct owned_will *)fifo_first(wills);
+        fifo_pop(wills);
+        shard_due(s, will.message, 0, 0, will.publisher_hash);
     }
 }
 
@@ -188,6 +211,7 @@ void ownership_turn(struct shard *s)
         claims_turn(o->claims, s->now_ms);
     }
     tell_verdicts(s);
+    publish_wills(s);
 }
 
 /* false: nothing more, or no room. */
@@ -252,7 +276,8 @@ uint64_t ownership_next_ms(const struct shard *s)
     if (o == NULL || o->claims == NULL) {
         return UINT64_MAX;
     }
-    return o->verdicts.count > 0 ? 0 : claims_next_ms(o->claims);
+    const bool has_wills = o->wills.count > 0 && may_publish(s);
+    return o->verdicts.count > 0 || has_wills ? 0 : claims_next_ms(o->claims);
 }
 
 /* ---- beginning and end */
@@ -298,6 +323,10 @@ void ownership_destroy(struct shard *s)
     claims_destroy(o->claims);
     tenures_fini(o);
     fifo_fini(&o->verdicts);
+    for (; o->wills.count > 0; fifo_pop(&o->wills)) {
+        message_put(((const struct owned_will *)fifo_first(&o->wills))->message);
+    }
+    fifo_fini(&o->wills);
     free(o);
     s->ownership = NULL;
 }

@@ -19,8 +19,15 @@ struct ownership {
     uint32_t used, up;     /* peers of claims; of them, those whose lane 0 is connected */
     uint32_t live, older;  /* as last told; of a version that owns no ids */
     struct fifo verdicts;  /* struct verdict: what claims has said, to be told when it is done */
-    uint64_t wall_ms;      /* when it is to hear again what time it is */
+    struct fifo wills; /* struct owned_will: due, and to be published when it is known for whom */
+    uint64_t wall_ms;  /* when it is to hear again what time it is */
     struct claims_figures counted;
+};
+
+/* The will of a client that this node owned. */
+struct owned_will {
+    struct message *message; /* a reference */
+    uint64_t publisher_hash;
 };
 
 /* A client has come. On the heap; it goes from its shard to shard 0. */

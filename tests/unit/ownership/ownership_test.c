@@ -387,3 +387,29 @@ Test(ownership, a_node_that_is_started_again_has_left_wills)
     cr_expect_str_eq(heard(r), "");
     end();
 }
+
+/* It owns ids as soon as it is back; who subscribes at other nodes it hears a little later. */
+Test(ownership, a_start_publishes_wills_when_it_has_heard_for_whom)
+{
+    begin();
+    struct fake_client *const r = reader(1);
+    char id[16];
+    struct fake_client *clients[IDS];
+    for (unsigned i = 0; i < IDS; i++) {
+        snprintf(id, sizeof id, "c%u", i);
+        clients[i] = come_with_will(0, id, 0);
+    }
+    fake_cluster_stick(cluster, 1, 2, true);
+    fake_cluster_restart(cluster, 2, SETTINGS());
+    fake_cluster_settle(cluster);
+    for (unsigned i = 0; i < IDS; i++) {
+        client_finish(clients[i]);
+    }
+    fake_cluster_settle(cluster);
+    const size_t before = client_heard_count(r);
+    cr_expect_lt(before, IDS, "the third node owns some");
+    fake_cluster_stick(cluster, 1, 2, false);
+    fake_cluster_advance(cluster, 3000);
+    cr_expect_eq(before + client_heard_count(r), IDS);
+    end();
+}
