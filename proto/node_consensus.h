@@ -53,7 +53,7 @@ struct node_consensus {
 #define NODE_ENTRY_BYTES        16u /* of an entry, without its data */
 #define NODE_SERVER_BYTES       9u
 #define NODE_ENTRY_TYPES        3u /* a command, a barrier, a configuration: 1, 2, 3 */
-#define NODE_SERVER_ROLES       3u /* 0, 1, 2 */
+#define NODE_SERVER_ROLES       3u /* that an item may have: 0, 1, 2 */
 
 /*
  *    0  u64  term, >= 1
@@ -68,9 +68,16 @@ struct node_entry {
     struct bytes data;
 };
 
+enum node_server_role {
+    NODE_SERVER_STANDBY = 0, /* has the log, and no vote */
+    NODE_SERVER_VOTER = 1,
+    NODE_SERVER_SPARE = 2, /* is only known */
+    NODE_SERVER_NONE = 3,  /* no item has it: it is no server */
+};
+
 struct node_server {
-    uint64_t id; /* >= 1 */
-    uint8_t role;
+    uint64_t id;  /* >= 1 */
+    uint8_t role; /* of enum node_server_role, but for NONE */
 };
 
 /* Their lengths; there is room. */

@@ -124,9 +124,9 @@ enum consensus_err consensus_recover(struct consensus *c, struct bytes record)
     return stored_read(&c->stored, record);
 }
 
-static enum consensus_err err_of(int err)
+enum consensus_err consensus_err_of(int raft_err)
 {
-    switch (err) {
+    switch (raft_err) {
     case 0:
         return CONSENSUS_OK;
     case RAFT_NOTLEADER:
@@ -150,26 +150,31 @@ enum consensus_err consensus_bootstrap(struct consensus *c, struct bytes servers
     }
     const int err = raft_bootstrap(&c->raft, &configuration);
     raft_configuration_close(&configuration);
-    return err_of(err);
+    return consensus_err_of(err);
 }
 
 enum consensus_err consensus_start(struct consensus *c, uint64_t now_ms)
 {
     assert(!c->started);
     c->now_ms = c->started_ms = now_ms;
+    /* It leads at once, and libraft (0.15) has it do so in the term that it was in: what others
+     * were sent of it, and its disk has lost, would have the same term and index as what comes now.
+     */
+    if (servers_only_self(&c->stored, c->conf.self) && !stored_write_term(c, c->stored.term + 1)) {
+        return CONSENSUS_NO_MEMORY;
+    }
     const int err = raft_start(&c->raft);
     c->started = err == 0;
     c->failed = err != 0;
     if (c->started) {
         io_settle(c);
     }
-    return err_of(err);
+    return consensus_err_of(err);
 }
 
 /* ---- What happens */
 
-/* Is there somebody to tell? */
-static bool is_running(struct consensus *c, uint64_t now_ms)
+bool consensus_is_running(struct consensus *c, uint64_t now_ms)
 {
     assert(now_ms >= c->now_ms);
     c->now_ms = now_ms;
@@ -182,7 +187,7 @@ void consensus_durable(struct consensus *c, uint64_t written, uint64_t now_ms)
     if (written > c->durable) {
         c->durable = written;
     }
-    if (is_running(c, now_ms)) {
+    if (consensus_is_running(c, now_ms)) {
         io_settle(c);
     }
 }
@@ -211,7 +216,7 @@ uint64_t consensus_written(const struct consensus *c)
 enum consensus_err consensus_received(struct consensus *c, uint64_t from,
                                       const struct node_consensus *message, uint64_t now_ms)
 {
-    if (!is_running(c, now_ms)) {
+    if (!consensus_is_running(c, now_ms)) {
         return CONSENSUS_FAILED;
     }
     const enum consensus_err err = words_receive(c, from, message);
@@ -221,7 +226,7 @@ enum consensus_err consensus_received(struct consensus *c, uint64_t from,
 
 void consensus_turn(struct consensus *c, uint64_t now_ms)
 {
-    if (!is_running(c, now_ms)) {
+    if (!consensus_is_running(c, now_ms)) {
         return;
     }
     if (now_ms >= c->tick_ms) {
@@ -241,7 +246,7 @@ uint64_t consensus_next_ms(const struct consensus *c)
 enum consensus_err consensus_propose(struct consensus *c, struct bytes entry, uint64_t ticket,
                                      uint64_t now_ms)
 {
-    if (!is_running(c, now_ms)) {
+    if (!consensus_is_running(c, now_ms)) {
         return CONSENSUS_FAILED;
     }
     if (!consensus_leads(c)) {
@@ -271,7 +276,7 @@ static void on_transferred(struct raft_transfer *request)
 
 enum consensus_err consensus_transfer(struct consensus *c, uint64_t to, uint64_t now_ms)
 {
-    if (!is_running(c, now_ms)) {
+    if (!consensus_is_running(c, now_ms)) {
         return CONSENSUS_FAILED;
     }
     if (c->transferring) {
@@ -283,7 +288,7 @@ enum consensus_err consensus_transfer(struct consensus *c, uint64_t to, uint64_t
     c->transferring = err == 0;
     c->given_away_term = err == 0 ? c->raft.current_term : c->given_away_term;
     io_settle(c);
-    return err == RAFT_BADID || err == RAFT_NOTFOUND ? CONSENSUS_NOT_LEADER : err_of(err);
+    return err == RAFT_BADID || err == RAFT_NOTFOUND ? CONSENSUS_NOT_LEADER : consensus_err_of(err);
 }
 
 /* ---- Figures */

@@ -55,6 +55,7 @@ enum consensus_err {
     CONSENSUS_NOT_LEADER, /* consensus_leader() may know who is */
     CONSENSUS_BUSY,       /* one is under way, or proposals_bytes_max of them wait */
     CONSENSUS_FAILED,     /* the group is to be made anew */
+    CONSENSUS_LEADS,      /* another one has to lead first */
 };
 
 /* What became of a proposal. */
@@ -144,6 +145,22 @@ NODISCARD enum consensus_err consensus_propose(struct consensus *c, struct bytes
 /* That server, or, as 0, any, is to lead; it is asked for once. There is no lease from now on,
  * until there is another term. */
 NODISCARD enum consensus_err consensus_transfer(struct consensus *c, uint64_t to, uint64_t now_ms);
+
+/* ---- Who its servers are. One change at a time, each an entry of the log (Ongaro, 4.1). */
+
+/*
+ * That server is to have that role, NODE_SERVER_NONE: none any more. One that is not known comes in
+ * as NODE_SERVER_SPARE, whatever was asked for, and is asked for again. A voter-to-be first gets
+ * what it lacks. CONSENSUS_OK: it is under way, or is so already; whether it was, is in
+ * consensus_servers() later: it may fail, and is then asked for again.
+ * CONSENSUS_BUSY: another change is under way.
+ */
+NODISCARD enum consensus_err consensus_change(struct consensus *c, uint64_t id,
+                                              enum node_server_role role, uint64_t now_ms);
+
+/* Those that it goes by now, whether that is committed or not: node_server items, into `out`; the
+ * length. NULL: only that. */
+size_t consensus_servers(const struct consensus *c, uint8_t *out);
 
 /* ---- Time */
 

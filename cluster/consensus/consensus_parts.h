@@ -109,6 +109,8 @@ struct consensus {
     uint64_t barrier_term; /* that of the last one */
     struct raft_transfer transfer;
     bool transferring;
+    struct raft_change change;
+    bool changing;
 
     /* Of the lease (lease.c): this server follows, and has heard that of the leader of that term;
      * it leads that term, and has heard from those; it has asked another one to lead in that term.
@@ -123,6 +125,10 @@ struct consensus {
 
     uint64_t snapshots, restored, sent, dropped;
 };
+
+/* consensus.c: time goes on. Is there somebody to tell? */
+NODISCARD bool consensus_is_running(struct consensus *c, uint64_t now_ms);
+enum consensus_err consensus_err_of(int raft_err);
 
 /* stored.c: records */
 void stored_fini(struct stored *s);
@@ -153,6 +159,12 @@ void lease_heard(struct consensus *c, uint64_t from, const struct node_consensus
 void lease_answered(struct consensus *c, uint64_t from, const struct node_consensus *appended);
 uint64_t lease_echo(const struct consensus *c, uint64_t to); /* for an APPENDED */
 bool lease_forbids_vote(const struct consensus *c, const struct node_consensus *vote);
+
+/* servers.c: Is it the only voter, as far as the records say? */
+bool servers_only_self(const struct stored *s, uint64_t self);
+/* Before entries that replace others, as this message has: those of the servers that go
+ * with them. false: no memory. */
+NODISCARD bool servers_roll_back(struct consensus *c, const struct node_consensus *message);
 
 /* batch.c: proposals */
 void batch_applied(struct consensus *c, uint64_t index); /* before or after: once each */

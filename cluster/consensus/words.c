@@ -464,6 +464,39 @@ static bool is_of_another_leader(const struct raft *r, const struct node_consens
            m->term == r->current_term;
 }
 
+/* Whoever has a leader elects no other one; and who has no vote, and so no election of its own, has
+ * one for ever by libraft (0.15). */
+static void forget_leader(struct consensus *c)
+{
+    struct raft *const r = &c->raft;
+    if (r->state == RAFT_FOLLOWER && c->now_ms >= r->election_timer_start + r->election_timeout) {
+        r->follower_state.current_leader.id = 0;
+    }
+}
+
+/*
+ * Who has been made a voter may be needed for a majority before it has heard that it is one: so any
+ * server answers who wants to be elected, and who counts knows whose votes count (Ongaro, 4.2.1).
+ * libraft (0.15) has only those answer who are voters by their own word.
+ */
+static void hand_over(struct consensus *c, struct raft_message *m)
+{
+    struct raft_configuration *const now = &c->raft.configuration;
+    struct raft_server *self = NULL;
+    for (unsigned i = 0; m->type == RAFT_IO_REQUEST_VOTE && i < now->n; i++) {
+        self = now->servers[i].id == c->conf.self ? &now->servers[i] : self;
+    }
+    const int role = self != NULL ? self->role : 0;
+    if (self != NULL && role != RAFT_VOTER) {
+        forget_leader(c);
+        self->role = RAFT_VOTER;
+    }
+    c->recv(&c->io, m);
+    if (self != NULL) {
+        self->role = role; /* a request of a vote changes no configuration */
+    }
+}
+
 static enum consensus_err receive(struct consensus *c, uint64_t from,
                                   const struct node_consensus *message)
 {
@@ -480,10 +513,10 @@ static enum consensus_err receive(struct consensus *c, uint64_t from,
     if (message->kind == NODE_APPEND) {
         lease_heard(c, from, message);
     }
-    if (!from_words(&m, message)) {
+    if (!servers_roll_back(c, message) || !from_words(&m, message)) {
         return CONSENSUS_NO_MEMORY;
     }
-    c->recv(&c->io, &m);
+    hand_over(c, &m);
     return CONSENSUS_OK;
 }
 

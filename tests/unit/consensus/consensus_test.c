@@ -819,6 +819,157 @@ Test(consensus, another_leader_of_the_same_term_is_refused)
     end();
 }
 
+/* ---- Who its servers are */
+
+static enum node_server_role role_at(const struct server *s, uint64_t id)
+{
+    uint8_t items[8 * NODE_SERVER_BYTES];
+    struct node_server server;
+    struct bytes rest = bytes_of(items, consensus_servers(s->consensus, items));
+    cr_assert_leq(rest.len, sizeof items);
+    while (rest.len > 0 && node_server_next(&rest, &server)) {
+        if (server.id == id) {
+            return (enum node_server_role)server.role;
+        }
+    }
+    return NODE_SERVER_NONE;
+}
+
+/* Asked for again and again, as META does. */
+static void change(struct server *s, uint64_t id, enum node_server_role role)
+{
+    for (unsigned i = 0; i < 20 && role_at(s, id) != role; i++) {
+        const enum consensus_err err = consensus_change(s->consensus, id, role, now_ms);
+        cr_expect(err == CONSENSUS_OK || err == CONSENSUS_BUSY);
+        run_ms(200);
+    }
+    cr_expect_eq(role_at(s, id), role);
+}
+
+static void begin_with_one(void)
+{
+    begin(1);
+    for (unsigned i = 1; i < SERVERS; i++) {
+        servers[i].id = i + 1;
+        servers[i].consensus = create(&servers[i]);
+        cr_assert_eq(consensus_start(servers[i].consensus, now_ms), CONSENSUS_OK);
+    }
+    run_ms(1000);
+}
+
+Test(consensus, servers_come_change_and_go)
+{
+    begin_with_one();
+    struct server *const s = leader();
+    cr_assert_eq(s, &servers[0]);
+    cr_assert_eq(propose(s, "a", 1), CONSENSUS_OK);
+    change(s, 2, NODE_SERVER_STANDBY);
+    cr_assert_eq(propose(s, "b", 2), CONSENSUS_OK);
+    run_ms(300);
+    cr_expect_str_eq(servers[1].applied, "ab", "it has the log, and no vote");
+    change(s, 2, NODE_SERVER_VOTER);
+    change(s, 3, NODE_SERVER_VOTER);
+    cr_assert_eq(propose(s, "c", 3), CONSENSUS_OK);
+    run_ms(300);
+    cr_expect_str_eq(servers[2].applied, "abc");
+    cr_expect_eq(role_at(&servers[2], 1), NODE_SERVER_VOTER);
+    change(s, 2, NODE_SERVER_NONE);
+    cr_assert_eq(propose(s, "d", 4), CONSENSUS_OK);
+    run_ms(300);
+    cr_expect_str_eq(servers[1].applied, "abc", "it is none any more");
+    cr_expect_str_eq(servers[2].applied, "abcd");
+    end();
+}
+
+/* What it has sent, and its disk has lost, is not taken for what it writes in its place. */
+Test(consensus, one_alone_that_starts_again_is_in_another_term)
+{
+    begin_with_one();
+    struct server *const s = leader();
+    change(s, 2, NODE_SERVER_STANDBY);
+    run_ms(300);
+    const uint64_t term = consensus_figures(s->consensus).term;
+    s->durable = s->count;
+    disks_are_slow = true;
+    cr_assert_eq(propose(s, "a", 1), CONSENSUS_OK);
+    pass_mail();
+    sync_disk(&servers[1]);
+    pass_mail();
+    disks_are_slow = false;
+    s->durable = s->count - 1;
+    restart(s);
+    run_ms(300);
+    cr_expect_gt(consensus_figures(s->consensus).term, term);
+    cr_assert_eq(propose(s, "b", 2), CONSENSUS_OK);
+    run_ms(500);
+    cr_expect_str_eq(s->applied, "b");
+    cr_expect_str_eq(servers[1].applied, "b");
+    end();
+}
+
+Test(consensus, one_change_at_a_time_by_who_leads_and_not_of_itself)
+{
+    begin_with_one();
+    struct server *const s = leader();
+    cr_expect_eq(consensus_change(s->consensus, 1, NODE_SERVER_VOTER, now_ms), CONSENSUS_OK);
+    cr_expect_eq(consensus_change(s->consensus, 1, NODE_SERVER_NONE, now_ms), CONSENSUS_LEADS);
+    cr_expect_eq(consensus_change(servers[1].consensus, 1, NODE_SERVER_STANDBY, now_ms),
+                 CONSENSUS_NOT_LEADER);
+    disks_are_slow = true;
+    cr_expect_eq(consensus_change(s->consensus, 2, NODE_SERVER_STANDBY, now_ms), CONSENSUS_OK);
+    cr_expect_eq(consensus_change(s->consensus, 3, NODE_SERVER_STANDBY, now_ms), CONSENSUS_BUSY);
+    cr_expect_eq(role_at(s, 2), NODE_SERVER_SPARE);
+    disks_are_slow = false;
+    end();
+}
+
+/* One that never answers: after a while another change is possible. */
+Test(consensus, a_promotion_that_does_not_succeed_is_given_up)
+{
+    begin_with_one();
+    struct server *const s = leader();
+    change(s, 2, NODE_SERVER_STANDBY);
+    consensus_destroy(servers[1].consensus);
+    servers[1].consensus = NULL;
+    cr_assert_eq(propose(s, "a", 1), CONSENSUS_OK);
+    run_ms(300);
+    cr_expect_eq(consensus_change(s->consensus, 2, NODE_SERVER_VOTER, now_ms), CONSENSUS_OK);
+    cr_expect_eq(consensus_change(s->consensus, 3, NODE_SERVER_STANDBY, now_ms), CONSENSUS_BUSY);
+    run_ms(60000);
+    cr_expect_eq(role_at(s, 2), NODE_SERVER_STANDBY);
+    change(s, 3, NODE_SERVER_STANDBY);
+    end();
+}
+
+/* The first entries, once more, when the server has made a snapshot of them: late as only a network
+ * can be. */
+Test(consensus, entries_from_the_first_on_come_late)
+{
+    uint8_t items[NODE_ENTRY_BYTES + 1];
+    const struct node_entry first = {.term = 1, .type = 1, .data = bytes_text("q")};
+    begin_with_one();
+    struct server *const s = leader();
+    change(s, 2, NODE_SERVER_STANDBY);
+    for (uint64_t i = 0; i < 60; i++) {
+        cr_assert_eq(propose(s, "x", i), CONSENSUS_OK);
+        run_ms(50);
+    }
+    run_ms(300);
+    cr_assert_gt(consensus_figures(servers[1].consensus).snapshots, 0);
+    const struct node_consensus late = {.kind = NODE_APPEND,
+                                        .group = 1,
+                                        .term = consensus_figures(s->consensus).term,
+                                        .data = bytes_of(items, node_entry_encode(items, &first))};
+    cr_expect_eq(consensus_received(servers[1].consensus, 1, &late, now_ms), CONSENSUS_OK);
+    cr_expect_eq(consensus_figures(servers[1].consensus).last,
+                 consensus_figures(s->consensus).last);
+    cr_assert_eq(propose(s, "y", 99), CONSENSUS_OK);
+    run_ms(500);
+    cr_expect_eq(servers[1].applied_len, 61);
+    cr_expect_eq(servers[1].applied[60], 'y');
+    end();
+}
+
 Test(consensus, records_that_nobody_wrote_are_refused)
 {
     static const uint8_t no_kind[] = {9, 1, 0, 0, 0, 0, 0, 0, 0};
