@@ -35,6 +35,7 @@ NEAR = {'proto': ['proto', 'fuzz-replay'], 'broker/session': ['broker'], 'broker
         'broker/http': ['http'], 'broker/admin': ['admin'], 'broker/store': ['store'],
         'cluster/journal': ['journal', 'fuzz-replay'], 'cluster/membership': ['membership', 'sim', 'fuzz-replay'],
         'cluster/claims': ['claims', 'sim'], 'cluster/consensus': ['consensus', 'sim'], 'cluster/dispatch': ['dispatch', 'sim'], 'cluster/interest': ['interest', 'sim'], 'cluster/link': ['link', 'sim'],
+        'cluster/meta': ['meta', 'sim', 'fuzz-replay'],
         'cluster/replica': ['replica', 'sim'], 'cluster': ['cluster', 'sim']}
 # These test nothing that a fault may be in: the kernel's interface, the log.
 FAR = {'io', 'log'}

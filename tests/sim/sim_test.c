@@ -69,6 +69,13 @@ Test(sim, messages_reach_their_partitions_once_in_order_and_none_is_missing)
     run(&dispatch_suite, random_next(&random), seeds() / 4);
 }
 
+Test(sim, meta_forms_one_cluster_and_moves_partitions_without_losing_any)
+{
+    struct random random = random_init();
+    run(&meta_suite, 1, seeds() / 4);
+    run(&meta_suite, random_next(&random), seeds() / 4);
+}
+
 Test(sim, the_world_keeps_its_own_promises)
 {
     struct random random = random_init();

@@ -3,9 +3,9 @@
 
 #include <string.h>
 
-static const struct sim_suite *const suites[] = {&claims_suite, &consensus_suite,  &dispatch_suite,
-                                                 &links_suite,  &membership_suite, &retained_suite,
-                                                 &self_suite};
+static const struct sim_suite *const suites[] = {
+    &claims_suite,     &consensus_suite, &dispatch_suite, &links_suite,
+    &membership_suite, &meta_suite,      &retained_suite, &self_suite};
 
 const struct sim_suite *suite_at(unsigned i)
 {

@@ -9,6 +9,7 @@ extern const struct sim_suite consensus_suite;
 extern const struct sim_suite dispatch_suite;
 extern const struct sim_suite links_suite;
 extern const struct sim_suite membership_suite;
+extern const struct sim_suite meta_suite;
 extern const struct sim_suite retained_suite;
 extern const struct sim_suite self_suite;
 
