@@ -923,6 +923,68 @@ Test(consensus, one_change_at_a_time_by_who_leads_and_not_of_itself)
     end();
 }
 
+/* Whoever is elected needs no vote of it, so what it has heard proves nothing. */
+Test(consensus, who_has_no_vote_makes_no_lease)
+{
+    begin(2);
+    servers[2].id = 3;
+    servers[2].consensus = create(&servers[2]);
+    cr_assert_eq(consensus_start(servers[2].consensus, now_ms), CONSENSUS_OK);
+    run_ms(5000);
+    struct server *const s = leader();
+    cr_assert_not_null(s);
+    change(s, 3, NODE_SERVER_STANDBY);
+    run_ms(500);
+    struct server *const other = &servers[s->id % 2];
+    consensus_destroy(other->consensus);
+    other->consensus = NULL;
+    const uint64_t lease_ms = consensus_lease_ms(s->consensus);
+    cr_expect_gt(lease_ms, now_ms + 500);
+    run_ms(500);
+    cr_assert(consensus_leads(s->consensus), "it has not noticed yet");
+    cr_expect_leq(consensus_lease_ms(s->consensus), lease_ms + 100);
+    end();
+}
+
+/* How often that server says yes to a candidate, as of now. */
+static unsigned votes_of(struct server *s, uint64_t term)
+{
+    const struct node_consensus vote = {
+        .kind = NODE_VOTE, .group = 1, .term = term, .index = 1000, .index_term = 1000};
+    unsigned yes = 0;
+    drop_mail();
+    cr_expect_eq(consensus_received(s->consensus, 3, &vote, now_ms), CONSENSUS_OK);
+    sync_disk(s);
+    for (size_t i = 0; i < mail_count; i++) {
+        struct node_consensus said;
+        cr_assert_eq(node_consensus_decode(&said, mail[i].message), NODE_OK);
+        yes += (said.flags & NODE_CONSENSUS_GRANTED) != 0;
+    }
+    return yes;
+}
+
+/* It may be a voter by now: its leader counts on it as on any other. */
+Test(consensus, who_has_no_vote_gives_one_when_the_leader_is_silent)
+{
+    begin_with_one();
+    struct server *const s = leader();
+    struct server *const f = &servers[1];
+    change(s, 2, NODE_SERVER_STANDBY);
+    run_ms(3000);
+    const uint64_t term = consensus_figures(s->consensus).term + 1;
+    cr_expect_eq(votes_of(f, term), 0, "it hears from a leader");
+    now_ms += 500;
+    cr_expect_eq(votes_of(f, term), 0);
+    sync_disk(f);
+    restart(f);
+    cr_expect_eq(votes_of(f, term), 0, "it does not know what it has heard");
+    now_ms += 500;
+    cr_expect_eq(votes_of(f, term), 0);
+    now_ms += 1000;
+    cr_expect_eq(votes_of(f, term), 1);
+    end();
+}
+
 /* One that never answers: after a while another change is possible. */
 Test(consensus, a_promotion_that_does_not_succeed_is_given_up)
 {

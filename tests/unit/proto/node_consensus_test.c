@@ -20,7 +20,8 @@ static struct node_consensus sample(uint8_t kind)
                                    .term = BIG(2),
                                    .index = BIG(4),
                                    .index_term = BIG(5),
-                                   .other = BIG(6)};
+                                   .other = BIG(6),
+                                   .sent_ms = BIG(7)};
 }
 
 static void expect_same(const struct node_consensus *a, const struct node_consensus *b)
@@ -32,14 +33,15 @@ static void expect_same(const struct node_consensus *a, const struct node_consen
     cr_expect_eq(a->index, b->index);
     cr_expect_eq(a->index_term, b->index_term);
     cr_expect_eq(a->other, b->other);
+    cr_expect_eq(a->sent_ms, b->sent_ms);
     cr_expect(bytes_equal(a->configuration, b->configuration));
     cr_expect(bytes_equal(a->data, b->data));
 }
 
 Test(node_consensus, entries_go_with_an_append)
 {
-    static const uint8_t wire[] = {1,      42,     1, 4,  U64(1), U64(2), U64(4),
-                                   U64(5), U64(6), 2, 36, ENTRY,  ENTRY};
+    static const uint8_t wire[] = {1,      50,     1,      4, U64(1), U64(2), U64(4),
+                                   U64(5), U64(6), U64(7), 2, 36,     ENTRY,  ENTRY};
     static const uint8_t two[] = {ENTRY, ENTRY};
     uint8_t out[sizeof wire], item[32];
     struct node_consensus m = sample(NODE_APPEND), again;
@@ -62,7 +64,7 @@ Test(node_consensus, entries_go_with_an_append)
 Test(node_consensus, a_snapshot_goes_with_its_configuration)
 {
     static const uint8_t servers[] = {SERVER};
-    static const uint8_t wire[] = {1,  42, 5, 4, U64(1), U64(2), U64(4), U64(5), U64(6), 2,
+    static const uint8_t wire[] = {1,  50, 5, 4, U64(1), U64(2), U64(4), U64(5), U64(6), U64(7), 2,
                                    17, 9,  0, 0, 0,      SERVER, 's',    'n',    'a',    'p'};
     uint8_t out[sizeof wire];
     struct node_consensus m = sample(NODE_INSTALL), again;
