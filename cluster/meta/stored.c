@@ -218,11 +218,22 @@ static bool partition_is_fair(const struct meta_state *s, const struct meta_part
            numbers_are_given(s, &p->replicas) && numbers_are_given(s, &p->to);
 }
 
+static bool partition_is_nothing(const struct meta_partition *p)
+{
+    return p->incarnation == 0 && p->step == META_STEADY && p->changed == 0 && p->began == 0 &&
+           p->moved == 0 && p->sealed == 0 && p->replicas.count == 0 && p->to.count == 0;
+}
+
+/* As meta_init() leaves it. */
 static bool is_nothing(const struct meta_state *s)
 {
-    struct meta_state nothing;
-    meta_init(&nothing);
-    return memcmp(s, &nothing, sizeof nothing) == 0;
+    for (unsigned i = 0; i < NODE_META_PARTITIONS; i++) {
+        if (!partition_is_nothing(&s->partitions[i])) {
+            return false;
+        }
+    }
+    return s->next_number == 1 && s->level == 0 && s->replicas == 0 && s->members_count == 0 &&
+           s->removed_count == 0;
 }
 
 static bool is_fair(const struct meta_state *s)

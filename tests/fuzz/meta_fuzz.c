@@ -68,7 +68,7 @@ static void command(struct bytes in)
         FUZZ_EXPECT(node_meta_command_decode(&twice, bytes_of(out, len)) == NODE_OK);
         FUZZ_EXPECT(twice.kind == c.kind && twice.value == c.value && twice.number == c.number &&
                     twice.incarnation == c.incarnation && twice.index == c.index &&
-                    memcmp(&twice.replicas, &c.replicas, sizeof c.replicas) == 0 &&
+                    node_replicas_same(&twice.replicas, &c.replicas) &&
                     bytes_equal(twice.items, c.items));
         free(out);
     }
