@@ -648,8 +648,8 @@ static void agree_on_indexes(struct shard *const *shards, unsigned count)
     for (unsigned from = 0; from < count; from++) {
         shard_self = shards[from];
         kept_flush(shard_self);
-        for (uint16_t p = 0; p < RECORD_PARTITIONS - 1; p++) {
-            for (unsigned to = 0; to < count; to++) {
+        for (uint16_t p = 0; p < RECORD_PARTITIONS; p++) {
+            for (unsigned to = 0; p != STORE_RETAINED && to < count; to++) {
                 store_continue(shards[to]->store, p, shards[from]->store->index[p]);
             }
         }

@@ -10,6 +10,9 @@
  *   3   retained messages of a cluster have versions: a flag of messages, the entry BURIED, and the
  *       keys t and h. A node that was never in a cluster writes none of them
  *
+ *   4   Raft groups: records of them, and a partition 65, in the journals. A node that has no
+ * groups writes none of them
+ *
  * A new number is for what the version before would misread, or not understand. The checkpoint gets
  * it with the first batch of a start (capture_first()), which has what is new in it; from then on
  * the version before refuses the directory. Not sooner: a start that fails, since a journal is
@@ -26,8 +29,12 @@
 #include "broker/store/checkpoint.h"
 #include "cluster/journal/segment.h"
 
-#define STORE_FORMAT        3u
+#define STORE_FORMAT        4u
 #define STORE_FORMAT_OLDEST 1u /* that is read */
+
+/* Partitions of the journal: sessions by their client identifiers, then: */
+#define STORE_RETAINED 64u /* retained messages */
+#define STORE_META     65u /* of the cluster: members and partitions; a group alone (broker/groups) */
 
 /* Journals that a directory may have: as many as a version before had shards at most. Serial
  * numbers that are on disk are of that many, too. */

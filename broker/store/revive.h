@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "broker/store/checkpoint.h"
+#include "broker/store/format.h"
 #include "cluster/journal/record.h"
 #include "proto/nodiscard.h"
 
@@ -28,9 +29,9 @@ struct revival;
 
 struct revived { /* what it came to */
     uint64_t sessions, deliveries, retained, entries;
-    uint32_t message_bytes_max;               /* of the largest message */
-    uint64_t applied[RECORD_PARTITIONS + 64]; /* of each partition, and of each shard's retained:
-                                                 the index that the checkpoint has */
+    uint32_t message_bytes_max; /* of the largest message */
+    /* Of each partition, and of each shard's retained: the index that the checkpoint has. */
+    uint64_t applied[RECORD_PARTITIONS + STORE_JOURNALS_MAX];
 };
 
 struct revival *revive_begin(struct node *node); /* NULL: no memory */
@@ -41,6 +42,8 @@ NODISCARD enum checkpoint_err revive_checkpoint(struct revival *r, struct checkp
 /* An entry of that shard's journal. false: it is none that we know, or there is no memory:
  * revive_problem() says which. */
 NODISCARD bool revive_entry(struct revival *r, unsigned shard, const struct record *record);
+/* A record of a group, which node->group_records gets; likewise. */
+NODISCARD bool revive_group(struct revival *r, unsigned shard, const struct record *record);
 const char *revive_problem(const struct revival *r);
 
 /* All stores are there: sessions wait for their clients from now on. */
@@ -52,5 +55,7 @@ void revive_free(struct revival *r); /* NULL is fine */
 /* Where `applied` has it. */
 static inline unsigned revive_place(unsigned shard, unsigned partition)
 {
-    return partition < RECORD_PARTITIONS - 1 ? partition : partition + shard;
+    return partition < STORE_RETAINED    ? partition
+           : partition == STORE_RETAINED ? partition + shard
+                                         : partition + STORE_JOURNALS_MAX - 1;
 }

@@ -64,15 +64,34 @@ void store_out_of_memory(void)
     abort();
 }
 
-static void wait_outside(struct store *store, uint16_t partition, uint64_t index,
-                         struct bytes entry)
+/* What is written, in parts. */
+struct writing {
+    enum record_kind kind;
+    uint16_t partition;
+    uint64_t index;
+    const struct bytes *parts;
+    size_t count;
+};
+
+static void wait_outside(struct store *store, const struct writing *w)
 {
-    struct store_late *const late = malloc(sizeof *late + entry.len);
+    size_t len = 0;
+    for (size_t i = 0; i < w->count; i++) {
+        len += w->parts[i].len;
+    }
+    struct store_late *const late = malloc(sizeof *late + len);
     if (late == NULL) {
         store_out_of_memory();
     }
-    *late = (struct store_late){.index = index, .partition = partition, .len = entry.len};
-    memcpy(late->body, entry.at, entry.len);
+    *late = (struct store_late){
+        .index = w->index, .partition = w->partition, .kind = (uint8_t)w->kind, .len = len};
+    uint8_t *at = late->body;
+    for (size_t i = 0; i < w->count; i++) {
+        if (w->parts[i].len > 0) {
+            memcpy(at, w->parts[i].at, w->parts[i].len);
+            at += w->parts[i].len;
+        }
+    }
     if (store->late_last == NULL) {
         store->late_first = late;
     } else {
@@ -82,11 +101,13 @@ static void wait_outside(struct store *store, uint16_t partition, uint64_t index
 }
 
 /* false: not now. */
-static bool give_journal(struct store *store, uint16_t partition, uint64_t index,
-                         struct bytes entry)
+static bool give_journal(struct store *store, const struct writing *w)
 {
     uint64_t lsn;
-    switch (journal_append(store->journal, partition, index, &entry, 1, &lsn)) {
+    struct journal *const j = store->journal;
+    switch (w->kind == RECORD_GROUP
+                ? journal_append_group(j, w->partition, w->index, w->parts, w->count, &lsn)
+                : journal_append(j, w->partition, w->index, w->parts, w->count, &lsn)) {
     case JOURNAL_OK:
         return true;
     case JOURNAL_FULL:
@@ -96,7 +117,30 @@ static bool give_journal(struct store *store, uint16_t partition, uint64_t index
     case JOURNAL_TOO_LARGE:
         break;
     }
-    abort(); /* no packet is taken that is too large for an entry (node->packet_bytes_kept) */
+    abort(); /* no packet is taken that is too large for an entry (node->packet_bytes_kept), and
+                groups look at body_bytes_max */
+}
+
+static void give(struct shard *s, const struct writing *w)
+{
+    struct store *const store = s->store;
+    if (store->late_first != NULL || !give_journal(store, w)) {
+        shard_count(s, METRIC_journal_late);
+        wait_outside(store, w);
+    }
+    if (store->oldest_ms == NEVER) {
+        store->oldest_ms = s->now_ms;
+        show(store);
+    }
+}
+
+static void is_waited_for(struct shard *s)
+{
+    struct store *const store = s->store;
+    store->wanted = true;
+    if (store->wanted_us == 0) {
+        store->wanted_us = s->node->clock_us();
+    }
 }
 
 void store_append(struct shard *s, uint16_t partition, struct bytes entry, bool waited_for)
@@ -111,27 +155,47 @@ void store_append(struct shard *s, uint16_t partition, struct bytes entry, bool 
     if (store->durability == CONFIG_DURABILITY_MEMORY) {
         return;
     }
-    const uint64_t index = ++store->index[partition];
     shard_count(s, METRIC_journal_entries);
-    if (store->late_first != NULL || !give_journal(store, partition, index, entry)) {
-        shard_count(s, METRIC_journal_late);
-        wait_outside(store, partition, index, entry);
+    give(s, &(struct writing){.kind = RECORD_ENTRY,
+                              .partition = partition,
+                              .index = ++store->index[partition],
+                              .parts = &entry,
+                              .count = 1});
+    if (waited_for) {
+        is_waited_for(s);
     }
-    store->wanted = store->wanted || waited_for;
-    if (waited_for && store->wanted_us == 0) {
-        store->wanted_us = s->node->clock_us();
-    }
-    if (store->oldest_ms == NEVER) {
-        store->oldest_ms = s->now_ms;
-        show(store);
-    }
+}
+
+uint64_t store_append_group(struct shard *s, uint16_t partition, const struct bytes parts[2])
+{
+    struct store *const store = s->store;
+    ASSERT_OWNED(s);
+    assert(partition < RECORD_PARTITIONS);
+    assert(store->durability != CONFIG_DURABILITY_MEMORY);
+    assert(parts[0].len + parts[1].len <= store->body_bytes_max);
+
+    store->last++;
+    store->bytes += RECORD_HEAD_BYTES + parts[0].len + parts[1].len;
+    shard_count(s, METRIC_journal_entries);
+    give(s, &(struct writing){.kind = RECORD_GROUP,
+                              .partition = partition,
+                              .index = ++store->group_index[partition],
+                              .parts = parts,
+                              .count = 2});
+    is_waited_for(s);
+    store->urgent = true;
+    return store->last;
 }
 
 static void give_late_ones(struct store *store)
 {
     struct store_late *late;
     while ((late = store->late_first) != NULL &&
-           give_journal(store, late->partition, late->index, bytes_of(late->body, late->len))) {
+           give_journal(store, &(struct writing){.kind = (enum record_kind)late->kind,
+                                                 .partition = late->partition,
+                                                 .index = late->index,
+                                                 .parts = &(struct bytes){late->body, late->len},
+                                                 .count = 1})) {
         store->late_first = late->next;
         if (store->late_first == NULL) {
             store->late_last = NULL;
@@ -143,6 +207,11 @@ static void give_late_ones(struct store *store)
             show(store);
         }
     }
+}
+
+uint64_t store_durable(const struct store *store)
+{
+    return journal_durable(store->journal);
 }
 
 uint64_t store_kept(const struct store *store)
@@ -165,6 +234,22 @@ void store_checkpointed(struct store *store, uint16_t partition, uint64_t index)
     if (index > 0 && store->durability != CONFIG_DURABILITY_MEMORY) {
         journal_checkpointed(store->journal, partition, index);
     }
+}
+
+bool store_is_held_by_group(const struct store *store, uint16_t partition)
+{
+    return journal_is_held_by_group(store->journal, partition);
+}
+
+bool store_has_many_segments(const struct store *store)
+{
+    return journal_segments(store->journal) > STORE_SEGMENTS_KEPT;
+}
+
+void store_let_go_of_group(struct store *store, uint16_t partition, uint64_t index)
+{
+    assert(index <= store->group_index[partition]);
+    journal_group_let_go(store->journal, partition, index);
 }
 
 uint64_t store_bytes(const struct store *store)
@@ -190,6 +275,13 @@ void store_continue(struct store *store, uint16_t partition, uint64_t index)
 {
     if (index > store->index[partition]) {
         store->index[partition] = index;
+    }
+}
+
+void store_continue_group(struct store *store, uint16_t partition, uint64_t index)
+{
+    if (index > store->group_index[partition]) {
+        store->group_index[partition] = index;
     }
 }
 
@@ -265,7 +357,7 @@ static void on_written(struct io_file_op *op, int error)
 static bool is_due(const struct store *store)
 {
     const uint64_t now_ms = store->shard->now_ms;
-    if (store->late_first != NULL || store->shard->ending ||
+    if (store->late_first != NULL || store->urgent || store->shard->ending ||
         journal_gathered_bytes(store->journal) >= STORE_BATCH_BYTES / 2) {
         return true;
     }
@@ -291,7 +383,7 @@ static void write_next(struct store *store)
     store->writing = true;
     store->begun_ms = store->shard->now_ms;
     if (store->under_way_ms == NEVER) { /* else it is what has failed: others gather still */
-        store->wanted = false;
+        store->wanted = store->urgent = false;
         store->under_way_ms = store->oldest_ms;
         store->oldest_ms = NEVER;
         store->committing_us = store->wanted_us;
@@ -369,6 +461,7 @@ struct store *store_create(struct shard *s, const struct store_conf *conf)
         .interval_ms = conf->interval_ms,
         .lazy_ms = store_lazy_ms(conf->interval_ms),
         .segment_bytes = conf->journal.segment_bytes,
+        .body_bytes_max = conf->journal.body_bytes_max,
         .oldest_ms = NEVER,
         .under_way_ms = NEVER,
     };

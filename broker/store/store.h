@@ -31,18 +31,17 @@ struct keeper_slot;
 struct recovered;
 struct shard;
 
-/* Of the journal: sessions by their client identifiers, and then retained messages. */
-#define STORE_RETAINED 64u
-
 /* The journal's bounds. A batch is what gathers while the one before is written. */
-#define STORE_BATCH_BYTES  (4u << 20)
-#define STORE_LAZY_MS      50u /* so long may wait what nobody waits for, or data.sync_interval_ms */
-#define STORE_SEGMENTS_MAX 64u /* of a shard; then it is as if the disk were full */
+#define STORE_BATCH_BYTES   (4u << 20)
+#define STORE_LAZY_MS       50u /* so long may wait what nobody waits for, or data.sync_interval_ms */
+#define STORE_SEGMENTS_KEPT 4u  /* of a shard, before groups write again what is in the oldest */
+#define STORE_SEGMENTS_MAX  64u /* of a shard; then it is as if the disk were full */
 
 struct store_late { /* an entry that the journal had no room for */
     struct store_late *next;
     uint64_t index;
     uint16_t partition;
+    uint8_t kind; /* enum record_kind */
     size_t len;
     uint8_t body[];
 };
@@ -64,7 +63,9 @@ struct store {
     uint64_t bytes;            /* of all entries so far */
     uint64_t segments_counted; /* in node->journal_segments */
     struct store_segment segments[STORE_SEGMENTS_MAX];
-    uint64_t index[RECORD_PARTITIONS]; /* of each partition's last entry */
+    uint64_t index[RECORD_PARTITIONS];       /* of each partition's last entry */
+    uint64_t group_index[RECORD_PARTITIONS]; /* likewise, of its group's last record */
+    uint32_t body_bytes_max;                 /* of an entry, or a record */
     uint64_t last;        /* position of the last entry: what journal_last() is or will be */
     uint64_t last_waited; /* of the last that is waited for */
     struct store_late *late_first, *late_last;
@@ -74,6 +75,7 @@ struct store {
     size_t iov_len;         /* as it was to begin with */
     bool writing;           /* op is under way */
     bool wanted;            /* somebody waits for what has gathered */
+    bool urgent;            /* … whatever data.durability says */
     int trouble;            /* errno of why nothing can be written; 0: it can */
     uint64_t retry_ms;      /* when the step that failed is tried again */
     uint64_t begun_ms;      /* the last step */
@@ -103,6 +105,27 @@ void store_continue(struct store *store, uint16_t partition, uint64_t index);
  * written, or after store_lazy_ms(). Without memory the process ends with a message, as the disk
  * would disagree with what clients were told. */
 void store_append(struct shard *s, uint16_t partition, struct bytes entry, bool waited_for);
+
+/* The last index of a group's records, also of those that are in another shard's journal. */
+void store_continue_group(struct store *store, uint16_t partition, uint64_t index);
+
+/*
+ * A record of that partition's group, of at most body_bytes_max: its position, for store_durable().
+ * It is written soon, whatever data.durability says, but for CONFIG_DURABILITY_MEMORY: there is no
+ * disk then, and there are no groups. Memory as in store_append().
+ */
+uint64_t store_append_group(struct shard *s, uint16_t partition, const struct bytes parts[2]);
+
+/* There are so many segments that groups should write their records again: those for whose sake the
+ * oldest one is there. */
+bool store_has_many_segments(const struct store *store);
+bool store_is_held_by_group(const struct store *store, uint16_t partition);
+
+/* The group's records up to that index are void; the last one has store->group_index. */
+void store_let_go_of_group(struct store *store, uint16_t partition, uint64_t index);
+
+/* Up to that position all is on disk. */
+uint64_t store_durable(const struct store *store);
 
 _Noreturn void store_out_of_memory(void);
 

@@ -21,17 +21,17 @@ struct batch {
     uint8_t *bytes; /* room for a segment's head, then records */
     size_t len;     /* of the records */
     uint64_t first_lsn, last_lsn;
-    uint64_t sealed_for; /* number of the segment that the records have their sums for */
-    uint32_t seed;       /* of that segment */
-    bool truncates;      /* a truncation is among them */
-    uint64_t highest[RECORD_PARTITIONS]; /* index of the entries that are not void; 0: none */
+    uint64_t sealed_for;           /* number of the segment that the records have their sums for */
+    uint32_t seed;                 /* of that segment */
+    bool truncates;                /* a truncation is among them */
+    uint64_t highest[RECORD_RUNS]; /* index of what is not void; 0: none */
 };
 
 /* A file that exists. */
 struct segment {
     struct segment *next; /* the next younger one */
     uint64_t number;
-    uint64_t highest[RECORD_PARTITIONS]; /* of what is durable in it */
+    uint64_t highest[RECORD_RUNS]; /* of what is durable in it */
 };
 
 struct journal {
@@ -51,8 +51,8 @@ struct journal {
     uint64_t begun;  /* the last one with durable records; 0: none */
     struct segment *oldest, *newest;
 
-    uint64_t last_index[RECORD_PARTITIONS];
-    uint64_t checkpointed[RECORD_PARTITIONS];
+    uint64_t last_index[RECORD_RUNS];
+    uint64_t let_go[RECORD_RUNS]; /* up to that index nothing is needed */
 };
 
 /* ---- Segments */
@@ -95,8 +95,8 @@ static struct segment *find_segment(const struct journal *j, uint64_t number)
 
 static bool is_held(const struct journal *j, const struct segment *s)
 {
-    for (unsigned p = 0; p < RECORD_PARTITIONS; p++) {
-        if (s->highest[p] > j->checkpointed[p]) {
+    for (unsigned run = 0; run < RECORD_RUNS; run++) {
+        if (s->highest[run] > j->let_go[run]) {
             return true;
         }
     }
@@ -111,12 +111,41 @@ uint64_t journal_oldest_needed(struct journal *j)
     return j->oldest != NULL ? j->oldest->number : j->number + 1;
 }
 
+static void let_go(struct journal *j, unsigned run, uint64_t index)
+{
+    assert(index >= j->let_go[run]);
+
+    j->let_go[run] = index;
+}
+
 void journal_checkpointed(struct journal *j, uint16_t partition, uint64_t index)
 {
     assert(partition < RECORD_PARTITIONS);
-    assert(index >= j->checkpointed[partition]);
 
-    j->checkpointed[partition] = index;
+    let_go(j, record_run(RECORD_ENTRY, partition), index);
+}
+
+void journal_group_let_go(struct journal *j, uint16_t partition, uint64_t index)
+{
+    assert(partition < RECORD_PARTITIONS);
+
+    let_go(j, record_run(RECORD_GROUP, partition), index);
+}
+
+unsigned journal_segments(const struct journal *j)
+{
+    unsigned n = 0;
+    for (const struct segment *s = j->oldest; s != NULL; s = s->next) {
+        n++;
+    }
+    return n;
+}
+
+bool journal_is_held_by_group(const struct journal *j, uint16_t partition)
+{
+    const unsigned run = record_run(RECORD_GROUP, partition);
+    return j->oldest != NULL && j->oldest->number < j->begun &&
+           j->oldest->highest[run] > j->let_go[run];
 }
 
 uint64_t journal_segment_wanted(const struct journal *j)
@@ -261,11 +290,13 @@ static enum journal_err add_record(struct journal *j, struct record *r, const st
     return JOURNAL_OK;
 }
 
-enum journal_err journal_append(struct journal *j, uint16_t partition, uint64_t index,
-                                const struct bytes *body, size_t count, uint64_t *lsn)
+static enum journal_err append(struct journal *j, enum record_kind kind, uint16_t partition,
+                               uint64_t index, const struct bytes *body, size_t count,
+                               uint64_t *lsn)
 {
     assert(partition < RECORD_PARTITIONS);
-    assert(index > j->last_index[partition]);
+    const unsigned run = record_run((uint8_t)kind, partition);
+    assert(index > j->last_index[run]);
 
     size_t len = 0;
     for (size_t i = 0; i < count; i++) {
@@ -275,13 +306,25 @@ enum journal_err journal_append(struct journal *j, uint16_t partition, uint64_t 
         len += body[i].len;
     }
     struct record r = {
-        .index = index, .body = bytes_of(NULL, len), .partition = partition, .kind = RECORD_ENTRY};
+        .index = index, .body = bytes_of(NULL, len), .partition = partition, .kind = (uint8_t)kind};
     const enum journal_err err = add_record(j, &r, body, count, lsn);
     if (err == JOURNAL_OK) {
-        j->last_index[partition] = index;
-        j->gathering->highest[partition] = index;
+        j->last_index[run] = index;
+        j->gathering->highest[run] = index;
     }
     return err;
+}
+
+enum journal_err journal_append(struct journal *j, uint16_t partition, uint64_t index,
+                                const struct bytes *body, size_t count, uint64_t *lsn)
+{
+    return append(j, RECORD_ENTRY, partition, index, body, count, lsn);
+}
+
+enum journal_err journal_append_group(struct journal *j, uint16_t partition, uint64_t index,
+                                      const struct bytes *body, size_t count, uint64_t *lsn)
+{
+    return append(j, RECORD_GROUP, partition, index, body, count, lsn);
 }
 
 static uint64_t lower(uint64_t a, uint64_t b)
@@ -388,8 +431,8 @@ static void keep(struct journal *j, struct batch *b)
         let_go_of_void(j, b);
     }
     struct segment *const s = find_segment(j, j->number);
-    for (unsigned p = 0; p < RECORD_PARTITIONS; p++) {
-        s->highest[p] = higher(s->highest[p], b->highest[p]);
+    for (unsigned run = 0; run < RECORD_RUNS; run++) {
+        s->highest[run] = higher(s->highest[run], b->highest[run]);
     }
     assert(b->first_lsn == j->durable + 1);
     j->durable = b->last_lsn;

@@ -23,8 +23,9 @@
  *
  * Owner: one thread. Nothing here blocks.
  * Memory: two buffers of gathering_bytes_max, allocated in journal_create() and touched as far as
- * they are used; and 0.5 KiB for each segment that exists, with the highest index of each
- * partition. At the bound: journal_append() answers JOURNAL_FULL when the gathering batch is full.
+ * they are used; and 1 KiB for each segment that exists, with the highest index of each run of
+ * records (record.h). At the bound: journal_append() answers JOURNAL_FULL when the gathering batch
+ * is full.
  */
 #pragma once
 
@@ -83,6 +84,11 @@ void journal_destroy(struct journal *j); /* not while a step is under way; NULL 
 NODISCARD enum journal_err journal_append(struct journal *j, uint16_t partition, uint64_t index,
                                           const struct bytes *body, size_t count, uint64_t *lsn);
 
+/* The same, of the records of the partition's Raft group, which have indexes of their own. */
+NODISCARD enum journal_err journal_append_group(struct journal *j, uint16_t partition,
+                                                uint64_t index, const struct bytes *body,
+                                                size_t count, uint64_t *lsn);
+
 /* Entries of the partition with an index >= from_index > 0 that were appended before are void. */
 NODISCARD enum journal_err journal_truncate(struct journal *j, uint16_t partition,
                                             uint64_t from_index, uint64_t *lsn);
@@ -114,6 +120,14 @@ NODISCARD enum journal_err journal_give_segment(struct journal *j, uint64_t numb
 
 /* All entries of the partition up to that index are kept elsewhere, and stay so. */
 void journal_checkpointed(struct journal *j, uint16_t partition, uint64_t index);
+
+/* Segments that exist, as far as it knows; and is the oldest needed for that group's sake, so that
+ * its records should be written again? */
+unsigned journal_segments(const struct journal *j);
+bool journal_is_held_by_group(const struct journal *j, uint16_t partition);
+
+/* Records of the partition's group up to that index are void, as later ones say all of it. */
+void journal_group_let_go(struct journal *j, uint16_t partition, uint64_t index);
 
 /*
  * Segments below that number are not needed any more, lowest first: a recovery must not find an

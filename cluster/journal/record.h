@@ -30,13 +30,17 @@
 #define RECORD_HEAD_BYTES 40u
 #define RECORD_ALIGNMENT  8u
 #define RECORD_FORMAT     1u
-#define RECORD_PARTITIONS 65u /* of client identifiers, and one of retained messages */
+#define RECORD_PARTITIONS 66u /* client identifiers; retained messages; the cluster */
 #define RECORD_BODY_MAX   (UINT32_MAX - RECORD_HEAD_BYTES - RECORD_ALIGNMENT)
+
+/* Of each partition there are two runs of records, each with indexes of its own: its entries, and
+ * what its Raft group keeps. */
+#define RECORD_RUNS (2 * RECORD_PARTITIONS)
 
 enum record_kind {
     RECORD_ENTRY = 0,
-    RECORD_TRUNCATE =
-        1, /* entries of the partition from `index` on that stand before it are void */
+    RECORD_TRUNCATE = 1, /* entries of the partition from `index` on that stand before it are void */
+    RECORD_GROUP = 2,    /* of the partition's Raft group; no truncation is about it */
     RECORD_KINDS,
 };
 
@@ -56,6 +60,12 @@ struct record {
     uint8_t kind;            /* < RECORD_KINDS */
     uint32_t entries_format; /* of its segment, where a recovery hands it over */
 };
+
+/* The run of a kind that has an index of its own: not of a truncation, which is about entries. */
+static inline unsigned record_run(uint8_t kind, uint16_t partition)
+{
+    return kind == RECORD_GROUP ? RECORD_PARTITIONS + partition : partition;
+}
 
 /* On disk, head and zeros included: a multiple of RECORD_ALIGNMENT. */
 static inline size_t record_size(size_t body_len)

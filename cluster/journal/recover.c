@@ -390,7 +390,7 @@ static enum recover_err visit(struct recovery *y, struct recovered_segment *s,
         y->mark_of[r->partition] = mark != NO_MARK ? y->marks[mark].next : NO_MARK;
         return RECOVER_OK;
     }
-    if (is_void(y, r)) {
+    if (r->kind == RECORD_ENTRY && is_void(y, r)) {
         y->out->void_entries++;
         return RECOVER_OK;
     }
@@ -399,8 +399,8 @@ static enum recover_err visit(struct recovery *y, struct recovered_segment *s,
     }
     y->out->entries++;
     y->out->bytes += r->body.len;
-    s->highest[r->partition] = r->index;
-    y->out->highest[r->partition] = r->index;
+    s->highest[record_run(r->kind, r->partition)] = r->index;
+    y->out->highest[record_run(r->kind, r->partition)] = r->index;
     return RECOVER_OK;
 }
 

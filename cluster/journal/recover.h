@@ -66,27 +66,28 @@ struct recover_source {
 };
 
 struct recover_visitor {
-    /* An entry that is not void; the body is good until it returns. In order of lsn, so for each
-     * partition in order of index. false: stop. */
+    /* An entry that is not void, or a record of a group; the body is good until it returns. In
+     * order of lsn, so for each run in order of index. false: stop. */
     bool (*entry)(void *context, const struct record *entry);
     void *context;
 };
 
 struct recovered_segment {
     uint64_t number;
-    uint64_t highest[RECORD_PARTITIONS]; /* index of the entries that are not void; 0: none */
+    uint64_t highest[RECORD_RUNS]; /* index of what is not void; 0: none */
 };
 
 struct recovered {
     /* Where writing goes on; for journal_create(). */
     uint64_t segment;  /* a new one, above all that exist */
     uint64_t next_lsn; /* the next batch has that number, too */
-    uint64_t highest[RECORD_PARTITIONS];
+    uint64_t highest[RECORD_RUNS];
     struct recovered_segment *segments; /* [segments_count], those that have begun */
     size_t segments_count;
 
     /* For the operator. */
-    uint64_t entries, void_entries, bytes; /* handed over; passed over; of the bodies handed over */
+    uint64_t entries, void_entries, bytes; /* handed over, those of groups included; passed over; of
+                                              the bodies handed over */
     bool torn;
     /* RECOVER_OK and torn: where, and how many bytes behind it have been written to, that one knows
      * of. With an error: where; offset and bytes are 0 where only the segment is to be blamed. */

@@ -32,7 +32,7 @@ struct disk {
 /* What has been handed over. */
 struct seen {
     uint64_t entries, bytes, sum, last_lsn;
-    uint64_t highest[RECORD_PARTITIONS];
+    uint64_t highest[RECORD_RUNS];
 };
 
 static int read_bytes(void *context, uint64_t number, uint64_t offset, uint8_t *out, size_t len)
@@ -52,10 +52,11 @@ static int read_bytes(void *context, uint64_t number, uint64_t offset, uint8_t *
 static bool on_entry(void *context, const struct record *r)
 {
     struct seen *const s = context;
-    FUZZ_EXPECT(r->kind == RECORD_ENTRY && r->partition < RECORD_PARTITIONS);
+    FUZZ_EXPECT(r->kind == RECORD_ENTRY || r->kind == RECORD_GROUP);
+    FUZZ_EXPECT(r->partition < RECORD_PARTITIONS);
     FUZZ_EXPECT(r->lsn > s->last_lsn && r->batch <= r->lsn);
     s->last_lsn = r->lsn;
-    s->highest[r->partition] = r->index;
+    s->highest[record_run(r->kind, r->partition)] = r->index;
     s->entries++;
     s->bytes += r->body.len;
     for (size_t i = 0; i < r->body.len; i++) {
@@ -93,7 +94,9 @@ static void mend_records(uint8_t *at, size_t left, uint64_t lsn, uint32_t seed)
         struct record r = {.lsn = lsn + at[3] % 3 % 2,
                            .index = 1u + at[2] % 8,
                            .partition = at[1] % 4,
-                           .kind = at[1] & 0x80 ? RECORD_TRUNCATE : RECORD_ENTRY};
+                           .kind = at[1] & 0x80   ? RECORD_TRUNCATE
+                                   : at[1] & 0x40 ? RECORD_GROUP
+                                                  : RECORD_ENTRY};
         r.batch = r.lsn > at[4] % 4 ? r.lsn - at[4] % 4 : 1;
         r.body.len = at[0] % 64 < room ? at[0] % 64 : 0;
         const bool good = at[5] < 0xe0;

@@ -16,6 +16,7 @@
 #include "tests/unit/route/random.h"
 
 #define PARTITIONS   5u
+#define RUNS         (2 * PARTITIONS)
 #define RECORDS_MAX  20000u
 #define BATCHES_MAX  8000u
 #define BODY_MAX     900u
@@ -37,6 +38,7 @@ struct appended {
     uint32_t salt; /* its body is made from that */
     uint16_t partition;
     bool truncate;
+    bool group; /* a record of the partition's group */
 };
 
 /* A batch that is durable. */
@@ -58,8 +60,8 @@ struct world {
     uint64_t under_way_last;              /* highest lsn of the step */
     struct written batches[BATCHES_MAX];  /* [batches_count], in order */
     size_t batches_count;
-    uint64_t index[PARTITIONS];
-    uint64_t checkpoint[PARTITIONS];
+    uint64_t index[RUNS]; /* of the entries of each partition, then of the records of its group */
+    uint64_t checkpoint[RUNS];
 
     uint64_t seen;     /* lsn of the last entry that was handed over */
     uint64_t seen_all; /* entries in this recovery */
@@ -95,6 +97,11 @@ static void end(struct world *w)
     disk_fini(&w->disk);
 }
 
+static unsigned run_of(const struct appended *a)
+{
+    return a->group ? PARTITIONS + a->partition : a->partition;
+}
+
 /* ---- What a shard does */
 
 static void append(struct world *w)
@@ -104,56 +111,68 @@ static void append(struct world *w)
     uint64_t lsn = 0;
     struct appended a = {.partition = p, .salt = (uint32_t)random_next(r)};
     enum journal_err err;
-    if (random_below(r, 12) == 0) {
+    a.group = random_below(r, 3) == 0;
+    const unsigned run = run_of(&a);
+    if (!a.group && random_below(r, 12) == 0) {
         const uint64_t back = random_below(r, 8);
         a.truncate = true;
-        a.index = w->index[p] > back ? w->index[p] + 1 - back : 1;
-        if (a.index <= w->checkpoint[p]) {
+        a.index = w->index[run] > back ? w->index[run] + 1 - back : 1;
+        if (a.index <= w->checkpoint[run]) {
             return; /* what is in a checkpoint is not taken back */
         }
         err = journal_truncate(w->journal, p, a.index, &lsn);
     } else {
         uint8_t body[BODY_MAX];
         a.len = random_below(r, 3) > 0 ? random_below(r, 100) : random_below(r, BODY_MAX + 1);
-        a.index = w->index[p] + 1 + (random_below(r, 20) == 0 ? random_below(r, 5) : 0);
+        a.index = w->index[run] + 1 + (random_below(r, 20) == 0 ? random_below(r, 5) : 0);
         body_make(body, a.salt, a.len);
         const size_t cut = random_below(r, a.len + 1);
         const struct bytes parts[2] = {bytes_of(body, cut), bytes_of(body + cut, a.len - cut)};
-        err = journal_append(w->journal, p, a.index, parts, 2, &lsn);
+        err = a.group ? journal_append_group(w->journal, p, a.index, parts, 2, &lsn)
+                      : journal_append(w->journal, p, a.index, parts, 2, &lsn);
     }
     if (err == JOURNAL_OK) {
         MUST(lsn == w->last + 1);
         MUST(lsn <= RECORDS_MAX);
         w->log[lsn] = a;
         w->last = lsn;
-        w->index[p] =
-            a.truncate ? (a.index - 1 < w->index[p] ? a.index - 1 : w->index[p]) : a.index;
+        w->index[run] =
+            a.truncate ? (a.index - 1 < w->index[run] ? a.index - 1 : w->index[run]) : a.index;
     } else {
         MUST(err == JOURNAL_FULL || err == JOURNAL_FAILED);
     }
 }
 
-/* The highest index of the partition that is durable, and not truncated. */
-static uint64_t durable_index(const struct world *w, uint16_t p)
+/* The highest index of the run that is durable, and not truncated. */
+static uint64_t durable_index(const struct world *w, unsigned run)
 {
     uint64_t highest = 0;
     for (uint64_t lsn = 1; lsn <= journal_durable(w->journal); lsn++) {
         const struct appended *const a = &w->log[lsn];
-        if (a->partition == p) {
+        if (run_of(a) == run) {
             highest = a->truncate ? (a->index - 1 < highest ? a->index - 1 : highest) : a->index;
         }
     }
     return highest;
 }
 
-static void checkpoint(struct world *w, uint16_t p)
+static void let_go(struct world *w, unsigned run)
+{
+    if (run < PARTITIONS) {
+        journal_checkpointed(w->journal, (uint16_t)run, w->checkpoint[run]);
+    } else {
+        journal_group_let_go(w->journal, (uint16_t)(run - PARTITIONS), w->checkpoint[run]);
+    }
+}
+
+static void checkpoint(struct world *w, unsigned run)
 {
     /* Not of what a truncation under way makes void. */
-    const uint64_t durable = durable_index(w, p);
-    const uint64_t to = durable < w->index[p] ? durable : w->index[p];
-    if (to > w->checkpoint[p]) {
-        w->checkpoint[p] += 1 + random_below(&w->random, (uint32_t)(to - w->checkpoint[p]));
-        journal_checkpointed(w->journal, p, w->checkpoint[p]);
+    const uint64_t durable = durable_index(w, run);
+    const uint64_t to = durable < w->index[run] ? durable : w->index[run];
+    if (to > w->checkpoint[run]) {
+        w->checkpoint[run] += 1 + random_below(&w->random, (uint32_t)(to - w->checkpoint[run]));
+        let_go(w, run);
     }
 }
 
@@ -176,10 +195,10 @@ static void tend_segments(struct world *w)
         MUST(journal_give_segment(w->journal, wanted) == JOURNAL_OK);
     }
     if (w->disk.count > SEGMENTS_MAX) {
-        for (uint16_t p = 0; p < PARTITIONS; p++) {
-            w->checkpoint[p] =
-                durable_index(w, p) < w->index[p] ? durable_index(w, p) : w->index[p];
-            journal_checkpointed(w->journal, p, w->checkpoint[p]);
+        for (unsigned run = 0; run < RUNS; run++) {
+            const uint64_t durable = durable_index(w, run);
+            w->checkpoint[run] = durable < w->index[run] ? durable : w->index[run];
+            let_go(w, run);
         }
     }
     while (has_unneeded(w) &&
@@ -233,7 +252,7 @@ static void live(struct world *w)
         }
         tend_segments(w);
         if (random_below(&w->random, 5) == 0) {
-            checkpoint(w, (uint16_t)random_below(&w->random, PARTITIONS));
+            checkpoint(w, random_below(&w->random, RUNS));
         }
         if (w->under_way) {
             finish(w);
@@ -247,7 +266,7 @@ static void live(struct world *w)
 
 static bool is_void(const struct world *w, uint64_t lsn, uint64_t last)
 {
-    for (uint64_t l = lsn + 1; l <= last; l++) {
+    for (uint64_t l = lsn + 1; !w->log[lsn].group && l <= last; l++) {
         if (w->log[l].truncate && w->log[l].partition == w->log[lsn].partition &&
             w->log[l].index <= w->log[lsn].index) {
             return true;
@@ -264,7 +283,7 @@ static bool on_entry(void *context, const struct record *r)
     const struct appended *const a = &w->log[r->lsn];
     uint8_t body[BODY_MAX];
     body_make(body, a->salt, a->len);
-    MUST(!a->truncate && r->kind == RECORD_ENTRY);
+    MUST(!a->truncate && r->kind == (a->group ? RECORD_GROUP : RECORD_ENTRY));
     MUST(r->partition == a->partition);
     MUST(r->index == a->index);
     MUST(r->body.len == a->len);
@@ -279,23 +298,24 @@ static bool on_entry(void *context, const struct record *r)
 static void all_there(const struct world *w, uint64_t first, uint64_t last)
 {
     uint64_t want = 0;
-    uint64_t highest[PARTITIONS] = {0};
+    uint64_t highest[RUNS] = {0};
     for (uint64_t lsn = 1; lsn <= last; lsn++) {
         const struct appended *const a = &w->log[lsn];
         if (a->truncate || is_void(w, lsn, last)) {
             continue;
         }
         if (lsn < first) {
-            MUST(a->index <= w->checkpoint[a->partition]);
+            MUST(a->index <= w->checkpoint[run_of(a)]);
         } else {
             want++;
-            highest[a->partition] = a->index;
+            highest[run_of(a)] = a->index;
         }
     }
     MUST(w->seen_all == want);
     MUST(w->recovered.entries == want);
-    for (unsigned p = 0; p < PARTITIONS; p++) {
-        MUST(w->recovered.highest[p] == highest[p]);
+    for (uint16_t p = 0; p < PARTITIONS; p++) {
+        MUST(w->recovered.highest[record_run(RECORD_ENTRY, p)] == highest[p]);
+        MUST(w->recovered.highest[record_run(RECORD_GROUP, p)] == highest[PARTITIONS + p]);
     }
 }
 
@@ -358,9 +378,12 @@ static void go_on(struct world *w)
     }
     w->journal = journal_create(&w->conf, r);
     MUST(w->journal != NULL);
-    for (uint16_t p = 0; p < PARTITIONS; p++) {
-        journal_checkpointed(w->journal, p, w->checkpoint[p]);
-        w->index[p] = r->highest[p] > w->checkpoint[p] ? r->highest[p] : w->checkpoint[p];
+    for (unsigned run = 0; run < RUNS; run++) {
+        const uint16_t p = (uint16_t)(run % PARTITIONS);
+        const uint64_t highest =
+            r->highest[record_run(run < PARTITIONS ? RECORD_ENTRY : RECORD_GROUP, p)];
+        let_go(w, run);
+        w->index[run] = highest > w->checkpoint[run] ? highest : w->checkpoint[run];
     }
 }
 
