@@ -39,6 +39,7 @@
 #include "broker/data_dir.h"
 #include "broker/departure.h"
 #include "broker/gossip/cluster.h"
+#include "broker/groups/group_records.h"
 #include "broker/guard/ban_command.h"
 #include "broker/judges.h"
 #include "broker/listen.h"
@@ -218,7 +219,16 @@ static bool open_data_dir(struct broker *b)
         return false;
     }
     log_event(LOG_INFO, "data_dir", LOG_TEXT("dir", dir), LOG_TEXT("node_id", b->data_dir.node_id));
-    return persistence_open(&b->persistence, b->node, b->config);
+    if (!persistence_open(&b->persistence, b->node, b->config)) {
+        return false;
+    }
+    if (b->node->group_records->count > 0 && b->config->cluster.listen[0] == '\0') {
+        log_event(
+            LOG_ERROR, "groups_without_cluster", LOG_TEXT("dir", dir),
+            LOG_TEXT("meaning", "it has what this node has promised to others of its cluster"));
+        return false;
+    }
+    return true;
 }
 
 /* As many descriptors as we are allowed; the rest of the warning is the operator's. */

@@ -7,6 +7,8 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/life.h"
+#include "broker/groups/group_records.h"
+#include "broker/groups/groups.h"
 #include "broker/guard/address_rate.h"
 #include "broker/guard/pace.h"
 #include "broker/message.h"
@@ -198,6 +200,7 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->receipts);
     fifo_fini(&s->receipts_due);
     publications_fini(s);
+    shard_groups_destroy(s);
     ownership_destroy(s);
     remote_destroy(s);
     fifo_fini(&s->received);
@@ -247,6 +250,7 @@ void node_destroy(struct node *node)
     }
     shard_self = NULL;
     peers_destroy(node->peers);
+    group_records_destroy(node->group_records);
     replicated_destroy(node);
     for (unsigned i = 0; i < node->listener_count; i++) {
         listener_fini(&node->listeners[i]);

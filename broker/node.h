@@ -29,6 +29,7 @@ struct key_server;
 struct config;
 struct gate;
 struct gossiper;
+struct group_records;
 struct listener;
 struct password_file;
 struct peers;
@@ -112,7 +113,8 @@ struct node {
     struct scram_server *scram;    /* of the exchanges of all shards; NULL as `users` */
     struct peers *peers;           /* the other nodes; peers_create() sets it; NULL: no cluster */
     struct replicated *replicated; /* shard 0's, as all nodes have the retained ones; likewise */
-    struct graves graves;          /* of the start, until that has them; main's */
+    struct group_records *group_records; /* what the journals have; NULL: nothing is kept */
+    struct graves graves;                /* of the start, until that has them; main's */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 
 #include "broker/config/config.h"
+#include "broker/groups/group_records.h"
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
@@ -42,6 +43,9 @@ struct reading {
 static bool on_entry(void *context, const struct record *record)
 {
     const struct reading *const reading = context;
+    if (record->kind == RECORD_GROUP) {
+        return revive_group(reading->revival, reading->shard, record);
+    }
     return revive_entry(reading->revival, reading->shard, record);
 }
 
@@ -83,6 +87,27 @@ static bool read_journal(struct persistence *p, const char *dir, unsigned shard,
                                 "nobody was told that it is kept"));
     }
     return true;
+}
+
+/* What is void is held by no journal; see group_records.h. */
+static void let_go_of_groups(const struct node *node)
+{
+    for (uint16_t p = 0; p < RECORD_PARTITIONS; p++) {
+        const uint64_t from = node->group_records->of[p].from;
+        for (unsigned i = 0; from > 0 && i < node->shard_count; i++) {
+            store_let_go_of_group(node->shards[i]->store, p, from - 1);
+        }
+    }
+}
+
+/* Does a group need it, until it has written all of it again where it is now? */
+static bool is_needed(const struct node *node, unsigned shard)
+{
+    uint64_t journals = 0;
+    for (unsigned p = 0; p < RECORD_PARTITIONS; p++) {
+        journals |= group_run_journals(&node->group_records->of[p]);
+    }
+    return (journals >> shard & 1) != 0;
 }
 
 /* Of shards that there are no more, once the checkpoint has it all. */
@@ -159,6 +184,7 @@ static bool make_store(struct persistence *p, const struct config *config, unsig
     }
     for (unsigned i = 0; i < RECORD_PARTITIONS; i++) {
         store_continue(s->store, (uint16_t)i, revived->applied[revive_place(shard, i)]);
+        store_continue_group(s->store, (uint16_t)i, p->node->group_records->of[i].highest);
     }
     return true;
 }
@@ -333,8 +359,11 @@ bool persistence_open(struct persistence *p, struct node *node, const struct con
         goto out;
     }
     for (unsigned i = node->shard_count; i < journals.count; i++) {
-        remove_journal(dir, i);
+        if (!is_needed(node, i)) {
+            remove_journal(dir, i);
+        }
     }
+    let_go_of_groups(node);
     const int error = keeper_start(p->keeper);
     if (error != 0) {
         log_event(LOG_ERROR, "thread_failed", LOG_TEXT("of", "data.dir"),

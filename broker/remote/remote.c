@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/groups/groups.h"
 #include "broker/node.h"
 #include "broker/ownership/ownership.h"
 #include "broker/relay/relay.h"
@@ -176,6 +177,8 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
     case NODE_FRAME_RETAINED_SUMS:
     case NODE_FRAME_RETAINED_ITEMS:
         return take_retained(s, peer, frame);
+    case NODE_FRAME_CONSENSUS:
+        return groups_received(s, peer, frame);
     case NODE_FRAME_INTEREST_DELTA:
     case NODE_FRAME_INTEREST_SNAPSHOT:
     case NODE_FRAME_INTEREST_DIGEST:
@@ -273,6 +276,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
     }
     ownership_facts(s, facts);
     relay_facts(s, facts);
+    groups_facts(s, facts);
 }
 
 const struct peers_events remote_events = {

@@ -10,6 +10,7 @@
 #include "broker/conn/trust.h"
 #include "broker/conn/wire.h"
 #include "broker/counters.h"
+#include "broker/groups/groups.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
 #include "broker/histogram.h"
@@ -100,6 +101,9 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_RELAY_IN] = relay_on_in,
     [POST_RELAY_OUT] = relay_on_out,
     [POST_RELAY_OVER] = relay_on_over,
+    [POST_GROUP_MESSAGE] = groups_on_message,
+    [POST_GROUP_SEND] = groups_on_send,
+    [POST_GROUP_LET_GO] = groups_on_let_go,
 };
 
 /* Who has none does not even call. */
@@ -238,6 +242,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     if (has_cluster(s)) {
         next_ms = least(next_ms, least(peers_next_ms(s), remote_next_ms(s)));
         next_ms = least(next_ms, least(ownership_next_ms(s), relay_next_ms(s)));
+        next_ms = least(next_ms, groups_next_ms(s));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -320,9 +325,11 @@ uint64_t loop_work(struct shard *s)
     publish_due(s);
     if (has_cluster(s)) {
         remote_turn(s);
+        groups_turn(s);
     }
     keep(s);
     if (has_cluster(s)) {
+        groups_flush(s);
         remote_flush(s);
         ownership_flush(s);
     }

@@ -48,12 +48,15 @@ enum post_type {
     POST_REPLICA_EXPIRED, /* … is expired; to shard 0 */
     POST_REPLICA_MARK,    /* when all before it is on disk, shard 0 is to know */
     POST_GAP,             /* something from another node may be lost (remote/gap.h) */
-    POST_CLAIM,      /* a client has come, and asks for its identifier (ownership/ownership.h) */
-    POST_UNCLAIM,    /* … is there no more */
-    POST_CLAIMED,    /* … has it, or is to go */
-    POST_RELAY_IN,   /* a frame of another node about a connection of the receiver's */
-    POST_RELAY_OUT,  /* … for another node, by the receiver's lane */
-    POST_RELAY_OVER, /* connections by the sender's lane to a peer end (relay/relay.h) */
+    POST_CLAIM,         /* a client has come, and asks for its identifier (ownership/ownership.h) */
+    POST_UNCLAIM,       /* … is there no more */
+    POST_CLAIMED,       /* … has it, or is to go */
+    POST_RELAY_IN,      /* a frame of another node about a connection of the receiver's */
+    POST_RELAY_OUT,     /* … for another node, by the receiver's lane */
+    POST_RELAY_OVER,    /* connections by the sender's lane to a peer end (relay/relay.h) */
+    POST_GROUP_MESSAGE, /* for a group of the receiver's (groups/groups.h) */
+    POST_GROUP_SEND,    /* for a group of another node's, by the receiver's lane */
+    POST_GROUP_LET_GO,  /* a group has written again what the receiver's journal has of it */
     POST_TYPES,
 };
 

@@ -41,6 +41,7 @@ struct ban_list;
 struct capture;
 struct conn;
 struct flapping;
+struct shard_groups;
 struct inquiry;
 struct io;
 struct match_cache;
@@ -193,6 +194,7 @@ struct shard {
         *remote; /* the other nodes, as far as this shard is concerned; NULL: a node alone */
     struct ownership *ownership; /* of client identifiers in the cluster; NULL: a node alone */
     struct relays *relays;       /* connections that are here in part; NULL: a node alone */
+    struct shard_groups *groups; /* Raft groups; NULL: a node alone */
     struct post post;            /* mail to and from the other shards */
     struct errands errands;      /* of threads that are no shards */
 

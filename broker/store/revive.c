@@ -5,6 +5,7 @@
 #include <xxhash.h>
 
 #include "broker/config/config.h"
+#include "broker/groups/group_records.h"
 #include "broker/message.h"
 #include "broker/node.h"
 #include "broker/replicated/graves.h"
@@ -36,6 +37,11 @@ struct revival *revive_begin(struct node *node)
         return NULL;
     }
     r->node = node;
+    node->group_records = group_records_create();
+    if (node->group_records == NULL) {
+        free(r);
+        return NULL;
+    }
     for (unsigned i = 0; i < node->shard_count; i++) {
         if (!local_begin_keeping(node->shards[i])) {
             free(r);
@@ -297,6 +303,18 @@ bool revive_entry(struct revival *r, unsigned shard, const struct record *record
         return v == NULL || of_session(r, v, &e);
     }
     }
+}
+
+bool revive_group(struct revival *r, unsigned shard, const struct record *record)
+{
+    bool is_unknown;
+    if (record->body.len > r->result.message_bytes_max) {
+        r->result.message_bytes_max = (uint32_t)record->body.len; /* it may be written again */
+    }
+    if (group_records_add(r->node->group_records, shard, record, &is_unknown)) {
+        return true;
+    }
+    return is_unknown ? revival_unknown(r) : revival_out_of_memory(r);
 }
 
 const char *revive_problem(const struct revival *r)

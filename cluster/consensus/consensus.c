@@ -260,7 +260,9 @@ enum consensus_err consensus_propose(struct consensus *c, struct bytes entry, ui
         return CONSENSUS_NO_MEMORY;
     }
     *p = (struct proposal){.ticket = ticket, .len = entry.len};
-    memcpy(p->bytes, entry.at, entry.len);
+    if (entry.len > 0) {
+        memcpy(p->bytes, entry.at, entry.len);
+    }
     *c->last_proposal = p;
     c->last_proposal = &p->next;
     c->proposals_bytes += entry.len;

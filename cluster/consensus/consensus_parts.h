@@ -116,8 +116,6 @@ struct consensus {
      * it leads that term, and has heard from those; it has asked another one to lead in that term.
      */
     uint64_t heard_from, heard_term, heard_ms;
-    uint64_t
-        heard_index; /* of the last entry of the APPEND that is being taken; UINT64_MAX: none is */
     uint64_t answered_term;
     struct answered answered[CONSENSUS_SERVERS_MAX];
     uint64_t given_away_term;

@@ -37,5 +37,6 @@ NODE_FRAME(DISPATCH,          80,    "DISPATCH")          /* a message for the l
 NODE_FRAME(DISPATCHED,        81,    "DISPATCHED")        /* what has become of such */
 NODE_FRAME(LEASE_ASK,         82,    "LEASE_ASK")         /* may the sender know that there are no subscribers? */
 NODE_FRAME(LEASE,             83,    "LEASE")             /* it may, of these partitions, for so long */
+NODE_FRAME(CONSENSUS,         96,    "CONSENSUS")         /* between the servers of a Raft group */
 /* clang-format on */
 #undef NODE_FRAME

@@ -12,6 +12,7 @@
 #include "broker/shard/shard.h"
 #include "cluster/link/greeting.h"
 #include "tests/fake/io_fake.h"
+#include "tests/unit/broker/fake_disk.h"
 
 #define ROUNDS_MAX 100000u /* more than that is a cluster that never rests */
 
@@ -67,6 +68,17 @@ static void join(struct fake_cluster *c, unsigned number)
                       peers_create(&conf) != NULL;
     assert(made);
     (void)made;
+    if (c->joined != NULL) {
+        c->joined(c, number);
+    }
+}
+
+static void make(struct fake_cluster *c, unsigned number, const char *const settings[])
+{
+    c->nodes[number] = c->disks == NULL
+                           ? fake_node_create_again(c->shards[number], settings)
+                           : fake_disk_again(&c->disks[number], c->shards[number], settings);
+    join(c, number);
 }
 
 void fake_cluster_tell(struct fake_cluster *c, unsigned at, unsigned of, bool live, bool forgotten)
@@ -87,7 +99,7 @@ void fake_cluster_tell(struct fake_cluster *c, unsigned at, unsigned of, bool li
 static void step_all(struct fake_cluster *c)
 {
     for (unsigned i = 0; i < c->count; i++) {
-        for (unsigned shard = 0; shard < c->shards[i]; shard++) {
+        for (unsigned shard = 0; c->nodes[i] != NULL && shard < c->shards[i]; shard++) {
             fake_node_step(c->nodes[i], shard);
         }
     }
@@ -213,7 +225,7 @@ void fake_cluster_settle(struct fake_cluster *c)
         step_all(c);
         busy = pump(c);
         for (unsigned i = 0; i < c->count; i++) {
-            busy = busy || fake_node_is_busy(c->nodes[i]);
+            busy = busy || (c->nodes[i] != NULL && fake_node_is_busy(c->nodes[i]));
         }
     }
 }
@@ -239,7 +251,8 @@ void fake_cluster_advance(struct fake_cluster *c, uint64_t ms)
     while (fake_node_now_ms() < end_ms) {
         uint64_t next_ms = end_ms;
         for (unsigned i = 0; i < c->count; i++) {
-            const uint64_t due_ms = fake_node_next_ms(c->nodes[i]);
+            const uint64_t due_ms =
+                c->nodes[i] == NULL ? UINT64_MAX : fake_node_next_ms(c->nodes[i]);
             next_ms = due_ms < next_ms ? due_ms : next_ms;
         }
         const uint64_t least_ms = fake_node_now_ms() + 1;
@@ -267,24 +280,45 @@ void fake_cluster_stick(struct fake_cluster *c, unsigned from, unsigned to, bool
     c->stuck[from][to] = stuck;
 }
 
+void fake_cluster_block(struct fake_cluster *c, unsigned from, unsigned to, bool block)
+{
+    for (const struct wire *w = c->wires; w != NULL; w = w->next) {
+        const int fd = w->from == from && w->to == to   ? w->fd_from
+                       : w->from == to && w->to == from ? w->fd_to
+                                                        : -1;
+        if (fd >= 0 && !w->broken) {
+            io_fake_client_set_window(net_of(c, from), fd, block ? 0 : SIZE_MAX);
+        }
+    }
+}
+
 /* ---- life */
 
 struct fake_cluster *fake_cluster_create(unsigned count, const unsigned shards[],
                                          const char *const settings[],
                                          const struct link_conf *limits)
 {
+    return fake_cluster_create_on(count, shards, settings, limits, NULL, NULL);
+}
+
+struct fake_cluster *fake_cluster_create_on(unsigned count, const unsigned shards[],
+                                            const char *const settings[],
+                                            const struct link_conf *limits, struct fake_disk *disks,
+                                            fake_joined_fn *joined)
+{
     struct fake_cluster *const c = calloc(1, sizeof *c);
     assert(c != NULL);
     assert(count <= FAKE_CLUSTER_NODES);
     c->count = count;
     c->limits = limits;
+    c->disks = disks;
+    c->joined = joined;
     fake_node_set_clock();
     for (unsigned i = 0; i < count; i++) {
         c->places[i] = (struct fake_place){.cluster = c, .number = i};
         c->shards[i] = shards[i];
         c->generations[i] = 1;
-        c->nodes[i] = fake_node_create_again(shards[i], settings);
-        join(c, i);
+        make(c, i, settings);
     }
     for (unsigned at = 0; at < count; at++) {
         for (unsigned of = 0; of < count; of++) {
@@ -304,7 +338,7 @@ static void end(struct fake_cluster *c, unsigned number)
     for (unsigned other = 0; other < c->count; other++) {
         fake_cluster_cut(c, number, other, true);
     }
-    for (unsigned i = 0; i < c->shards[number]; i++) {
+    for (unsigned i = 0; n != NULL && i < c->shards[number]; i++) {
         struct shard *const s = fake_node_enter(n, i);
         peers_end(s);
         peers_cut_off(s);
@@ -323,17 +357,11 @@ static void end(struct fake_cluster *c, unsigned number)
     }
 }
 
-void fake_cluster_restart(struct fake_cluster *c, unsigned number, const char *const settings[])
+/* It, and those that are there, hear of each other. */
+static void meet(struct fake_cluster *c, unsigned number)
 {
-    end(c, number);
-    fake_node_end(c->nodes[number]); /* nobody hears of it */
-    node_destroy(c->nodes[number]->node);
-    fake_node_free(c->nodes[number]);
-    c->generations[number]++;
-    c->nodes[number] = fake_node_create_again(c->shards[number], settings);
-    join(c, number);
     for (unsigned other = 0; other < c->count; other++) {
-        if (other != number) {
+        if (other != number && c->nodes[other] != NULL) {
             c->cut[number][other] = c->cut[other][number] = false;
             fake_cluster_tell(c, number, other, true, false);
             fake_cluster_tell(c, other, number, true, false);
@@ -342,17 +370,67 @@ void fake_cluster_restart(struct fake_cluster *c, unsigned number, const char *c
     fake_cluster_settle(c);
 }
 
+void fake_cluster_restart(struct fake_cluster *c, unsigned number, const char *const settings[])
+{
+    end(c, number);
+    fake_node_end(c->nodes[number]); /* nobody hears of it */
+    node_destroy(c->nodes[number]->node);
+    fake_node_free(c->nodes[number]);
+    c->generations[number]++;
+    make(c, number, settings);
+    meet(c, number);
+}
+
+static void say_dead(struct fake_cluster *c, unsigned number)
+{
+    c->nodes[number] = NULL;
+    for (unsigned other = 0; other < c->count; other++) {
+        if (other != number && c->nodes[other] != NULL) {
+            fake_cluster_tell(c, other, number, false, false);
+        }
+    }
+    fake_cluster_settle(c);
+}
+
+void fake_cluster_crash(struct fake_cluster *c, unsigned number,
+                        bool (*kept)(void *context, uint64_t sector), void *context)
+{
+    end(c, number);
+    fake_disk_crash(&c->disks[number], kept, context);
+    say_dead(c, number);
+}
+
+void fake_cluster_close(struct fake_cluster *c, unsigned number)
+{
+    end(c, number);
+    fake_disk_close(&c->disks[number]);
+    say_dead(c, number);
+}
+
+void fake_cluster_start(struct fake_cluster *c, unsigned number, unsigned shards,
+                        const char *const settings[])
+{
+    c->generations[number]++;
+    c->shards[number] = shards;
+    make(c, number, settings);
+    meet(c, number);
+}
+
 void fake_cluster_destroy(struct fake_cluster *c)
 {
     for (unsigned i = 0; i < c->count; i++) {
         end(c, i);
     }
-    for (unsigned i = 0; i < c->count; i++) {
+    for (unsigned i = 0; c->disks == NULL && i < c->count; i++) {
         fake_node_end(c->nodes[i]);
     }
     for (unsigned i = 0; i < c->count; i++) {
-        node_destroy(c->nodes[i]->node);
-        fake_node_free(c->nodes[i]);
+        if (c->nodes[i] != NULL && c->disks != NULL) {
+            fake_disk_close(&c->disks[i]);
+        } else if (c->nodes[i] != NULL) {
+            node_destroy(c->nodes[i]->node);
+            fake_node_free(c->nodes[i]);
+        }
     }
     assert(message_memory() == 0);
     free(c);
