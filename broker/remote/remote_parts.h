@@ -66,11 +66,11 @@ struct remote {
     struct clocks clocks;      /* clock.c's */
     uint64_t clock_ms;         /* when it is said again what time it is */
     bool clock_is_off;
-    unsigned taken;            /* frames of interest, since remote_turn() */
-    uint32_t unheard;          /* node->unheard: while it begins, whose interest is to come */
-    uint64_t first_until_ms;   /* so long it begins; 0: it has yet to; UINT64_MAX: that is over */
-    uint64_t first_end_ms;     /* at the latest, however much comes */
-    uint64_t first_so_far;     /* heard_so_far() */
+    unsigned taken;          /* frames of interest, since remote_turn() */
+    uint32_t unheard;        /* node->unheard: while it begins, whose interest is to come */
+    uint64_t first_until_ms; /* so long it begins; 0: it has yet to; UINT64_MAX: that is over */
+    uint64_t first_end_ms;   /* at the latest, however much comes */
+    uint64_t first_so_far;   /* heard_so_far() */
     struct settling settling[PEERS_MAX];
     uint64_t shown_ms;
     /* Written by shard 0, read by any thread, relaxed; [PEERS_MAX]: this node's own. */

@@ -39,8 +39,9 @@
 
 enum record_kind {
     RECORD_ENTRY = 0,
-    RECORD_TRUNCATE = 1, /* entries of the partition from `index` on that stand before it are void */
-    RECORD_GROUP = 2,    /* of the partition's Raft group; no truncation is about it */
+    RECORD_TRUNCATE =
+        1,            /* entries of the partition from `index` on that stand before it are void */
+    RECORD_GROUP = 2, /* of the partition's Raft group; no truncation is about it */
     RECORD_KINDS,
 };
 

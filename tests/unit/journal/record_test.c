@@ -163,7 +163,8 @@ Test(record, of_another_kind_version_or_partition_is_none)
     static const struct {
         size_t at;
         uint8_t value;
-    } rows[] = {{12, RECORD_PARTITIONS}, {13, 1}, {14, RECORD_KINDS}, {15, 0}, {15, 2}, {24, 9}, {31, 1}};
+    } rows[] = {
+        {12, RECORD_PARTITIONS}, {13, 1}, {14, RECORD_KINDS}, {15, 0}, {15, 2}, {24, 9}, {31, 1}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         uint8_t out[64];
         struct record r;
