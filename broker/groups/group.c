@@ -285,9 +285,9 @@ static void tell_copy_wanted(struct group *g)
 void group_tell(struct group *g)
 {
     const uint64_t term = consensus_figures(g->consensus).term, leader = leader_of(g);
-    if (g->told_leads && (!is_leading(g) || term != g->told_term)) {
-        tell_following(g, leader);
-    } else if (!g->told_leads && !is_leading(g) && leader != g->told_leader) {
+    const bool is_over = g->told_leads && (!is_leading(g) || term != g->told_term);
+    const bool is_other = !g->told_leads && !is_leading(g) && leader != g->told_leader;
+    if (is_over || is_other) {
         tell_following(g, leader);
     }
     if (is_leading(g) && !g->told_leads) {

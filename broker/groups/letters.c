@@ -73,11 +73,9 @@ void groups_send(struct shard *s, unsigned group, const struct node_uuid *to, st
 {
     const unsigned peer = peer_of(s->groups, to);
     const unsigned lanes = peer == PEERS_MAX ? 0 : peers_lanes(s, peer);
-    if (lanes == 0) {
-        shard_count(s, METRIC_groups_messages_dropped);
-    } else if (s->id % lanes != s->id) {
+    if (lanes != 0 && s->id % lanes != s->id) {
         pass_on(s, s->id % lanes, POST_GROUP_SEND, to, group, message);
-    } else if (put(s, peer, message)) {
+    } else if (lanes != 0 && put(s, peer, message)) {
         shard_count(s, METRIC_groups_messages_sent);
     } else {
         shard_count(s, METRIC_groups_messages_dropped);
