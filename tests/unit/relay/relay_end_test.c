@@ -454,8 +454,9 @@ Test(relay_end, malformed)
 {
     static const uint8_t body[] = {1, 3, 0, 0, 0};
     come_in(MQTT_V5);
-    for (uint8_t type = NODE_FRAME_RELAY_OPEN; type <= NODE_FRAME_RELAY_END; type++) {
-        const struct node_frame frame = {.type = type, .body = bytes_of(body, sizeof body)};
+    for (unsigned type = NODE_FRAME_RELAY_OPEN; type <= NODE_FRAME_RELAY_END; type++) {
+        const struct node_frame frame = {.type = (uint8_t)type,
+                                         .body = bytes_of(body, sizeof body)};
         struct shard *const s = fake_node_enter(town->nodes[2], 0);
         cr_expect_eq(relay_received(s, 0, &frame), LINK_BAD);
         shard_self = NULL;
