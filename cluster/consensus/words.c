@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cluster/consensus/consensus_parts.h"
+#include "proto/node_field.h"
 
 /* libraft wants an address of each server, that no other one has. */
 void words_address(char out[ADDRESS_BYTES], uint64_t id)
@@ -38,13 +39,34 @@ size_t words_servers(uint8_t *out, const struct raft_configuration *from)
     return from->n * NODE_SERVER_BYTES;
 }
 
-/* Of a barrier its place and term alone: libraft (0.15) has whatever was in that memory in it. */
+/* Of a configuration, as libraft writes it, without what it is rounded up by: u8 1, u64 count, then
+ * of each u64 id, its address and a NUL, u8 role. */
+static size_t configuration_bytes(struct bytes in)
+{
+    struct cursor c = node_cursor(in);
+    uint8_t byte;
+    uint64_t count = 0, id;
+    bool is_read = cursor_u8(&c, &byte) && node_u64(&c, &count);
+    for (uint64_t i = 0; is_read && i < count; i++) {
+        is_read = node_u64(&c, &id);
+        do {
+            is_read = is_read && cursor_u8(&c, &byte);
+        } while (is_read && byte != 0);
+        is_read = is_read && cursor_u8(&c, &byte);
+    }
+    return is_read ? in.len - cursor_left(&c) : in.len;
+}
+
+/* libraft (0.15) has whatever was in that memory in a barrier, and behind a configuration: neither
+ * is kept, nor sent. */
 struct node_entry words_entry(const struct raft_entry *from)
 {
+    const struct bytes all = bytes_of(from->buf.base, from->buf.len);
+    const size_t len = from->type == RAFT_BARRIER  ? 0
+                       : from->type == RAFT_CHANGE ? configuration_bytes(all)
+                                                   : all.len;
     return (struct node_entry){
-        .term = from->term,
-        .type = (uint8_t)from->type,
-        .data = bytes_of(from->buf.base, from->type == RAFT_BARRIER ? 0 : from->buf.len)};
+        .term = from->term, .type = (uint8_t)from->type, .data = bytes_of(all.at, len)};
 }
 
 /* ---- Out */
