@@ -144,6 +144,11 @@ NODISCARD bool stored_write_again(struct consensus *c); /* all that the records 
 
 /* words.c: messages and configurations, to and from libraft's */
 NODISCARD bool words_configuration(struct raft_configuration *to, struct bytes servers);
+/* The parts of one as libraft writes it: u8 1, u64 count, then of each server u64 id, its address
+ * and a NUL, u8 role. */
+struct cursor;
+NODISCARD bool words_written_head(struct cursor *c, uint64_t *count);
+NODISCARD bool words_written_server(struct cursor *c, uint64_t *id, uint8_t *role);
 size_t words_servers(uint8_t *out, const struct raft_configuration *from); /* NULL: counted */
 struct node_entry words_entry(const struct raft_entry *from);
 NODISCARD bool words_queue(struct consensus *c, const struct raft_message *message);

@@ -110,24 +110,20 @@ static uint64_t first_conflict(const struct raft *r, const struct node_consensus
     return 0;
 }
 
-/* As libraft writes it: u8 1, u64 count, then of each u64 id, its address and a NUL, u8 role. */
+/* As libraft writes it. */
 static bool read_configuration(struct raft_configuration *to, struct bytes in)
 {
     struct cursor c = node_cursor(in);
-    uint8_t format, byte;
     uint64_t count;
     raft_configuration_init(to);
-    bool is_read = cursor_u8(&c, &format) && format == 1 && node_u64(&c, &count);
+    bool is_read = words_written_head(&c, &count);
     for (uint64_t i = 0; is_read && i < count; i++) {
         char address[ADDRESS_BYTES];
         uint64_t id;
-        is_read = node_u64(&c, &id);
-        do {
-            is_read = is_read && cursor_u8(&c, &byte);
-        } while (is_read && byte != 0);
-        is_read = is_read && cursor_u8(&c, &byte);
+        uint8_t role;
+        is_read = words_written_server(&c, &id, &role);
         words_address(address, is_read ? id : 0);
-        is_read = is_read && raft_configuration_add(to, id, address, byte) == 0;
+        is_read = is_read && raft_configuration_add(to, id, address, role) == 0;
     }
     if (!is_read) {
         raft_configuration_close(to);

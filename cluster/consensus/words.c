@@ -39,20 +39,31 @@ size_t words_servers(uint8_t *out, const struct raft_configuration *from)
     return from->n * NODE_SERVER_BYTES;
 }
 
-/* Of a configuration, as libraft writes it, without what it is rounded up by: u8 1, u64 count, then
- * of each u64 id, its address and a NUL, u8 role. */
+bool words_written_head(struct cursor *c, uint64_t *count)
+{
+    uint8_t format;
+    return cursor_u8(c, &format) && format == 1 && node_u64(c, count);
+}
+
+bool words_written_server(struct cursor *c, uint64_t *id, uint8_t *role)
+{
+    uint8_t byte = 0;
+    bool is_read = node_u64(c, id);
+    do {
+        is_read = is_read && cursor_u8(c, &byte);
+    } while (is_read && byte != 0);
+    return is_read && cursor_u8(c, role);
+}
+
+/* Of a configuration, without what it is rounded up by. */
 static size_t configuration_bytes(struct bytes in)
 {
     struct cursor c = node_cursor(in);
-    uint8_t byte;
+    uint8_t role;
     uint64_t count = 0, id;
-    bool is_read = cursor_u8(&c, &byte) && node_u64(&c, &count);
+    bool is_read = words_written_head(&c, &count);
     for (uint64_t i = 0; is_read && i < count; i++) {
-        is_read = node_u64(&c, &id);
-        do {
-            is_read = is_read && cursor_u8(&c, &byte);
-        } while (is_read && byte != 0);
-        is_read = is_read && cursor_u8(&c, &byte);
+        is_read = words_written_server(&c, &id, &role);
     }
     return is_read ? in.len - cursor_left(&c) : in.len;
 }
