@@ -4,13 +4,13 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <xxhash.h>
 
 #include "broker/message.h"
 #include "broker/ownership/ownership_parts.h"
 #include "broker/ownership/will_words.h"
 #include "broker/remote/remote.h"
+#include "broker/replicated/replicated.h"
 #include "broker/shard/shard.h"
 #include "proto/node_hello.h"
 
@@ -98,13 +98,11 @@ static void tell_verdicts(struct shard *s)
 static void tell_time(struct shard *s)
 {
     struct ownership *const o = s->ownership;
-    struct timespec now;
     if (s->now_ms < o->wall_ms) {
         return;
     }
     o->wall_ms = s->now_ms + WALL_MS;
-    clock_gettime(CLOCK_REALTIME, &now);
-    claims_set_wall(o->claims, (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000);
+    claims_set_wall(o->claims, replicated_wall_ms());
 }
 
 void ownership_take(struct shard *s, struct coming *coming)
