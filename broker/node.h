@@ -16,6 +16,7 @@
 #include "broker/io/io.h"
 #include "broker/replicated/graves.h"
 #include "broker/route/index.h"
+#include "broker/store/place.h"
 #include "proto/nodiscard.h"
 
 #define PARTITIONS                                                                                 \
@@ -31,6 +32,7 @@ struct gate;
 struct gossiper;
 struct group_records;
 struct listener;
+struct partitions;
 struct password_file;
 struct peers;
 struct quiescence;
@@ -114,7 +116,11 @@ struct node {
     struct peers *peers;           /* the other nodes; peers_create() sets it; NULL: no cluster */
     struct replicated *replicated; /* shard 0's, as all nodes have the retained ones; likewise */
     struct group_records *group_records; /* what the journals have; NULL: nothing is kept */
-    struct graves graves;                /* of the start, until that has them; main's */
+    unsigned replicas; /* of each partition of kept sessions; 0: this node has them alone. main's,
+                          before anything is read */
+    struct partition_place places[PARTITIONS]; /* as of the start; main's */
+    struct partitions *partitions;             /* partitions_create() sets it; NULL as `replicas` */
+    struct graves graves;                      /* of the start, until that has them; main's */
 
     /* Counted by all shards, relaxed, when a client comes or goes. */
     _Alignas(64) _Atomic int64_t connections; /* accepted and not yet closed */

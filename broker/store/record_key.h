@@ -14,6 +14,7 @@
  *   n 0                    wills of lower numbers are an earlier process's, and over
  *   w SERIAL NUMBER        a will that is due, and not with all yet (store/apply.h)
  *   o, u PARTITION …       how far it has come with each source of messages (store/origins.h)
+ *   g PARTITION            how far its records are, of which incarnation (store/place.h)
  */
 #pragma once
 
