@@ -31,6 +31,7 @@ struct config;
 struct gate;
 struct gossiper;
 struct group_records;
+struct leaders;
 struct listener;
 struct partitions;
 struct password_file;
@@ -55,6 +56,11 @@ struct node {
     pthread_t main;         /* the thread that made it */
     struct address_rate *arrivals_by_address;
     uint8_t partition_shard[PARTITIONS];
+
+    /* This node's number among the cluster's members; 0: it is none yet. META's to write, relaxed.
+     */
+    _Atomic uint32_t member;
+    struct leaders *leaders; /* of partitions (broker/dispatch); NULL: there are no replicas */
 
     /* Where each partition has its home: broker/relay's; by any thread, relaxed. */
     _Atomic uint8_t relay_home[PARTITIONS];

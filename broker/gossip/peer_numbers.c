@@ -18,7 +18,7 @@ unsigned peer_numbers_find(const struct peer_numbers *n, struct node_uuid node)
 static unsigned find_room(const struct peer_numbers *n)
 {
     unsigned best = PEER_NUMBERS_NONE;
-    for (unsigned i = 0; i < PEERS_MAX; i++) {
+    for (unsigned i = 0; i < PEERS_SELF; i++) {
         if (node_uuid_is_none(n->at[i].node)) {
             return i;
         }

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * peer_numbers: a small number for each node that shards have links to: rows of tables are found by
- * it. A node keeps its number for as long as it is remembered, dead or not. Pure.
+ * it. A node keeps its number for as long as it is remembered, dead or not. Nobody is given
+ * PEERS_SELF. Pure.
  *
- * Owner: the caller. Memory: none. At the bound: PEERS_MAX; the number of the one that has been
+ * Owner: the caller. Memory: none. At the bound: PEERS_SELF; the number of the one that has been
  * dead for longest is given to another; if all live, there is none.
  */
 #pragma once

@@ -40,6 +40,7 @@
 struct ban_list;
 struct capture;
 struct conn;
+struct dispatching;
 struct flapping;
 struct shard_groups;
 struct inquiry;
@@ -192,11 +193,12 @@ struct shard {
 
     struct remote
         *remote; /* the other nodes, as far as this shard is concerned; NULL: a node alone */
-    struct ownership *ownership; /* of client identifiers in the cluster; NULL: a node alone */
-    struct relays *relays;       /* connections that are here in part; NULL: a node alone */
-    struct shard_groups *groups; /* Raft groups; NULL: a node alone */
-    struct post post;            /* mail to and from the other shards */
-    struct errands errands;      /* of threads that are no shards */
+    struct ownership *ownership;     /* of client identifiers in the cluster; NULL: a node alone */
+    struct relays *relays;           /* connections that are here in part; NULL: a node alone */
+    struct shard_groups *groups;     /* Raft groups; NULL: a node alone */
+    struct dispatching *dispatching; /* to partitions of others; NULL: there are no replicas */
+    struct post post;                /* mail to and from the other shards */
+    struct errands errands;          /* of threads that are no shards */
 
     /* Where things are kept: by a part of a filter's id, how many kept sessions subscribe to such
      * filters (local_keeps()). NULL: nothing is kept. Read by all; release, acquire. */

@@ -19,11 +19,11 @@ static unsigned give(struct peer_numbers *n, unsigned i)
 Test(peer_numbers, each_has_one_and_keeps_it)
 {
     struct peer_numbers n = {.at = {{.live = false}}};
-    for (unsigned i = 0; i < PEERS_MAX; i++) {
+    for (unsigned i = 0; i < PEERS_SELF; i++) {
         cr_expect_eq(peer_numbers_find(&n, node(i)), PEER_NUMBERS_NONE);
         cr_expect_eq(give(&n, i), i);
     }
-    for (unsigned i = 0; i < PEERS_MAX; i++) {
+    for (unsigned i = 0; i < PEERS_SELF; i++) {
         cr_expect_eq(peer_numbers_find(&n, node(i)), i);
         cr_expect_eq(give(&n, i), i, "asked again");
     }
@@ -35,7 +35,7 @@ Test(peer_numbers, each_has_one_and_keeps_it)
 Test(peer_numbers, one_more_than_there_are_gets_none_while_all_live)
 {
     struct peer_numbers n = {.at = {{.live = false}}};
-    for (unsigned i = 0; i < PEERS_MAX; i++) {
+    for (unsigned i = 0; i < PEERS_SELF; i++) {
         cr_expect_neq(give(&n, i), PEER_NUMBERS_NONE);
     }
     cr_expect_eq(give(&n, 40), PEER_NUMBERS_NONE);
@@ -47,7 +47,7 @@ Test(peer_numbers, who_has_been_dead_for_longest_loses_its_number)
 {
     struct peer_numbers n = {.at = {{.live = false}}};
     struct node_uuid taken_from;
-    for (unsigned i = 0; i < PEERS_MAX; i++) {
+    for (unsigned i = 0; i < PEERS_SELF; i++) {
         cr_expect_neq(give(&n, i), PEER_NUMBERS_NONE);
     }
     peer_numbers_died(&n, 3, 300);
