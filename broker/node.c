@@ -95,6 +95,7 @@ enum io_err node_create(struct node **out, const struct node_conf *conf, int *sy
     }
     memset(node, 0, sizeof *node);
     node->shard_count = conf->shard_count;
+    node->replicas = conf->config->cluster.replicas;
     if (getrandom(&node->seed, sizeof node->seed, 0) != (ssize_t)sizeof node->seed) {
         err = IO_FAILED;
         goto out;

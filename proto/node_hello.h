@@ -30,6 +30,7 @@
 #define NODE_FEATURE_CLAIMS UINT64_C(1) /* it owns client ids (CLAIM_OWNER and the like) */
 #define NODE_FEATURE_RELAY  UINT64_C(2) /* it takes other nodes' connections (RELAY_OPEN) */
 #define NODE_FEATURE_GROUPS UINT64_C(4) /* it takes CONSENSUS */
+#define NODE_FEATURE_META   UINT64_C(8) /* it takes META_MEMBER and the like */
 
 struct node_hello {
     uint16_t protocol_min, protocol_max; /* min <= max */

@@ -90,6 +90,39 @@ static void check_tls(const struct config *c, struct config_error *error)
     }
 }
 
+/* Copies are told apart by their nodes' UUIDs, and are what nodes have promised each other: that is
+ * nothing without a disk. */
+static void check_replicas(const struct config *c, struct config_error *error)
+{
+    const char *const origin = settings_origin(c->settings, "cluster.replicas");
+    if (c->cluster.replicas != 1 && c->cluster.replicas != 3 && c->cluster.replicas != 5) {
+        config_error_add(error, "%s: cluster.replicas: %u is none of 0, 1, 3, 5", origin,
+                         (unsigned)c->cluster.replicas);
+    }
+    if (c->cluster.listen[0] == '\0' || c->data.dir[0] == '\0') {
+        config_error_add(error, "%s: cluster.replicas is set, and %s is not", origin,
+                         c->cluster.listen[0] == '\0' ? "cluster.listen" : "data.dir");
+    }
+    if (c->data.durability == CONFIG_DURABILITY_MEMORY) {
+        config_error_add(error,
+                         "%s: cluster.replicas is set, and data.durability is memory: what nodes "
+                         "promise each other has to be on disk",
+                         origin);
+    }
+}
+
+static void check_without_replicas(const struct config *c, struct config_error *error)
+{
+    if (c->cluster.initial_size != 0) {
+        config_error_add(error, "%s: cluster.initial_size is for nothing: cluster.replicas is 0",
+                         settings_origin(c->settings, "cluster.initial_size"));
+    }
+    if (c->cluster.zone[0] != '\0') {
+        complain(c, "cluster.zone", c->cluster.zone, "is for nothing: cluster.replicas is 0",
+                 error);
+    }
+}
+
 void cluster_check(const struct config *c, struct config_error *error)
 {
     check_name(c, error);
@@ -103,6 +136,11 @@ void cluster_check(const struct config *c, struct config_error *error)
                          settings_origin(c->settings, "cluster.seeds"));
     }
     check_tls(c, error);
+    if (c->cluster.replicas != 0) {
+        check_replicas(c, error);
+    } else {
+        check_without_replicas(c, error);
+    }
     if (c->cluster.advertise[0] != '\0') {
         check_advertise(c, error);
     }

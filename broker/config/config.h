@@ -123,7 +123,10 @@ struct config_cluster {
     char *tls_certificate; /* PEM files; not "" unless tls is off: */
     char *tls_key;
     char *tls_ca;
-    char *tls_crl; /* "": none */
+    char *tls_crl;         /* "": none */
+    uint32_t replicas;     /* 0, 1, 3, 5; 0: sessions are on one node */
+    uint32_t initial_size; /* 0: as replicas; <= 32 */
+    char *zone;
 };
 
 struct config_admin {

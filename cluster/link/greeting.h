@@ -19,7 +19,8 @@
 #include "proto/nodiscard.h"
 
 /* That this source has, beyond protocol 1. */
-#define GREETING_FEATURES (NODE_FEATURE_CLAIMS | NODE_FEATURE_RELAY | NODE_FEATURE_GROUPS)
+#define GREETING_FEATURES                                                                          \
+    (NODE_FEATURE_CLAIMS | NODE_FEATURE_RELAY | NODE_FEATURE_GROUPS | NODE_FEATURE_META)
 
 /* Is `self` to talk to that node? NODE_CLOSE_NONE, or the first reason that speaks against it.
  * dialed: self has called it; otherwise it has called self. */

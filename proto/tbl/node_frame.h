@@ -38,5 +38,9 @@ NODE_FRAME(DISPATCHED,        81,    "DISPATCHED")        /* what has become of 
 NODE_FRAME(LEASE_ASK,         82,    "LEASE_ASK")         /* may the sender know that there are no subscribers? */
 NODE_FRAME(LEASE,             83,    "LEASE")             /* it may, of these partitions, for so long */
 NODE_FRAME(CONSENSUS,         96,    "CONSENSUS")         /* between the servers of a Raft group */
+NODE_FRAME(META_MEMBER,       97,    "META_MEMBER")       /* of which cluster the sender is, and who in it */
+NODE_FRAME(META_STATE,        98,    "META_STATE")        /* what META's log comes to, asked for or told */
+NODE_FRAME(META_REPORT,       99,    "META_REPORT")       /* what META's leader has to know of the sender's partitions */
+NODE_FRAME(META_FORM,         104,   "META_FORM")         /* how a cluster is formed */
 /* clang-format on */
 #undef NODE_FRAME

@@ -76,6 +76,14 @@ KEY(cluster, tls_ca, TEXT(4095), "", "", AT_START,
     "With cluster.tls: file with the certificates (PEM) that other nodes' have to be signed by. When it or cluster.tls_crl has changed, connections to nodes that would not be let in any more are ended.")
 KEY(cluster, tls_crl, TEXT(4095), "", "", AT_START,
     "With cluster.tls: file with the revocation lists (PEM) of those who sign nodes' certificates; each of them has to have one. Empty: nothing is looked up.")
+KEY(cluster, replicas, UINT(0, 5), "0", "copies", AT_START,
+    "How many nodes have a copy of each kept session: 1, 3 or 5, the same on all nodes. 0: a kept session is on one node, and out of reach while that is away. It needs cluster.listen and data.dir, "
+    "and data.durability other than memory. What it does, and what it does not do yet: docs/cluster.md.")
+KEY(cluster, initial_size, UINT(0, 32), "0", "nodes", AT_START,
+    "With cluster.replicas: how many nodes form the cluster at its first start, together; the same on all of them, and more than half of those that there will be then. It is of no meaning later. "
+    "0: as many as cluster.replicas.")
+KEY(cluster, zone, TEXT(64), "", "", AT_START,
+    "With cluster.replicas: what this node fails with, such as the name of its rack or availability zone. Copies of a session are in different zones as far as there are such.")
 END(cluster)
 
 GROUP(process)

@@ -139,6 +139,18 @@ Test(config_mistakes, in_the_file)
          "dunlin.yaml:1: cluster.tls is set, and cluster.tls_certificate is not\n"},
         {"cluster: {tls_crl: l}\n",
          "dunlin.yaml:1: cluster.tls_crl: 'l' is for nothing: cluster.tls is off\n"},
+        {"cluster: {replicas: 2}\n",
+         "dunlin.yaml:1: cluster.replicas: 2 is none of 0, 1, 3, 5\n"
+         "dunlin.yaml:1: cluster.replicas is set, and cluster.listen is not\n"},
+        {"cluster: {replicas: 3, listen: 'localhost:4000'}\n",
+         "dunlin.yaml:1: cluster.replicas is set, and data.dir is not\n"},
+        {"cluster: {replicas: 3, listen: 'localhost:4000'}\ndata: {dir: d, durability: memory}\n",
+         "dunlin.yaml:1: cluster.replicas is set, and data.durability is memory: what nodes "
+         "promise each other has to be on disk\n"},
+        {"cluster: {initial_size: 3}\n",
+         "dunlin.yaml:1: cluster.initial_size is for nothing: cluster.replicas is 0\n"},
+        {"cluster: {zone: a}\n",
+         "dunlin.yaml:1: cluster.zone: 'a' is for nothing: cluster.replicas is 0\n"},
         {"cluster: {seeds: 'a:1'}\n",
          "dunlin.yaml:1: cluster.seeds is set, but cluster.listen is not: say where the others "
          "reach this node\n"},
