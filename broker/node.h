@@ -123,8 +123,8 @@ struct node {
     struct peers *peers;           /* the other nodes; peers_create() sets it; NULL: no cluster */
     struct replicated *replicated; /* shard 0's, as all nodes have the retained ones; likewise */
     struct group_records *group_records; /* what the journals have; NULL: nothing is kept */
-    unsigned replicas; /* of each partition of kept sessions; 0: this node has them alone. node_create()'s,
-                          as configured */
+    unsigned replicas; /* of each partition of kept sessions; 0: this node has them alone.
+                          node_create()'s, as configured */
     struct partition_place places[PARTITIONS]; /* as of the start; main's */
     struct partitions *partitions;             /* partitions_create() sets it; NULL as `replicas` */
     struct meta_run *meta_run;                 /* shard 0's; NULL as `replicas` */

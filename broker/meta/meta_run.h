@@ -11,9 +11,9 @@
  * are written by batches of their own. A node whose state is too old asks who leads for it
  * (META_STATE).
  *
- * Owner: shard 0; what other shards' threads may call says so. Memory: META's state, of some 40 KiB,
- * thrice at most. At the bound (META_MEMBERS_MAX members, PEERS_MAX nodes): further nodes are no
- * members. A node with cluster.replicas 0 has none (node->meta_run is NULL), and pays a branch.
+ * Owner: shard 0; what other shards' threads may call says so. Memory: META's state, of some 40
+ * KiB, thrice at most. At the bound (META_MEMBERS_MAX members, PEERS_MAX nodes): further nodes are
+ * no members. A node with cluster.replicas 0 has none (node->meta_run is NULL), and pays a branch.
  */
 #pragma once
 
@@ -49,8 +49,8 @@ struct meta_run_conf {
 /* Of that node; moves_max is 0 until partitions can be copied. */
 struct meta_run_conf meta_run_conf_defaults(void); /* all but self and random */
 
-/* After persistence_open(), remote_create() and partitions_create(), before the shards run: reads what
- * is kept. node->meta_run, from then on. false: no memory, or the records are none that are
+/* After persistence_open(), remote_create() and partitions_create(), before the shards run: reads
+ * what is kept. node->meta_run, from then on. false: no memory, or the records are none that are
  * understood; told. */
 NODISCARD bool meta_run_create(struct node *node, const struct meta_run_conf *conf);
 void meta_run_destroy(struct node *node); /* the checkpoint is closed; fine without one */

@@ -154,8 +154,7 @@ Test(config, every_key_from_every_source)
         if (key->entries_max > 0 && key->type != SCHEMA_URL) {
             continue; /* not without others: see every_key_of_a_listener, topics */
         }
-        if (strcmp(key->path, "cluster.seeds") == 0 ||
-            strncmp(key->path, "cluster.tls", 11) == 0 ||
+        if (strcmp(key->path, "cluster.seeds") == 0 || strncmp(key->path, "cluster.tls", 11) == 0 ||
             strcmp(key->path, "cluster.replicas") == 0 ||
             strcmp(key->path, "cluster.initial_size") == 0 ||
             strcmp(key->path, "cluster.zone") == 0) {
