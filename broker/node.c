@@ -15,6 +15,7 @@
 #include "broker/peers/peers.h"
 #include "broker/recorder/trace.h"
 #include "broker/ownership/ownership.h"
+#include "broker/partitions/ledger.h"
 #include "broker/remote/remote.h"
 #include "broker/replicated/replicated.h"
 #include "broker/route/deliver.h"
@@ -202,6 +203,7 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->receipts_due);
     publications_fini(s);
     shard_groups_destroy(s);
+    ledger_destroy(s->ledger);
     ownership_destroy(s);
     remote_destroy(s);
     fifo_fini(&s->received);

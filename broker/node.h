@@ -17,6 +17,7 @@
 #include "broker/replicated/graves.h"
 #include "broker/route/index.h"
 #include "broker/store/place.h"
+#include "proto/node_id.h"
 #include "proto/nodiscard.h"
 
 #define PARTITIONS                                                                                 \
@@ -62,6 +63,7 @@ struct node {
      */
     _Atomic uint32_t member;
     struct leaders *leaders; /* of partitions (broker/dispatch); NULL: there are no replicas */
+    struct cluster_uuid cluster; /* before the shards run; none: there is no cluster */
 
     /* Where each partition has its home: broker/relay's; by any thread, relaxed. */
     _Atomic uint8_t relay_home[PARTITIONS];

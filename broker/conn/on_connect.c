@@ -3,8 +3,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "broker/client_hash.h"
 #include "broker/config/config.h"
 #include "broker/conn/access.h"
 #include "broker/conn/conn.h"
@@ -21,6 +21,7 @@
 #include "broker/login/login.h"
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
+#include "broker/partitions/ledger.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
@@ -34,11 +35,6 @@
 /* A will this small is taken even when message_memory_max is reached: the client may be the one
  * that comes to fetch what fills the memory. */
 #define WILL_BYTES_ALWAYS 4096u
-
-static uint64_t client_hash(struct bytes client_id)
-{
-    return XXH3_64bits(client_id.at, client_id.len);
-}
 
 /* ---- a client identifier by certificate */
 
@@ -119,7 +115,7 @@ struct relay_place connect_place(const struct conn *c, const struct mqtt_connect
     const bool lasts = !m->clean_start || session_expiry(c, m) > 0;
     struct relay_place place = {.shard = s->id, .home = RELAY_HERE};
     if (m->client_id.len > 0) {
-        const uint64_t hash = client_hash(m->client_id);
+        const uint64_t hash = client_hash_of(s->node, m->client_id);
         if (lasts) {
             return relay_place_of(s, hash);
         }
@@ -265,7 +261,7 @@ static struct bytes assign_id(struct shard *s, char *text)
     do {
         snprintf(text, ASSIGNED_ID_LEN + 1, "dunlin-%016llx", (unsigned long long)shard_random(s));
         id = bytes_of(text, ASSIGNED_ID_LEN);
-        hash = client_hash(id);
+        hash = client_hash_of(s->node, id);
     } while (node_shard_of(s->node, hash) != s->id ||
              (all != 0 && (all >> hash % PARTITIONS & 1) == 0) || session_find(s, id) != NULL);
     return id;
@@ -321,7 +317,7 @@ static struct session *enter_session(const struct conn *c, struct bytes client_i
                                      bool *resumed, enum mqtt_reason *reason)
 {
     struct shard *const s = c->shard;
-    const uint64_t hash = client_hash(client_id);
+    const uint64_t hash = client_hash_of(s->node, client_id);
     struct session *session = session_find(s, client_id);
     if (session != NULL) {
         take_over(session, c); /* which may have been the end of it */
@@ -395,6 +391,14 @@ static bool claim_id(struct conn *c, const struct mqtt_connect *m)
     return c->shard->ownership == NULL || ownership_come(c, m->clean_start);
 }
 
+/* Where several nodes have a session, it is at the one that leads its partition. */
+static bool may_keep(const struct conn *c, const struct mqtt_connect *m, struct bytes client_id)
+{
+    const struct shard *const s = c->shard;
+    return s->ledger == NULL || (m->clean_start && session_expiry(c, m) == 0) ||
+           ledger_term(s, (unsigned)(client_hash_of(s->node, client_id) % PARTITIONS)) != 0;
+}
+
 enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
 {
     const struct mqtt_connect *m = &packet->connect;
@@ -405,7 +409,7 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         conn_close(c, MQTT_REASON_SUCCESS, SESSION_WILL_FORGET);
         return MQTT_REASON_SUCCESS;
     }
-    const uint64_t position = s->store == NULL ? 0 : store_last(s->store);
+    const uint64_t position = s->store == NULL ? 0 : ledger_last(s);
     enum mqtt_reason reason = check(c, m);
     struct session *session = NULL;
     bool resumed = false;
@@ -415,6 +419,9 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         assigned = client_id.len == 0;
         client_id = assigned ? assign_id(s, text) : client_id;
         reason = may_publish_will(c, m, client_id);
+    }
+    if (reason == MQTT_REASON_SUCCESS && !may_keep(c, m, client_id)) {
+        reason = MQTT_REASON_SERVER_UNAVAILABLE; /* another node leads its partition by now */
     }
     if (reason == MQTT_REASON_SUCCESS) {
         session = enter_session(c, client_id, m->clean_start, &resumed, &reason);
@@ -453,8 +460,8 @@ enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)
         conn_doom(c, MQTT_REASON_SERVER_BUSY);
     } else {
         kept_opened(session);
-        if (s->store != NULL && store_last(s->store) > position) { /* this CONNECT has to be kept */
-            owed_hold(c, store_last(s->store));
+        if (s->store != NULL && ledger_last(s) > position) { /* this CONNECT has to be kept */
+            owed_hold(c, ledger_last(s));
         }
         answer(c, m, assigned || c->named ? client_id : bytes_of(NULL, 0), resumed);
     }

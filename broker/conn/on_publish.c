@@ -180,7 +180,7 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->publisher = c->session->serial;
     latency_stamp(c->shard, m);
     if (publish->qos == 2 && c->session->kept != NULL) {
-        m->exchange = shard_serial(c->shard);
+        m->exchange = kept_number(c->session);
         m->packet_id = publish->packet_id;
     }
     if (v5 && property_has(&publish->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {

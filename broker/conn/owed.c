@@ -8,6 +8,7 @@
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
 #include "broker/message.h"
+#include "broker/partitions/ledger.h"
 #include "broker/route/publication.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
@@ -95,11 +96,11 @@ void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t
     assert(c->session != NULL); /* it is connected */
 
     if (s->store == NULL || c->session->kept == NULL ||
-        (s->replies.count == 0 && store_last(s->store) <= store_kept(s->store))) {
+        (s->replies.count == 0 && ledger_last(s) <= ledger_kept(s))) {
         conn_send_ack(c, type, packet_id, reason);
         return;
     }
-    const struct reply r = {.position = store_last(s->store),
+    const struct reply r = {.position = ledger_last(s),
                             .conn = c,
                             .packet_id = packet_id,
                             .type = (uint8_t)type,
@@ -110,7 +111,7 @@ void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t
 void owed_hold(struct conn *c, uint64_t position)
 {
     struct shard *const s = c->shard;
-    if (s->store == NULL || position <= store_kept(s->store)) {
+    if (s->store == NULL || position <= ledger_kept(s)) {
         return;
     }
     const struct reply r = {.position = position, .conn = c, .type = MQTT_CONNACK};
@@ -121,7 +122,7 @@ void owed_hold(struct conn *c, uint64_t position)
 void owed_call(struct conn *c, owed_fn *fn, void *context)
 {
     struct shard *const s = c->shard;
-    const struct reply r = {.position = s->store == NULL ? 0 : store_last(s->store),
+    const struct reply r = {.position = s->store == NULL ? 0 : ledger_last(s),
                             .conn = c,
                             .fn = fn,
                             .context = context};
@@ -366,14 +367,14 @@ static void begin_received(struct shard *s, uint64_t begun_ms)
 static void end_received(struct shard *s)
 {
     struct received *const received = fifo_last(&s->received);
-    received->position = s->store == NULL ? 0 : store_last(s->store);
+    received->position = s->store == NULL ? 0 : ledger_last(s);
 }
 
 static bool forget_received(struct shard *s)
 {
     bool any = false;
     for (const struct received *r; (r = fifo_first(&s->received)) != NULL &&
-                                   (s->store == NULL || store_is_written(s->store, r->position));
+                                   (s->store == NULL || ledger_is_written(s, r->position));
          any = true) {
         fifo_pop(&s->received);
     }
@@ -480,7 +481,7 @@ void owed_settle(struct shard *s)
     if (s->replies.count == 0) {
         return;
     }
-    const uint64_t kept = s->store == NULL ? NEVER : store_kept(s->store);
+    const uint64_t kept = s->store == NULL ? NEVER : ledger_kept(s);
     for (const struct reply *r; (r = fifo_first(&s->replies)) != NULL && r->position <= kept;) {
         const struct reply due = *r;
         fifo_pop(&s->replies);

@@ -46,7 +46,7 @@ void owed_refusal(struct conn *c, uint8_t qos, uint16_t packet_id, uint8_t reaso
 /* An acknowledgement, when all that this shard has written by now is kept. */
 void owed_reply(struct conn *c, enum mqtt_type type, uint16_t packet_id, uint8_t reason);
 
-/* Nothing leaves until store_kept() has come to that position. */
+/* Nothing leaves until ledger_kept() has come to that position. */
 void owed_hold(struct conn *c, uint64_t position);
 
 /* fn(context) then, if the connection is still connected; the connection is there in any case. */

@@ -16,6 +16,7 @@
 #include "broker/ownership/will_words.h"
 #include "broker/remote/remote.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 
 struct tenure {
     struct table_link by_hash;
@@ -97,7 +98,9 @@ static struct coming *coming_of(const struct session *session, uint64_t hash, ui
                                 bool clean_start)
 {
     const struct bytes id = session_client_id(session);
-    const size_t whole = session->will == NULL ? 0 : will_words_write(NULL, session->will);
+    /* The will of a session that several nodes have is a part of it: whoever leads publishes it. */
+    const bool is_ours = session->will != NULL && serial_is_local(session->serial);
+    const size_t whole = is_ours ? will_words_write(NULL, session->will) : 0;
     const size_t will_len = whole <= NODE_CLAIM_WILL_MAX ? whole : 0;
     struct coming *const coming = malloc(sizeof *coming + id.len + will_len);
     if (coming == NULL) {

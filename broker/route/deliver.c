@@ -15,6 +15,7 @@
 #include "broker/session/session.h"
 #include "broker/shard/latency.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 
 /* What a session is to get of one message, as its matching subscriptions add up. */
 struct recipient {
@@ -90,10 +91,19 @@ static uint8_t least(uint8_t a, uint8_t b)
     return a < b ? a : b;
 }
 
-/* No Local: a client's own messages do not match (3.8.3.1). */
-static bool wants(const struct subscriber *sub, const struct message *m)
+/* The sessions of a partition that others have, too, get what has to be kept when it comes to that
+ * partition (deliver_to_partition()). */
+static bool is_addressed(const struct shard *s, const struct session *session,
+                         const struct message *m)
 {
-    return !sub->options.no_local || sub->session->serial != m->publisher;
+    return m->qos == 0 || serial_owner(session->serial) == s->deliver_to;
+}
+
+/* No Local: a client's own messages do not match (3.8.3.1). */
+static bool wants(const struct shard *s, const struct subscriber *sub, const struct message *m)
+{
+    return (!sub->options.no_local || sub->session->serial != m->publisher) &&
+           is_addressed(s, sub->session, m);
 }
 
 /* One filter matched: nothing to add up. */
@@ -103,7 +113,7 @@ static void deliver_to_filter(struct shard *s, struct message *m, const struct l
     uint32_t at = 0;
     for (struct subscriber sub; local_next(f, &at, &sub);) { /* no delivery changes who is one */
         const struct subscribe_options *o = &sub.options;
-        if (!wants(&sub, m)) {
+        if (!wants(s, &sub, m)) {
             continue;
         }
         struct delivery d = {
@@ -164,7 +174,7 @@ static void add_up(struct shard *s, const struct message *m, const struct local_
     uint32_t at = 0;
     for (struct subscriber sub; local_next(f, &at, &sub);) {
         const struct subscribe_options *o = &sub.options;
-        if (!wants(&sub, m)) {
+        if (!wants(s, &sub, m)) {
             continue;
         }
         struct recipient *r = recipient_of(s, sub.session);
@@ -206,7 +216,7 @@ static void gather_identifiers(struct shard *s, const struct message *m,
     for (struct subscriber sub; local_next(f, &at, &sub);) {
         const uint32_t identifier = sub.options.identifier;
         const struct recipient *const r = find(scratch, sub.session);
-        if (identifier == 0 || !wants(&sub, m) || r == NULL) {
+        if (identifier == 0 || !wants(s, &sub, m) || r == NULL) {
             continue;
         }
         if (r->more != NULL && r->more->identifier_count < r->identifier_count) {
@@ -261,6 +271,16 @@ void deliver_to_filters(struct shard *s, struct message *m, const uint64_t *filt
         deliver_one(r->session, &d);
     }
     image_end(&s->image);
+}
+
+bool deliver_to_partition(struct shard *s, unsigned partition, struct message *m,
+                          const uint64_t *filter_ids, size_t count)
+{
+    const uint64_t before = s->keeping.queued_count;
+    s->deliver_to = partition + 1;
+    deliver_to_filters(s, m, filter_ids, count);
+    s->deliver_to = 0;
+    return s->keeping.queued_count != before;
 }
 
 bool deliver_to_member(const struct share_member *member, struct message *m, uint64_t group_id)

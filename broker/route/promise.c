@@ -2,6 +2,7 @@
 #include "broker/route/promise.h"
 
 #include "broker/conn/owed.h"
+#include "broker/partitions/ledger.h"
 #include "broker/shard/shard.h"
 #include "broker/store/store.h"
 
@@ -44,7 +45,7 @@ void promise_ticket(struct shard *s, unsigned from, uint64_t ticket)
 void promise_retain(struct shard *s, unsigned from, struct retain_job *job,
                     enum retain_result result)
 {
-    const struct promise p = {.position = store_last(s->store),
+    const struct promise p = {.position = ledger_last(s),
                               .job = job,
                               .from = (uint8_t)from,
                               .result = (uint8_t)result};
@@ -57,7 +58,7 @@ void promise_end_turn(struct shard *s)
 {
     for (; s->promised_set != 0; s->promised_set &= s->promised_set - 1) {
         const unsigned from = (unsigned)__builtin_ctzll(s->promised_set);
-        const struct promise p = {.position = store_last_waited(s->store),
+        const struct promise p = {.position = ledger_last_waited(s),
                                   .ticket = s->promised[from],
                                   .from = (uint8_t)from};
         add(s, &p);
@@ -82,7 +83,7 @@ void promise_settle(struct shard *s)
     if (s->promises.count == 0) {
         return;
     }
-    const uint64_t kept = s->store == NULL ? UINT64_MAX : store_kept(s->store); /* NULL: all ends */
+    const uint64_t kept = s->store == NULL ? UINT64_MAX : ledger_kept(s); /* NULL: all ends */
     for (const struct promise *p; (p = fifo_first(&s->promises)) != NULL && p->position <= kept;) {
         const struct promise true_now = *p;
         fifo_pop(&s->promises); /* before it is told: that may promise more */

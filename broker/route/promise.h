@@ -3,7 +3,7 @@
  * promise: what a shard has to tell others when it has on disk what they sent it.
  *
  *   A: publish_route(), ticket 7 ── POST_DELIVER, 7 ──▶ B: queues it, entries, promise 7
- *   A: acknowledges (conn/owed.h) ◀── POST_KEPT, 7 ─── B: store_kept() is there
+ *   A: acknowledges (conn/owed.h) ◀── POST_KEPT, 7 ─── B: ledger_kept() is there
  *
  * Tickets count up, and mail keeps its order, so that one answer is for all up to it. So is a
  * retained message stored for good when its entry is.

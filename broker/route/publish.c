@@ -144,7 +144,7 @@ static void hand_over(struct shard *s, unsigned to, struct message *m)
 {
     uint64_t ids[FILTERS_PER_RECORD];
     size_t at = 0;
-    const uint64_t ticket = ticket_for(s, to, m, keeps(s, to));
+    const uint64_t ticket = ticket_for(s, to, m, s->ledger == NULL && keeps(s, to));
     while (at < s->match.filter_count) {
         const size_t n = ids_of_shard(&s->match, to, &at, ids, FILTERS_PER_RECORD);
         if (n == 0) {
@@ -422,6 +422,24 @@ bool publish_arrived(struct shard *s, struct message *m, struct bytes groups)
     }
     post_tickets(s, m);
     return all;
+}
+
+enum publish_partition publish_to_partition(struct shard *s, unsigned partition, struct message *m,
+                                            uint64_t stream, uint64_t operation)
+{
+    uint64_t ids[FILTERS_PER_RECORD];
+    size_t at = 0;
+    bool any = false;
+    if (!begin(s, m)) {
+        return PUBLISH_PARTITION_NOT_NOW;
+    }
+    kept_operation(s, stream, operation);
+    while (at < s->match.filter_count) {
+        const size_t n = ids_of_shard(&s->match, s->id, &at, ids, FILTERS_PER_RECORD);
+        any = (n > 0 && deliver_to_partition(s, partition, m, ids, n)) || any;
+    }
+    kept_operation(s, 0, 0);
+    return any ? PUBLISH_PARTITION_QUEUED : PUBLISH_PARTITION_NOBODY;
 }
 
 /* Again to the group that it was for, as the member chosen first is gone. */

@@ -74,6 +74,20 @@ NODISCARD bool publish_arrived(struct shard *s, struct message *message, struct 
  * s->route_waits, and has told when all that it was sent before is on disk. */
 void publish_wait_for(struct shard *s, unsigned target, struct message *message);
 
+/*
+ * To the sessions of that partition alone, which several nodes have, this one leads, and this shard
+ * is the home of. QUEUED: an entry that names the operation of that source is on its way; NOBODY:
+ * no session has to keep it; NOT_NOW: there is no memory, and nothing has happened.
+ */
+enum publish_partition {
+    PUBLISH_PARTITION_QUEUED,
+    PUBLISH_PARTITION_NOBODY,
+    PUBLISH_PARTITION_NOT_NOW,
+};
+NODISCARD enum publish_partition publish_to_partition(struct shard *s, unsigned partition,
+                                                      struct message *message, uint64_t stream,
+                                                      uint64_t operation);
+
 /* Routes what the shard itself has to say (shard_due()). */
 void publish_due(struct shard *s);
 

@@ -6,12 +6,15 @@
 
 #include "broker/conn/owed.h"
 #include "broker/message.h"
+#include "broker/partitions/ledger.h"
 #include "broker/route/local.h"
 #include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
 #include "broker/store/difference.h"
+#include "broker/store/origins.h"
+#include "broker/store/serial.h"
 #include "broker/store/store.h"
 
 #define NEVER UINT64_MAX
@@ -126,7 +129,11 @@ static void append(struct shard *s, unsigned partition, struct field_writer *w, 
     if (w->failed) {
         store_out_of_memory();
     }
-    store_append(s, (uint16_t)partition, field_written(w), waited_for);
+    if (s->ledger != NULL && partition < PARTITIONS) {
+        partition_append(s, partition, field_written(w), waited_for);
+    } else {
+        store_append(s, (uint16_t)partition, field_written(w), waited_for);
+    }
 }
 
 static void write_entry(struct shard *s, unsigned partition, const struct entry *e, bool waited_for)
@@ -176,10 +183,10 @@ void kept_flush(struct shard *s)
             s->settled = NEVER;      /* or be kept already: kept_settle() is to look */
         }
         if (gate->position == NEVER) {
-            gate->position = store_last(s->store);
+            gate->position = ledger_last(s);
         }
         if (gate->done_position == NEVER) {
-            gate->done_position = store_last(s->store);
+            gate->done_position = ledger_last(s);
         }
     }
 }
@@ -193,10 +200,15 @@ bool kept_begin(struct session *session)
     if (kept == NULL) {
         return false;
     }
+    struct shard *const s = session->shard;
+    const unsigned partition = partition_of(session);
+    if (ledger_term(s, partition) != 0 && serial_is_local(session->serial)) {
+        session->serial = ledger_number(s, partition); /* nobody has heard of the other one */
+    }
     kept->session = session;
     kept_link_init(&kept->changed);
     session->kept = kept;
-    atomic_fetch_add_explicit(&session->shard->node->kept_sessions, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
     return true;
 }
 
@@ -211,9 +223,9 @@ bool kept_attach(struct session *session)
     write_gathered(s);
     *gate = (struct kept_gate){.session = session,
                                .number = session->out.next_number,
-                               .position = store_last(s->store),
+                               .position = ledger_last(s),
                                .done_old = KEPT_DONE_AHEAD_MAX,
-                               .done_position = store_last(s->store)};
+                               .done_position = ledger_last(s)};
     kept_link_init(&gate->link);
     session->kept->gate = gate;
     return true;
@@ -351,20 +363,43 @@ static void begin_message(struct shard *s, struct message *message)
     kept_message_write(s, &k->stored, message);
 }
 
+/* What stands before the recipients. more: this is not the last entry of the operation. */
+static void write_queued_head(const struct keeping *k, struct field_writer *w, bool more)
+{
+    const struct message *const m = k->message;
+    const struct entry e = {
+        .type = k->stream != 0 ? ENTRY_DISPATCHED : ENTRY_QUEUED,
+        .queued = {.message = field_written(&k->stored),
+                   .origin = m->exchange != 0 ? m->publisher : 0,
+                   .exchange = m->exchange,
+                   .packet_id = m->packet_id,
+                   .stream = k->stream,
+                   .operation = k->operation | (more ? ENTRY_MORE_FOLLOWS : 0)}};
+    field_writer_begin(w);
+    entry_write(w, &e);
+    w->failed = w->failed || k->stored.failed;
+}
+
 static void begin_queued(struct shard *s, unsigned partition)
 {
     struct keeping *const k = &s->keeping;
     struct field_writer *const w = &k->queued[partition];
-    const struct message *const m = k->message;
-    const struct entry e = {.type = ENTRY_QUEUED,
-                            .queued = {.message = field_written(&k->stored),
-                                       .origin = m->exchange != 0 ? m->publisher : 0,
-                                       .exchange = m->exchange,
-                                       .packet_id = m->packet_id}};
-    field_writer_begin(w);
-    entry_write(w, &e);
-    w->failed = w->failed || k->stored.failed;
+    write_queued_head(k, w, false);
+    k->queued_head[partition] = w->len;
     k->queued_set |= 1ull << partition;
+}
+
+/* There are more recipients than one entry is to have. */
+static void write_part_of_queued(struct shard *s, unsigned partition)
+{
+    struct keeping *const k = &s->keeping;
+    const struct field_writer *const part = &k->queued[partition];
+    const size_t head = k->queued_head[partition];
+    write_queued_head(k, &k->entry, true);
+    put_raw(&k->entry, bytes_of(part->at + head, part->len - head));
+    k->entry.failed = k->entry.failed || part->failed;
+    append(s, partition, &k->entry, !kept_hurries(s, k->message));
+    k->queued_set &= ~(1ull << partition);
 }
 
 static void write_identifiers(struct field_writer *w, const struct delivery *d)
@@ -407,6 +442,10 @@ void kept_queued(struct session *session, const struct delivery *d)
     if (k->message != d->message) {
         begin_message(s, d->message);
     }
+    if ((k->queued_set >> partition & 1) != 0 &&
+        k->queued[partition].len >= k->stored.len + QUEUED_BYTES_MAX) {
+        write_part_of_queued(s, partition);
+    }
     if ((k->queued_set >> partition & 1) == 0) {
         begin_queued(s, partition);
     }
@@ -414,11 +453,22 @@ void kept_queued(struct session *session, const struct delivery *d)
     kept_delivery_of(session, d, &stored);
     entry_write_recipient(&k->queued[partition], session->serial, &stored);
     k->queued_count++;
-    if (k->queued[partition].len >= k->stored.len + QUEUED_BYTES_MAX) {
-        append(s, partition, &k->queued[partition], !kept_hurries(s, k->message));
-        k->queued_set &= ~(1ull << partition);
-    }
     difference_session(s, session->kept);
+}
+
+void kept_operation(struct shard *s, uint64_t stream, uint64_t operation)
+{
+    struct keeping *const k = &s->keeping;
+    write_queued(s);
+    k->stream = stream;
+    k->operation = operation;
+}
+
+uint64_t kept_number(struct session *session)
+{
+    struct shard *const s = session->shard;
+    return serial_is_local(session->serial) ? shard_serial(s)
+                                            : ledger_number(s, partition_of(session));
 }
 
 bool kept_delivery_make(struct message *message, const struct stored_delivery *stored,
@@ -616,7 +666,7 @@ static bool has_its_number(struct shard *s, struct kept_gate *gate, const struct
     if (d->qos != 2 || d->number < gate->sendable) {
         return true;
     }
-    if (gate->position != NEVER && gate->position <= store_kept(s->store)) {
+    if (gate->position != NEVER && gate->position <= ledger_kept(s)) {
         gate->sendable = gate->number;
         if (d->number < gate->sendable) {
             return true;
@@ -630,7 +680,7 @@ static bool has_its_number(struct shard *s, struct kept_gate *gate, const struct
 
 static bool is_far_ahead(struct shard *s, struct kept_gate *gate)
 {
-    if (gate->done_old > 0 && gate->done_position <= store_kept(s->store)) {
+    if (gate->done_old > 0 && gate->done_position <= ledger_kept(s)) {
         gate->done_old = 0;
     }
     if (gate->done_old + gate->done_new < KEPT_DONE_AHEAD_MAX) {

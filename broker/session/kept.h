@@ -7,7 +7,8 @@
  * identifier is the place it has in a queue that the next process has to have too. QoS 1 need not
  * wait: the worst is that it comes again.
  *
- *   session.c, on_*.c ── kept_…() ─▶ entry ─▶ store_append()      what is to be written now
+ *   session.c, on_*.c ── kept_…() ─▶ entry ─▶ store_append()      what is to be written now,
+ *                               │         └──▶ partition_append()  where several nodes have it
  *                               └──▶ store/difference.h           what the checkpoint lacks
  *
  * Nothing here does anything for a session that is not kept: `kept` is NULL then.
@@ -46,10 +47,10 @@ struct kept_gate {
 
     uint64_t sendable; /* QoS 2 below that number is kept */
     uint64_t number;   /* … and below that one, when */
-    uint64_t position; /* store_kept() is there; UINT64_MAX: the entry is still gathering */
+    uint64_t position; /* ledger_kept() is there; UINT64_MAX: the entry is still gathering */
 
     uint32_t done_new, done_old; /* deliveries that are done, and perhaps not on disk as such; */
-    uint64_t done_position; /* done_old are, when store_kept() is there; UINT64_MAX: likewise */
+    uint64_t done_position; /* done_old are, when ledger_kept() is there; UINT64_MAX: likewise */
 };
 
 struct kept {
@@ -72,6 +73,8 @@ struct keeping {
     struct field_writer queued[64], done[64];
     struct field_writer entry; /* scratch */
     uint64_t queued_count;     /* deliveries in all so far */
+    size_t queued_head[64];    /* of queued[]: what stands before the recipients */
+    uint64_t stream, operation; /* kept_operation() */
 };
 
 void keeping_init(struct keeping *k);
@@ -91,6 +94,14 @@ void kept_subscribed(struct session *session, struct bytes filter,
                      const struct subscribe_options *options);
 void kept_unsubscribed(struct session *session, struct bytes filter);
 void kept_queued(struct session *session, const struct delivery *d); /* it is in the queue */
+
+/* What is queued from now on is that operation of that source, which a partition that others have,
+ * too, takes once (store/origins.h); 0: of none. */
+void kept_operation(struct shard *s, uint64_t stream, uint64_t operation);
+
+/* Of an exchange of QoS 2 with the client, or of the session's will: higher than all before it. */
+uint64_t kept_number(struct session *session);
+
 void kept_done(struct session *session, const struct delivery *d);   /* about to go from there */
 void kept_done_on_disk(struct session *session,
                        uint64_t number); /* likewise, from backlog.h's part */

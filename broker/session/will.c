@@ -6,9 +6,11 @@
 
 #include "broker/conn/owed.h"
 #include "broker/message.h"
+#include "broker/partitions/ledger.h"
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 #include "broker/store/store.h"
 
 #define NEVER UINT64_MAX
@@ -52,7 +54,7 @@ void will_begin(struct session *session, struct message *message)
     assert(session->kept != NULL);
     assert(s->store != NULL);
 
-    message->exchange = shard_serial(s);
+    message->exchange = kept_number(session);
     message->packet_id = 0;
     message->publisher = session->serial;
     kept_will_due(session, message);
@@ -60,7 +62,7 @@ void will_begin(struct session *session, struct message *message)
                                    .serial = session->serial,
                                    .client_hash = session->client_hash,
                                    .begun_ms = s->now_ms,
-                                   .position = store_last(s->store),
+                                   .position = ledger_last(s),
                                    .message = message};
     w->open.item = sizeof open;
     if (!fifo_push(&w->open, &open)) {
@@ -70,20 +72,16 @@ void will_begin(struct session *session, struct message *message)
     show_oldest(s);
 }
 
-static struct open_will *find(const struct wills *w, uint64_t number)
+/* Mostly the first that is not routed: they are in the order in which they are handed over. */
+static struct open_will *find(struct wills *w, uint64_t number)
 {
-    uint32_t from = 0;
-    uint32_t end = w->open.count;
-    while (from < end) {
-        const uint32_t middle = from + (end - from) / 2;
-        struct open_will *const open = at(w, middle);
+    while (w->routed < w->out && at(w, w->gone + w->routed)->is_routed) {
+        w->routed++;
+    }
+    for (uint32_t i = w->gone + w->routed; i < w->open.count; i++) {
+        struct open_will *const open = at(w, i);
         if (open->number == number) {
             return open;
-        }
-        if (open->number < number) {
-            from = middle + 1;
-        } else {
-            end = middle;
         }
     }
     return NULL;
@@ -104,7 +102,7 @@ void will_routed(struct shard *s, const struct message *message)
 static void hand_over(struct shard *s)
 {
     struct wills *const w = &s->wills;
-    const uint64_t kept = s->store->trouble != 0 ? NEVER : store_kept(s->store);
+    const uint64_t kept = s->store->trouble != 0 ? NEVER : ledger_kept(s);
     while (w->gone + w->out < w->open.count) {
         struct open_will *const open = at(w, w->gone + w->out);
         if (open->position > kept) {
@@ -126,8 +124,9 @@ static void note_gone(struct shard *s)
             return;
         }
         kept_will_gone(s, open->serial, open->client_hash, open->number);
-        open->position = store_last(s->store);
+        open->position = ledger_last(s);
         w->out--;
+        w->routed -= w->routed > 0;
         w->gone++;
     }
 }
@@ -136,7 +135,7 @@ static void forget(struct shard *s)
 {
     struct wills *const w = &s->wills;
     bool any = false;
-    for (; w->gone > 0 && store_is_written(s->store, at(w, 0)->position); any = true) {
+    for (; w->gone > 0 && ledger_is_written(s, at(w, 0)->position); any = true) {
         drop_first(s);
         w->gone--;
     }
@@ -166,7 +165,31 @@ void will_abandon(struct shard *s)
     for (; w->open.count > 0; drop_first(s)) {
         message_put(at(w, 0)->message);
     }
-    w->gone = w->out = 0; /* the oldest stays shown */
+    w->gone = w->out = w->routed = 0; /* the oldest stays shown */
+}
+
+/* Of the next leader's is what becomes of them. */
+void will_drop(struct shard *s, unsigned partition)
+{
+    struct wills *const w = &s->wills;
+    struct wills left = {.open = {.item = sizeof(struct open_will)}};
+    for (; w->open.count > 0; w->gone > 0 ? w->gone-- : w->out > 0 ? w->out-- : 0) {
+        const struct open_will open = *at(w, 0);
+        if (serial_partition(open.serial) == partition) {
+            message_put(open.message);
+            drop_first(s);
+            continue;
+        }
+        fifo_pop(&w->open);
+        left.gone += w->gone > 0;
+        left.out += w->gone == 0 && w->out > 0;
+        if (!fifo_push(&left.open, &open)) {
+            store_out_of_memory();
+        }
+    }
+    fifo_fini(&w->open);
+    *w = left;
+    show_oldest(s);
 }
 
 void wills_fini(struct wills *w)

@@ -37,6 +37,7 @@ struct shard;
 struct wills {
     struct fifo open;
     uint32_t gone, out; /* so many are */
+    uint32_t routed;    /* of those that are OUT, the first ones */
 };
 
 void wills_fini(struct wills *w);
@@ -54,6 +55,10 @@ bool will_is_none(const struct shard *s); /* none is open */
 /* The process ends: those that are open are left to the next start. No checkpoint finishes any
  * more. */
 void will_abandon(struct shard *s);
+
+/* This node does not lead that partition any more (broker/partitions): its wills are for whoever
+ * does. One that is on its way already stays so. */
+void will_drop(struct shard *s, unsigned partition);
 
 /* No will that was due by then is open, on any shard. */
 bool will_none_since(const struct node *node, uint64_t ms);

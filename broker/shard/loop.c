@@ -17,6 +17,7 @@
 #include "broker/io/io.h"
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
+#include "broker/partitions/ledger.h"
 #include "broker/peers/peers.h"
 #include "broker/relay/relay.h"
 #include "broker/remote/forward.h"
@@ -182,7 +183,7 @@ static void flush_dirty(struct shard *s)
 /* What is kept by now is told to those who wait for it. */
 static void settle(struct shard *s)
 {
-    const uint64_t kept = s->store == NULL ? 0 : store_kept(s->store);
+    const uint64_t kept = s->store == NULL ? 0 : ledger_kept(s);
     promise_settle(s);
     owed_settle(s);
     will_settle(s);
@@ -325,6 +326,9 @@ uint64_t loop_work(struct shard *s)
     publish_due(s);
     if (has_cluster(s)) {
         remote_turn(s);
+        if (s->ledger != NULL) {
+            ledger_turn(s);
+        }
         groups_turn(s);
     }
     keep(s);

@@ -45,6 +45,7 @@ struct flapping;
 struct shard_groups;
 struct inquiry;
 struct io;
+struct ledger;
 struct match_cache;
 struct message;
 struct ownership;
@@ -148,6 +149,7 @@ struct shard {
     struct match match; /* scratch of one publish */
     struct match_cache *match_cache;
     struct deliver_scratch deliver;
+    unsigned deliver_to; /* route/deliver.h: of partitions that others have, too, 1 + which */
     struct transport_scratch scratch;    /* of what a transport has decoded */
     struct image image;                  /* of the message that is being delivered to many */
     const struct password_file *users;   /* as of this turn; NULL: none are asked for */
@@ -171,7 +173,9 @@ struct shard {
     struct difference difference;
     struct keeping keeping;
     struct backlogs backlogs;
-    uint64_t settled;      /* store_kept() when it was last looked who waits for it */
+    struct ledger *ledger; /* positions of journal and groups; NULL: the journal's alone */
+    bool late_proposals;   /* the ledger's: much waits for groups */
+    uint64_t settled;      /* ledger_kept() when it was last looked who waits for it */
     struct fifo promises;  /* route/promise.h's */
     uint64_t promised_set; /* shards, 1 << id, that have a ticket of this turn: */
     uint64_t promised[INDEX_SHARDS_MAX];
@@ -269,5 +273,5 @@ static inline bool shard_disk_is_congested(const struct shard *s)
 /* Is there so much mail waiting, or so much to be written, that publishers have to wait? */
 static inline bool shard_congested(const struct shard *s)
 {
-    return s->post.overflowed > 0 || shard_disk_is_congested(s);
+    return s->post.overflowed > 0 || shard_disk_is_congested(s) || s->late_proposals;
 }

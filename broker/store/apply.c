@@ -281,6 +281,32 @@ static enum apply_err released(struct applier *a, const struct entry *e)
 
 /* ---- what a capture does not write */
 
+/* An entry may be of two operations: of a source that it came from, and of the exchange or the will
+ * that it is. Where it is a repetition of one of them, it is one. Each has a place of its own among
+ * the uses. */
+static enum apply_err note(struct applier *a, uint64_t index, const struct operation *operation,
+                           struct applied *applied)
+{
+    bool seen = false;
+    const uint64_t use = index * 2 + (operation->kind != ORIGIN_STREAM);
+    const enum apply_err err =
+        told(a, origins_note(a->records, a->partition, use, operation, a->origins_max, &seen));
+    applied->repetition = applied->repetition || seen;
+    return err;
+}
+
+static enum apply_err note_stream(struct applier *a, uint64_t index, const struct entry *e,
+                                  struct applied *applied)
+{
+    const struct operation operation = {
+        .origin = e->queued.stream,
+        .number = e->queued.operation & ~ENTRY_MORE_FOLLOWS,
+        .kind = ORIGIN_STREAM,
+        .is_whole = (e->queued.operation & ENTRY_MORE_FOLLOWS) == 0,
+    };
+    return note(a, index, &operation, applied);
+}
+
 static enum apply_err note_operation(struct applier *a, uint64_t index, const struct entry *e,
                                      struct applied *applied)
 {
@@ -291,13 +317,11 @@ static enum apply_err note_operation(struct applier *a, uint64_t index, const st
         .kind = !of_session                ? ORIGIN_STREAM
                 : e->queued.packet_id != 0 ? ORIGIN_EXCHANGES
                                            : ORIGIN_WILLS,
-        .is_whole = (e->queued.exchange & ENTRY_MORE_FOLLOWS) == 0,
+        .is_whole = ((e->queued.exchange | e->queued.operation) & ENTRY_MORE_FOLLOWS) == 0,
     };
-    if (operation.origin == 0) {
-        return APPLY_OK;
-    }
-    return told(a, origins_note(a->records, a->partition, index, &operation, a->origins_max,
-                                &applied->repetition));
+    const enum apply_err err =
+        e->type == ENTRY_DISPATCHED ? note_stream(a, index, e, applied) : APPLY_OK;
+    return err != APPLY_OK || operation.origin == 0 ? err : note(a, index, &operation, applied);
 }
 
 bool due_will_read(struct bytes in, struct due_will *will)
@@ -344,6 +368,7 @@ static enum apply_err beside(struct applier *a, uint64_t index, const struct ent
 {
     switch (e->type) {
     case ENTRY_QUEUED:
+    case ENTRY_DISPATCHED:
         return note_operation(a, index, e, applied);
     case ENTRY_WILL_DUE:
     case ENTRY_WILL_RETAINED:
@@ -363,11 +388,11 @@ static bool is_ours(const struct applier *a, uint64_t serial)
 
 static bool are_ours(const struct applier *a, const struct entry *e)
 {
-    struct bytes rest = e->type == ENTRY_QUEUED ? e->queued.recipients : e->done;
+    struct bytes rest = entry_is_queued(e) ? e->queued.recipients : e->done;
     struct stored_delivery d;
     uint64_t serial, number;
     bool all = true;
-    if (e->type == ENTRY_QUEUED) {
+    if (entry_is_queued(e)) {
         while (all && entry_next_recipient(&rest, &serial, &d)) {
             all = is_ours(a, serial);
         }
@@ -387,6 +412,12 @@ static bool is_fit(const struct entry *e)
                (e->opened.will.message.len == 0 || stored_fair_message(e->opened.will.message));
     case ENTRY_SUBSCRIBED:
         return stored_fair_filter(e->subscribed.filter);
+    case ENTRY_DISPATCHED:
+        if (!serial_is_local(e->queued.stream) || e->queued.stream == 0 ||
+            (e->queued.operation & ~ENTRY_MORE_FOLLOWS) == 0) {
+            return false;
+        } /* and as */
+        __attribute__((fallthrough));
     case ENTRY_QUEUED:
         return stored_fair_message(e->queued.message) &&
                (e->queued.origin == 0 || (e->queued.exchange & ~ENTRY_MORE_FOLLOWS) != 0);
@@ -412,6 +443,7 @@ static enum apply_err judge(const struct applier *a, uint64_t index, struct byte
     case ENTRY_BURIED:
         return APPLY_NOT_OF_SESSIONS;
     case ENTRY_QUEUED:
+    case ENTRY_DISPATCHED:
     case ENTRY_DONE:
         if (!are_ours(a, e)) {
             return APPLY_OTHER_PARTITION;
@@ -440,6 +472,7 @@ static enum apply_err apply(struct applier *a, uint64_t index, const struct entr
         return drop(a, &key);
     }
     case ENTRY_QUEUED:
+    case ENTRY_DISPATCHED:
         return queued(a, index, e, applied);
     case ENTRY_DONE:
         return done(a, e);

@@ -7,6 +7,7 @@
 #include "broker/session/backlog.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 #include "broker/store/store.h"
 
 #define LIST_KEPT 4096u /* entries: memory for more is given back when it is not needed */
@@ -123,9 +124,15 @@ void difference_fini(struct difference *d)
     changes_fini(&d->now);
 }
 
+/* Others have it, too: what the checkpoint has of it is what is committed (partitions/applier.h). */
+static bool is_shared_out(const struct kept *kept)
+{
+    return !serial_is_local(kept->session->serial);
+}
+
 void difference_session(struct shard *s, struct kept *kept)
 {
-    if (kept_link_is_alone(&kept->changed)) {
+    if (!is_shared_out(kept) && kept_link_is_alone(&kept->changed)) {
         kept_link_append(&s->difference.now.sessions, &kept->changed);
     }
 }
@@ -248,14 +255,18 @@ void difference_delivery(struct shard *s, struct kept *kept, const struct delive
         if (d->message != NULL) {
             difference_forget(s, d->message);
         }
-        change(s, kept->session->serial, d->number, gone);
+        if (!is_shared_out(kept)) {
+            change(s, kept->session->serial, d->number, gone);
+        }
     }
 }
 
 void difference_delivery_on_disk(struct shard *s, struct kept *kept, uint64_t number)
 {
     difference_session(s, kept);
-    change(s, kept->session->serial, number, true);
+    if (!is_shared_out(kept)) {
+        change(s, kept->session->serial, number, true);
+    }
 }
 
 void difference_orphan(struct shard *s, uint64_t serial, uint64_t number)
@@ -279,5 +290,7 @@ void difference_ended(struct shard *s, struct kept *kept)
     if (kept->backlog != NULL && kept->backlog->after != NULL) {
         forget_all(s, kept, kept->backlog->after);
     }
-    numbers_add(&s->difference.now.ended, kept->session->serial);
+    if (!is_shared_out(kept)) {
+        numbers_add(&s->difference.now.ended, kept->session->serial);
+    }
 }

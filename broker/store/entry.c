@@ -88,6 +88,15 @@ void stored_will_read(struct field_reader *r, struct stored_will *will)
 
 /* ---- to write */
 
+static void put_queued(struct field_writer *w, const struct entry *e)
+{
+    put_run(w, e->queued.message);
+    put_number(w, e->queued.origin);
+    put_number(w, e->queued.exchange);
+    put_number(w, e->queued.packet_id);
+    put_raw(w, e->queued.recipients);
+}
+
 void entry_write(struct field_writer *w, const struct entry *e)
 {
     put_number(w, e->type);
@@ -128,12 +137,13 @@ void entry_write(struct field_writer *w, const struct entry *e)
         put_number(w, e->serial);
         put_run(w, e->subscribed.filter);
         break;
+    case ENTRY_DISPATCHED:
+        put_number(w, e->queued.stream);
+        put_number(w, e->queued.operation);
+        put_queued(w, e);
+        break;
     case ENTRY_QUEUED:
-        put_run(w, e->queued.message);
-        put_number(w, e->queued.origin);
-        put_number(w, e->queued.exchange);
-        put_number(w, e->queued.packet_id);
-        put_raw(w, e->queued.recipients);
+        put_queued(w, e);
         break;
     case ENTRY_DONE:
         put_raw(w, e->done);
@@ -254,6 +264,15 @@ static struct retained_version version_rest(struct field_reader *r)
     return version;
 }
 
+static void read_queued(struct field_reader *r, struct entry *e)
+{
+    e->queued.message = message_run(r);
+    e->queued.origin = get_number(r);
+    e->queued.exchange = get_number(r);
+    e->queued.packet_id = (uint16_t)get_number_to(r, UINT16_MAX);
+    e->queued.recipients = list_of_recipients(r);
+}
+
 static void read_rest(struct field_reader *r, struct entry *e)
 {
     switch (e->type) {
@@ -275,12 +294,13 @@ static void read_rest(struct field_reader *r, struct entry *e)
     case ENTRY_UNSUBSCRIBED:
         e->subscribed.filter = name_run(r, 1);
         break;
+    case ENTRY_DISPATCHED:
+        e->queued.stream = get_number(r);
+        e->queued.operation = get_number(r);
+        read_queued(r, e);
+        break;
     case ENTRY_QUEUED:
-        e->queued.message = message_run(r);
-        e->queued.origin = get_number(r);
-        e->queued.exchange = get_number(r);
-        e->queued.packet_id = (uint16_t)get_number_to(r, UINT16_MAX);
-        e->queued.recipients = list_of_recipients(r);
+        read_queued(r, e);
         break;
     case ENTRY_DONE:
         e->done = list_of_done(r);
@@ -328,7 +348,7 @@ bool entry_read(struct bytes in, struct entry *e)
         return false;
     }
     *e = (struct entry){.type = (enum entry_type)type};
-    const bool of_session = type != ENTRY_QUEUED && type != ENTRY_DONE && type != ENTRY_RETAINED &&
+    const bool of_session = !entry_is_queued(e) && type != ENTRY_DONE && type != ENTRY_RETAINED &&
                             type != ENTRY_UNRETAINED && type != ENTRY_BURIED;
     e->serial = of_session ? get_number(&r) : 0;
     read_rest(&r, e);

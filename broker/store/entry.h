@@ -38,6 +38,7 @@ enum entry_type {
     ENTRY_WILL_RETAINED, /* as a retained message it is stored, or was refused */
     ENTRY_WILL_GONE,     /* all have the will that have to keep it */
     ENTRY_BURIED,        /* a topic has no retained message, as of that version (cluster/replica) */
+    ENTRY_DISPATCHED,    /* as QUEUED, of a message that came to the partition as an operation */
     ENTRY_TYPES
 };
 
@@ -67,7 +68,7 @@ struct stored_delivery {
 struct entry {
     enum entry_type type;
     /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED, BURIED. It may have ended in
-     * WILL_GONE and WILL_RETAINED. */
+     * WILL_GONE and WILL_RETAINED. None in DISPATCHED, either. */
     uint64_t serial;
     union {
         struct {
@@ -91,6 +92,8 @@ struct entry {
                                 it is; 0: none */
             uint64_t exchange;
             uint16_t packet_id;      /* 0: a will, and `exchange` is its number */
+            uint64_t stream;         /* DISPATCHED: which source it came from, and */
+            uint64_t operation;      /* the how-manyth of it; or'ed ENTRY_MORE_FOLLOWS */
             struct bytes recipients; /* entry_next_recipient() */
         } queued;
         struct bytes done; /* entry_next_done() */
@@ -112,8 +115,13 @@ struct entry {
     };
 };
 
-/* ---- to write: `w` is begun, and has the entry afterwards, or has failed. Of QUEUED and DONE what
- * comes before the list; then as many items as there are. */
+static inline bool entry_is_queued(const struct entry *e)
+{
+    return e->type == ENTRY_QUEUED || e->type == ENTRY_DISPATCHED;
+}
+
+/* ---- to write: `w` is begun, and has the entry afterwards, or has failed. Of QUEUED, DISPATCHED
+ * and DONE what comes before the list; then as many items as there are. */
 void entry_write(struct field_writer *w, const struct entry *e);
 void entry_write_recipient(struct field_writer *w, uint64_t serial,
                            const struct stored_delivery *delivery);

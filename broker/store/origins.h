@@ -58,7 +58,7 @@ struct operation {
 
 struct origin_record {
     uint64_t number; /* of the highest operation */
-    uint64_t index;  /* of the last entry, a repetition's, too */
+    uint64_t index;  /* of the last use: twice that of an entry, a repetition's, too, or one more */
     bool is_whole;
 };
 

@@ -301,7 +301,7 @@ static enum copy_err take_origin(struct copy_in *c, unsigned letter, struct fiel
     struct origin_record r;
     r.number = get_number(f);
     r.is_whole = get_number_to(f, 1) != 0;
-    r.index = get_number_to(f, SERIAL_INDEX_MAX);
+    r.index = get_number_to(f, SERIAL_INDEX_MAX * 2 + 1);
     const struct record_key key = origin_key(c->partition, kind, origin);
     bool is_free;
     if (f->failed) {

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <xxhash.h>
 
+#include "broker/client_hash.h"
 #include "broker/message.h"
 #include "broker/node.h"
 #include "broker/route/index.h"
@@ -95,7 +96,7 @@ void revival_drop(struct revival *r, struct revived_session *v)
 /* A session that is kept, and that nobody is connected to yet. NULL: no memory. */
 struct revived_session *revival_open(struct revival *r, uint64_t serial, struct bytes client_id)
 {
-    const uint64_t hash = XXH3_64bits(client_id.at, client_id.len);
+    const uint64_t hash = client_hash_of(r->node, client_id);
     struct shard *const s = revival_enter(r, node_shard_of(r->node, hash));
     struct session *const other = session_find(s, client_id);
     if (other != NULL) { /* whose end was not written any more */

@@ -38,6 +38,12 @@ static inline uint64_t serial_make(unsigned partition, uint64_t term, uint32_t c
     return ((uint64_t)partition + 1) << 56 | (term & 0xffffff) << 32 | counter;
 }
 
+/* 0: of this node alone; else 1 + the partition. */
+static inline unsigned serial_owner(uint64_t serial)
+{
+    return (unsigned)(serial >> 56);
+}
+
 /* Not of a partition that others have, too. */
 static inline bool serial_is_local(uint64_t serial)
 {

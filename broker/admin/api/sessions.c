@@ -3,10 +3,10 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
 #include "broker/admin/api/request.h"
 #include "broker/admin/api/resources.h"
+#include "broker/client_hash.h"
 #include "broker/config/config.h"
 #include "broker/node.h"
 
@@ -165,7 +165,7 @@ struct api_answer sessions_page(struct api_request *r, enum listing_state state,
 
 unsigned sessions_home(const struct node *node, struct bytes client_id)
 {
-    return node_shard_of(node, XXH3_64bits(client_id.at, client_id.len));
+    return node_shard_of(node, client_hash_of(node, client_id));
 }
 
 static struct shard *shard_of(const struct api_request *r)
