@@ -203,7 +203,7 @@ static void shard_destroy(struct shard *s)
     fifo_fini(&s->receipts_due);
     publications_fini(s);
     shard_groups_destroy(s);
-    ledger_destroy(s->ledger);
+    ledger_end(s);
     ownership_destroy(s);
     remote_destroy(s);
     fifo_fini(&s->received);

@@ -17,6 +17,7 @@
 #include "broker/session/session.h"
 #include "broker/shard/latency.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 
 /* PUBACK at QoS 1, PUBREC at QoS 2, nothing at QoS 0. */
 static void acknowledge(struct conn *c, uint8_t qos, uint16_t packet_id, enum mqtt_reason reason)
@@ -164,6 +165,12 @@ static enum mqtt_reason publish_retained(struct conn *c, const struct mqtt_publi
 
 /* ---- PUBLISH */
 
+/* The client may send it once more, to another node, as it does not know what became of it. */
+static uint64_t exchange_of(const struct conn *c, const struct mqtt_publish *publish)
+{
+    return publish->dup ? kept_exchange_begun(c->session, publish->packet_id) : 0;
+}
+
 static struct message *make_message(struct conn *c, const struct mqtt_publish *publish,
                                     struct bytes topic)
 {
@@ -180,7 +187,8 @@ static struct message *make_message(struct conn *c, const struct mqtt_publish *p
     m->publisher = c->session->serial;
     latency_stamp(c->shard, m);
     if (publish->qos == 2 && c->session->kept != NULL) {
-        m->exchange = kept_number(c->session);
+        const uint64_t begun = exchange_of(c, publish);
+        m->exchange = begun != 0 ? begun : kept_number(c->session);
         m->packet_id = publish->packet_id;
     }
     if (v5 && property_has(&publish->properties, PROPERTY_MESSAGE_EXPIRY_INTERVAL)) {
@@ -217,6 +225,64 @@ static enum mqtt_reason may_publish(struct conn *c, const struct mqtt_publish *p
     return access_may_publish(c, bytes_of(NULL, 0), topic, publish->qos, publish->retain)
                ? MQTT_REASON_SUCCESS
                : MQTT_REASON_NOT_AUTHORIZED;
+}
+
+/* ---- QoS 2 of a session that several nodes have: begun first, as a part of it */
+
+static enum mqtt_reason publish_now(struct conn *c, const struct mqtt_publish *publish,
+                                    struct message *m)
+{
+    if (publish->retain) {
+        return publish_retained(c, publish, m);
+    }
+    const size_t matched = route(c->shard, m, c->session->client_hash);
+    const enum mqtt_reason done = acknowledge_routed(c, c->session, m, publish->packet_id, matched);
+    message_put(m);
+    return done;
+}
+
+static void on_begun(struct conn *c, void *context)
+{
+    struct message *const m = context;
+    const struct mqtt_publish publish = {
+        .topic = message_topic(m), .packet_id = m->packet_id, .qos = m->qos, .retain = m->retain};
+    if (c->phase != CONN_CONNECTED) {
+        message_put(m); /* it will come again, or is given up */
+        return;
+    }
+    enum mqtt_reason reason;
+    if (session_has_open(c->session, m->packet_id) ||
+        session_has_received(c->session, m->packet_id)) {
+        message_put(m); /* it has come twice meanwhile */
+        reason = MQTT_REASON_SUCCESS;
+    } else if (remember(c, &publish) != PACKET_IDS_OK) {
+        message_put(m);
+        reason = refuse(c, &publish, MQTT_REASON_QUOTA_EXCEEDED);
+    } else {
+        c->blocked &= (uint16_t)~BLOCKED_RETAIN;
+        reason = publish_now(c, &publish, m);
+    }
+    if (reason != MQTT_REASON_SUCCESS) {
+        conn_doom(c, (uint8_t)reason);
+    } else if (publish.retain && (c->blocked & BLOCKED_RETAIN) == 0) {
+        c->blocked |= BLOCKED_RETAIN;
+        input_unblock(c, BLOCKED_RETAIN);
+    }
+}
+
+static enum mqtt_reason publish_begun(struct conn *c, const struct mqtt_publish *publish,
+                                      struct message *m)
+{
+    const bool is_known = kept_exchange_begun(c->session, m->packet_id) == m->exchange;
+    if (!is_known && !kept_begun(c->session, m->packet_id, m->exchange)) {
+        message_put(m);
+        return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
+    }
+    if (publish->retain) { /* one at a time */
+        c->blocked |= BLOCKED_RETAIN;
+    }
+    owed_call(c, on_begun, m);
+    return MQTT_REASON_SUCCESS;
 }
 
 static void say_received(struct conn *c, void *packet_id)
@@ -268,16 +334,14 @@ enum mqtt_reason on_publish(struct conn *c, const struct mqtt_packet *packet)
         message_put(m);
         return refuse(c, publish, (enum mqtt_reason)disk);
     }
+    if (m != NULL && m->exchange != 0 && !serial_is_local(session->serial)) {
+        busy_topics_count(&s->busy_topics, m);
+        return publish_begun(c, publish, m);
+    }
     if (m == NULL || remember(c, publish) != PACKET_IDS_OK) {
         message_put(m);
         return refuse(c, publish, MQTT_REASON_QUOTA_EXCEEDED);
     }
     busy_topics_count(&s->busy_topics, m);
-    if (publish->retain) {
-        return publish_retained(c, publish, m);
-    }
-    const size_t matched = route(s, m, session->client_hash);
-    const enum mqtt_reason done = acknowledge_routed(c, session, m, publish->packet_id, matched);
-    message_put(m);
-    return done;
+    return publish_now(c, publish, m);
 }

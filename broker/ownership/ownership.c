@@ -47,6 +47,46 @@ static void on_kicked(void *context, uint64_t hash, uint64_t serial, struct byte
     say(context, hash, serial, VERDICT_KICKED);
 }
 
+/* Only where several nodes have sessions: else it is the node's own, whoever owns the id. */
+static void on_cleared(void *context, uint64_t hash, struct bytes id)
+{
+    struct shard *const s = context;
+    struct ownership *const o = s->ownership;
+    (void)hash;
+    if (s->node->replicas == 0) {
+        return;
+    }
+    struct cleared *const cleared = malloc(sizeof *cleared + id.len);
+    if (cleared == NULL) {
+        remote_out_of_memory();
+    }
+    *cleared = (struct cleared){.id_len = id.len};
+    memcpy(cleared->id, id.at, id.len);
+    if (o->cleared_last == NULL) {
+        o->cleared_first = cleared;
+    } else {
+        o->cleared_last->next = cleared;
+    }
+    o->cleared_last = cleared;
+}
+
+static struct cleared *take_cleared(struct ownership *o)
+{
+    struct cleared *const cleared = o->cleared_first;
+    if (cleared != NULL) {
+        o->cleared_first = cleared->next;
+        o->cleared_last = cleared->next == NULL ? NULL : o->cleared_last;
+    }
+    return cleared;
+}
+
+static void clear_sessions(struct shard *s)
+{
+    for (struct cleared *c; (c = take_cleared(s->ownership)) != NULL;) {
+        tenure_clear(s, c);
+    }
+}
+
 /* A node that was started anew may own the id of a client that is lost before it has heard who
  * subscribes at other nodes. */
 static bool may_publish(const struct shard *s)
@@ -209,6 +249,7 @@ void ownership_turn(struct shard *s)
         claims_turn(o->claims, s->now_ms);
     }
     tell_verdicts(s);
+    clear_sessions(s);
     publish_wills(s);
 }
 
@@ -275,7 +316,9 @@ uint64_t ownership_next_ms(const struct shard *s)
         return UINT64_MAX;
     }
     const bool has_wills = o->wills.count > 0 && may_publish(s);
-    return o->verdicts.count > 0 || has_wills ? 0 : claims_next_ms(o->claims);
+    return o->verdicts.count > 0 || o->cleared_first != NULL || has_wills
+               ? 0
+               : claims_next_ms(o->claims);
 }
 
 /* ---- beginning and end */
@@ -296,8 +339,11 @@ static bool create(struct shard *s, const struct identity *self)
     conf.cluster = self->cluster;
     conf.self = self->node;
     conf.generation = self->generation;
-    conf.events = (struct claims_events){
-        .attached = on_attached, .kicked = on_kicked, .will = on_will, .context = s};
+    conf.events = (struct claims_events){.attached = on_attached,
+                                         .kicked = on_kicked,
+                                         .cleared = on_cleared,
+                                         .will = on_will,
+                                         .context = s};
     o->claims = claims_create(&conf);
     return o->claims != NULL;
 }
@@ -321,6 +367,9 @@ void ownership_destroy(struct shard *s)
     claims_destroy(o->claims);
     tenures_fini(o);
     fifo_fini(&o->verdicts);
+    for (struct cleared *c; (c = take_cleared(o)) != NULL;) {
+        free(c);
+    }
     for (; o->wills.count > 0; fifo_pop(&o->wills)) {
         message_put(((const struct owned_will *)fifo_first(&o->wills))->message);
     }

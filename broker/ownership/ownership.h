@@ -8,6 +8,7 @@
  *   CONNACK leaves      ◀─ POST_CLAIMED ──── granted         ◀══ CLAIM_WORDS ══
  *   0x8E, closed        ◀─ POST_CLAIMED ──── kicked
  *   it has ended        ── POST_UNCLAIM ───▶ claims_detach()
+ *   a kept session ends ◀─ POST_CLEARED ──── its id is another node's, by a clean start
  *                                            a will is due: published from here
  *
  * It promises: CONNACK leaves when the id's owner has said that the client has it, or after claims'
@@ -55,7 +56,7 @@ enum session_will ownership_end(struct conn *c, enum session_will will);
  * they? */
 bool ownership_is_elsewhere(const struct shard *s);
 
-extern post_fn ownership_on_claim, ownership_on_unclaim, ownership_on_claimed;
+extern post_fn ownership_on_claim, ownership_on_unclaim, ownership_on_claimed, ownership_on_cleared;
 
 /* ---- Links (remote.c), on each shard; of lane 0, but for facts */
 

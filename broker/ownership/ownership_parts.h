@@ -19,6 +19,7 @@ struct ownership {
     uint32_t used, up;     /* peers of claims; of them, those whose lane 0 is connected */
     uint32_t live, older;  /* as last told; of a version that owns no ids */
     struct fifo verdicts;  /* struct verdict: what claims has said, to be told when it is done */
+    struct cleared *cleared_first, *cleared_last; /* likewise: whose sessions are over */
     struct fifo wills; /* struct owned_will: due, and to be published when it is known for whom */
     uint64_t wall_ms;  /* when it is to hear again what time it is */
     struct claims_figures counted;
@@ -34,6 +35,13 @@ struct owned_will {
 struct coming {
     struct claims_attach attach; /* points behind it */
     uint8_t bytes[];             /* the id, the will */
+};
+
+/* A client identifier whose kept session here is over. On the heap; it goes to its shard. */
+struct cleared {
+    struct cleared *next;
+    size_t id_len;
+    uint8_t id[];
 };
 
 enum verdict_kind {
@@ -66,3 +74,5 @@ NODISCARD bool tenures_init(struct ownership *o);
 void tenures_fini(struct ownership *o);
 /* To the shard of the connection; on shard 0. */
 void tenure_tell(struct shard *s, const struct verdict *verdict);
+/* To the shard that the identifier belongs to, which frees it; on shard 0. */
+void tenure_clear(struct shard *s, struct cleared *cleared);

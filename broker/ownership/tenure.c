@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/client_hash.h"
 #include "broker/conn/conn.h"
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
@@ -127,9 +128,10 @@ bool ownership_come(struct conn *c, bool clean_start)
     assert(c->tenure == NULL);
 
     const uint64_t hash = claims_hash(o->cluster, session_client_id(c->session));
+    const bool is_local = serial_is_local(c->session->serial);
     struct tenure *const t = calloc(1, sizeof *t);
     struct coming *const coming =
-        t == NULL ? NULL : coming_of(c->session, hash, shard_serial(s), clean_start);
+        t == NULL ? NULL : coming_of(c->session, hash, shard_serial(s), clean_start && is_local);
     if (coming == NULL) {
         free(t);
         return false;
@@ -247,5 +249,45 @@ void tenure_tell(struct shard *s, const struct verdict *verdict)
     }
     struct post_claimed *const p = post_reserve(s, to, POST_CLAIMED, sizeof *p);
     p->verdict = *verdict;
+    post_commit(s, to);
+}
+
+/* ---- sessions that are over */
+
+struct post_cleared {
+    struct post_head head;
+    struct cleared *cleared; /* the receiver's */
+};
+
+static void clear(struct shard *s, struct cleared *cleared)
+{
+    const struct bytes id = bytes_of(cleared->id, cleared->id_len);
+    struct session *session = session_find(s, id);
+    if (session != NULL && session->conn != NULL && !serial_is_local(session->serial)) {
+        kicked(session->conn);
+        session = session_find(s, id);
+    }
+    if (session != NULL && session->conn == NULL) {
+        session_end(session);
+    }
+    free(cleared);
+}
+
+void ownership_on_cleared(struct shard *s, unsigned from, const struct post_head *record)
+{
+    (void)from;
+    clear(s, ((const struct post_cleared *)(const void *)record)->cleared);
+}
+
+void tenure_clear(struct shard *s, struct cleared *cleared)
+{
+    const struct bytes id = bytes_of(cleared->id, cleared->id_len);
+    const unsigned to = node_shard_of(s->node, client_hash_of(s->node, id));
+    if (to == s->id) {
+        clear(s, cleared);
+        return;
+    }
+    struct post_cleared *const p = post_reserve(s, to, POST_CLEARED, sizeof *p);
+    p->cleared = cleared;
     post_commit(s, to);
 }

@@ -43,13 +43,13 @@ struct ledger {
     struct led led[PARTITIONS];
 };
 
-struct ledger *ledger_create(void)
+bool ledger_begin(struct shard *s)
 {
-    struct ledger *const l = calloc(1, sizeof *l);
-    if (l != NULL) {
-        l->proposals.item = sizeof(struct proposal);
+    s->ledger = calloc(1, sizeof *s->ledger);
+    if (s->ledger != NULL) {
+        s->ledger->proposals.item = sizeof(struct proposal);
     }
-    return l;
+    return s->ledger != NULL;
 }
 
 static void forget_late(struct ledger *l, unsigned partition)
@@ -64,8 +64,9 @@ static void forget_late(struct ledger *l, unsigned partition)
     led->last = NULL;
 }
 
-void ledger_destroy(struct ledger *l)
+void ledger_end(struct shard *s)
 {
+    struct ledger *const l = s->ledger;
     if (l == NULL) {
         return;
     }
@@ -74,6 +75,7 @@ void ledger_destroy(struct ledger *l)
     }
     fifo_fini(&l->proposals);
     free(l);
+    s->ledger = NULL;
 }
 
 /* ---- positions */

@@ -32,9 +32,9 @@
 #include "proto/bytes.h"
 #include "proto/nodiscard.h"
 
-/* NULL: no memory. */
-NODISCARD struct ledger *ledger_create(void);
-void ledger_destroy(struct ledger *l); /* NULL is fine */
+/* Before the shard runs: s->ledger. false: no memory. */
+NODISCARD bool ledger_begin(struct shard *s);
+void ledger_end(struct shard *s); /* fine without */
 
 /* ---- For who writes */
 

@@ -27,9 +27,9 @@ void deliver_to_filters(struct shard *s, struct message *message, const uint64_t
                         size_t count);
 
 /*
- * Sessions of a partition that several nodes have (store/serial.h) are passed over by the above when
- * the message is of QoS 1 or 2: they get it by this, on the node that leads their partition, and
- * nobody else does. false: it was queued in none of them.
+ * Sessions of a partition that several nodes have (store/serial.h) are passed over by the above
+ * when the message is of QoS 1 or 2: they get it by this, on the node that leads their partition,
+ * and nobody else does. false: it was queued in none of them.
  */
 bool deliver_to_partition(struct shard *s, unsigned partition, struct message *message,
                           const uint64_t *filter_ids, size_t count);

@@ -554,12 +554,72 @@ void kept_released(struct session *session, const struct delivery *d)
     difference_delivery(s, session->kept, d, false);
 }
 
+/* Of those there are few: the client has them under way. */
+static struct begun_exchange *find_begun(const struct session *session, uint16_t packet_id)
+{
+    const struct fifo *const begun = session->pending == NULL ? NULL : &session->pending->begun;
+    for (uint32_t i = 0; begun != NULL && i < begun->count; i++) {
+        struct begun_exchange *const b = fifo_at(begun, i);
+        if (b->packet_id == packet_id) {
+            return b;
+        }
+    }
+    return NULL;
+}
+
+bool kept_begun_before(struct session *session, uint16_t packet_id, uint64_t exchange)
+{
+    struct begun_exchange *const known = find_begun(session, packet_id);
+    if (known != NULL) {
+        known->exchange = exchange;
+        return true;
+    }
+    struct pending *const pending = session_pending(session);
+    const struct begun_exchange b = {.exchange = exchange, .packet_id = packet_id};
+    if (pending == NULL) {
+        return false;
+    }
+    pending->begun.item = sizeof b;
+    return fifo_push(&pending->begun, &b);
+}
+
+bool kept_begun(struct session *session, uint16_t packet_id, uint64_t exchange)
+{
+    struct shard *const s = session->shard;
+    assert(!serial_is_local(session->serial));
+    if (!kept_begun_before(session, packet_id, exchange)) {
+        return false;
+    }
+    const struct entry e = {.type = ENTRY_BEGUN,
+                            .serial = session->serial,
+                            .received = {.packet_id = packet_id, .exchange = exchange}};
+    write_entry(s, partition_of(session), &e, true);
+    return true;
+}
+
+uint64_t kept_exchange_begun(const struct session *session, uint16_t packet_id)
+{
+    const struct begun_exchange *const b = find_begun(session, packet_id);
+    return b == NULL ? 0 : b->exchange;
+}
+
+static void end_begun(struct session *session, uint16_t packet_id)
+{
+    struct begun_exchange *const b = find_begun(session, packet_id);
+    if (b != NULL) {
+        struct fifo *const begun = &session->pending->begun;
+        *b = *(const struct begun_exchange *)fifo_first(begun);
+        fifo_pop(begun);
+    }
+}
+
 void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange)
 {
     struct shard *const s = session->shard;
     if (session->kept == NULL || s->store == NULL) {
         return;
     }
+    end_begun(session, packet_id);
     const struct entry e = {.type = ENTRY_RECEIVED,
                             .serial = session->serial,
                             .received = {.packet_id = packet_id, .exchange = exchange}};

@@ -71,9 +71,9 @@ struct keeping {
     struct field_writer stored;    /* it, as bytes */
     uint64_t queued_set, done_set; /* partitions, 1 << number, whose writers have something */
     struct field_writer queued[64], done[64];
-    struct field_writer entry; /* scratch */
-    uint64_t queued_count;     /* deliveries in all so far */
-    size_t queued_head[64];    /* of queued[]: what stands before the recipients */
+    struct field_writer entry;  /* scratch */
+    uint64_t queued_count;      /* deliveries in all so far */
+    size_t queued_head[64];     /* of queued[]: what stands before the recipients */
     uint64_t stream, operation; /* kept_operation() */
 };
 
@@ -102,10 +102,18 @@ void kept_operation(struct shard *s, uint64_t stream, uint64_t operation);
 /* Of an exchange of QoS 2 with the client, or of the session's will: higher than all before it. */
 uint64_t kept_number(struct session *session);
 
-void kept_done(struct session *session, const struct delivery *d);   /* about to go from there */
+void kept_done(struct session *session, const struct delivery *d); /* about to go from there */
 void kept_done_on_disk(struct session *session,
                        uint64_t number); /* likewise, from backlog.h's part */
 void kept_released(struct session *session, const struct delivery *d); /* about to be */
+/* Where others have the session, too: the client's QoS 2 message is about to be given to those who
+ * want it, as that exchange. When that is kept it may be, and not before: the next leader has to
+ * know, should the client send it again. false: no memory. */
+NODISCARD bool kept_begun(struct session *session, uint16_t packet_id, uint64_t exchange);
+/* The same of an earlier process, or leader; without an entry. */
+NODISCARD bool kept_begun_before(struct session *session, uint16_t packet_id, uint64_t exchange);
+/* As which exchange it was begun, and not received; 0: it was not. */
+uint64_t kept_exchange_begun(const struct session *session, uint16_t packet_id);
 void kept_received(struct session *session, uint16_t packet_id, uint64_t exchange);
 void kept_freed(struct session *session, uint16_t packet_id);
 

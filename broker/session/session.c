@@ -98,6 +98,7 @@ static void free_pending(struct session *session)
     if (p != NULL) {
         packet_ids_fini(&p->received);
         packet_ids_fini(&p->open);
+        fifo_fini(&p->begun);
         free(p);
         session->pending = NULL;
     }
@@ -121,7 +122,8 @@ void session_rest(struct session *session)
         return;
     }
     outqueue_rest(&session->out);
-    if (p != NULL && session_received(session) == 0 && p->replays == NULL && p->retaining == NULL) {
+    if (p != NULL && session_received(session) == 0 && p->begun.count == 0 && p->replays == NULL &&
+        p->retaining == NULL) {
         free_pending(session);
     }
 }

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/fifo.h"
 #include "broker/metrics.h"
 #include "broker/pointer_set.h"
 #include "broker/session/outqueue.h"
@@ -47,11 +48,18 @@ struct will {
 struct pending {
     struct packet_ids received; /* QoS 2 from the client, not released yet */
     struct packet_ids open;     /* likewise, before those have it that have to keep it */
-    struct replay *replays;     /* owned by session/replay.h: retained messages still to be sent */
+    struct fifo begun; /* struct begun_exchange: QoS 2 from the client, that others may have of an
+                          earlier leader of the session's partition; session/kept.h's */
+    struct replay *replays; /* owned by session/replay.h: retained messages still to be sent */
     struct replay *replays_last;
     /* Where a retained PUBLISH of the client's, which its shard has not stored yet, points back
      * here; NULL: there is none. The next connection waits for it, or would overtake it. */
     struct session **retaining;
+};
+
+struct begun_exchange {
+    uint64_t exchange;
+    uint16_t packet_id;
 };
 
 struct session {

@@ -99,6 +99,7 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_CLAIM] = ownership_on_claim,
     [POST_UNCLAIM] = ownership_on_unclaim,
     [POST_CLAIMED] = ownership_on_claimed,
+    [POST_CLEARED] = ownership_on_cleared,
     [POST_RELAY_IN] = relay_on_in,
     [POST_RELAY_OUT] = relay_on_out,
     [POST_RELAY_OVER] = relay_on_over,

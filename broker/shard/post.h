@@ -51,6 +51,7 @@ enum post_type {
     POST_CLAIM,         /* a client has come, and asks for its identifier (ownership/ownership.h) */
     POST_UNCLAIM,       /* … is there no more */
     POST_CLAIMED,       /* … has it, or is to go */
+    POST_CLEARED,       /* … is over, as another node has the client */
     POST_RELAY_IN,      /* a frame of another node about a connection of the receiver's */
     POST_RELAY_OUT,     /* … for another node, by the receiver's lane */
     POST_RELAY_OVER,    /* connections by the sender's lane to a peer end (relay/relay.h) */

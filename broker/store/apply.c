@@ -35,6 +35,7 @@ void applier_fini(struct applier *a)
 {
     field_writer_fini(&a->value);
     field_writer_fini(&a->part);
+    field_writer_fini(&a->begun);
 }
 
 /* ---- records */
@@ -127,6 +128,26 @@ static void change_received(struct applier *a, struct bytes received, uint16_t p
     }
 }
 
+/* The exchanges that the client began, without that of the packet identifier, or with another one.
+ * There are few. */
+static void change_begun(struct field_writer *w, struct bytes begun, uint16_t packet_id,
+                         uint64_t exchange)
+{
+    uint16_t one;
+    uint64_t number;
+    field_writer_begin(w);
+    while (session_record_next_begun(&begun, &one, &number)) {
+        if (one != packet_id) {
+            put_number(w, one);
+            put_number(w, number);
+        }
+    }
+    if (exchange != 0) {
+        put_number(w, packet_id);
+        put_number(w, exchange);
+    }
+}
+
 static void closed(struct session_record *r, const struct entry *e)
 {
     r->connected = false;
@@ -156,9 +177,15 @@ static enum apply_err in_session(struct applier *a, const struct entry *e)
     case ENTRY_FREED:
         change_received(a, r.received, e->received.packet_id, e->type == ENTRY_RECEIVED);
         r.received = field_written(&a->part);
+        change_begun(&a->begun, r.begun, e->received.packet_id, 0);
+        r.begun = field_written(&a->begun);
         if (e->type == ENTRY_RECEIVED && e->received.exchange > r.exchange) {
             r.exchange = e->received.exchange;
         }
+        break;
+    case ENTRY_BEGUN:
+        change_begun(&a->begun, r.begun, e->received.packet_id, e->received.exchange);
+        r.begun = field_written(&a->begun);
         break;
     default: /* of its will */
         r.will = (struct stored_will){.delay_s = 0};
@@ -479,6 +506,7 @@ static enum apply_err apply(struct applier *a, uint64_t index, const struct entr
     case ENTRY_RELEASED:
         return released(a, e);
     case ENTRY_CLOSED:
+    case ENTRY_BEGUN:
     case ENTRY_RECEIVED:
     case ENTRY_FREED:
     case ENTRY_WILL_OVER:

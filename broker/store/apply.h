@@ -52,7 +52,7 @@ struct applier {
     uint64_t origins_max;          /* ORIGINS_MAX, but in a test */
     enum checkpoint_err err;       /* with APPLY_RECORDS */
 
-    struct field_writer value, part; /* scratch */
+    struct field_writer value, part, begun; /* scratch */
 };
 
 struct applied {

@@ -124,7 +124,8 @@ void difference_fini(struct difference *d)
     changes_fini(&d->now);
 }
 
-/* Others have it, too: what the checkpoint has of it is what is committed (partitions/applier.h). */
+/* Others have it, too: what the checkpoint has of it is what is committed (partitions/applier.h).
+ */
 static bool is_shared_out(const struct kept *kept)
 {
     return !serial_is_local(kept->session->serial);

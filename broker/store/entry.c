@@ -153,6 +153,7 @@ void entry_write(struct field_writer *w, const struct entry *e)
         put_number(w, e->released);
         break;
     case ENTRY_RECEIVED:
+    case ENTRY_BEGUN:
         put_number(w, e->serial);
         put_number(w, e->received.packet_id);
         put_number(w, e->received.exchange);
@@ -309,6 +310,7 @@ static void read_rest(struct field_reader *r, struct entry *e)
         e->released = get_number(r);
         break;
     case ENTRY_RECEIVED:
+    case ENTRY_BEGUN:
         e->received.packet_id = get_packet_id(r);
         e->received.exchange = get_number(r);
         break;

@@ -39,6 +39,8 @@ enum entry_type {
     ENTRY_WILL_GONE,     /* all have the will that have to keep it */
     ENTRY_BURIED,        /* a topic has no retained message, as of that version (cluster/replica) */
     ENTRY_DISPATCHED,    /* as QUEUED, of a message that came to the partition as an operation */
+    ENTRY_BEGUN,         /* a QoS 2 message of the client is about to be given to others: as that
+                            exchange, should it come again */
     ENTRY_TYPES
 };
 
@@ -101,7 +103,7 @@ struct entry {
         struct {
             uint16_t packet_id; /* FREED: this alone */
             uint64_t exchange;
-        } received;
+        } received; /* and BEGUN */
         struct {
             uint64_t number;      /* of the will */
             struct bytes message; /* WILL_DUE */

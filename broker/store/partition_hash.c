@@ -107,6 +107,7 @@ static enum checkpoint_err add_session(struct hashing *h, uint64_t serial,
     put_number(w, r->exchange);
     stored_will_write(w, &r->will);
     put_number(w, waits ? r->will_due_ms : 0);
+    put_run(w, r->begun);
     return put_received(w, r->received) ? add(h) : CHECKPOINT_NO_MEMORY;
 }
 

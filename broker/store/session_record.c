@@ -8,7 +8,7 @@
 #include "broker/session/outqueue.h"
 #include "broker/store/record_key.h"
 
-#define VERSION          1u
+#define VERSION          2u /* 1 is without `begun`, which is empty */
 #define DELIVERY_VERSION 2u /* 1 is without `bytes` */
 
 /* As outqueue_delivery_bytes() has it. */
@@ -30,7 +30,7 @@ uint64_t delivery_record_bytes(struct bytes message, struct bytes identifiers)
 
 void session_record_write(struct field_writer *w, const struct session_record *r)
 {
-    put_number(w, VERSION);
+    put_number(w, r->begun.len > 0 ? VERSION : 1);
     put_run(w, r->client_id);
     put_number(w, r->expiry_s);
     put_number(w, r->connected);
@@ -41,12 +41,28 @@ void session_record_write(struct field_writer *w, const struct session_record *r
     stored_will_write(w, &r->will);
     put_number(w, r->will_due_ms);
     put_run(w, r->received);
+    if (r->begun.len > 0) {
+        put_run(w, r->begun);
+    }
+}
+
+bool session_record_next_begun(struct bytes *rest, uint16_t *packet_id, uint64_t *exchange)
+{
+    struct field_reader f = {.rest = *rest};
+    if (rest->len == 0) {
+        return false;
+    }
+    *packet_id = get_packet_id(&f);
+    *exchange = get_number(&f);
+    *rest = f.rest;
+    return !f.failed;
 }
 
 bool session_record_read(struct bytes in, struct session_record *r)
 {
     struct field_reader f = {.rest = in};
-    const bool known = get_number(&f) == VERSION;
+    const uint64_t version = get_number(&f);
+    const bool known = version >= 1 && version <= VERSION;
     *r = (struct session_record){.client_id = get_run(&f)};
     r->expiry_s = (uint32_t)get_number_to(&f, UINT32_MAX);
     r->connected = get_number_to(&f, 1) != 0;
@@ -61,7 +77,14 @@ bool session_record_read(struct bytes in, struct session_record *r)
     while (!received.failed && received.rest.len > 0) {
         (void)get_packet_id(&received);
     }
-    return known && fields_are_over(&f) && !received.failed && r->client_id.len <= UINT16_MAX;
+    r->begun = version >= 2 ? get_run(&f) : bytes_of(NULL, 0);
+    struct field_reader begun = {.rest = r->begun};
+    while (!begun.failed && begun.rest.len > 0) {
+        (void)get_packet_id(&begun);
+        (void)get_number(&begun);
+    }
+    return known && fields_are_over(&f) && !received.failed && !begun.failed &&
+           (r->begun.len > 0) == (version >= 2) && r->client_id.len <= UINT16_MAX;
 }
 
 void delivery_record_write(struct field_writer *w, const struct delivery_record *r)

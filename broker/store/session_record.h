@@ -24,6 +24,7 @@ struct session_record {
     struct stored_will will;
     uint64_t will_due_ms;  /* when not connected, and there is a will */
     struct bytes received; /* packet identifiers, as numbers of fields.h */
+    struct bytes begun; /* exchanges of QoS 2 that the client began: packet identifier, number, … */
 };
 
 struct delivery_record {
@@ -35,6 +36,9 @@ struct delivery_record {
 /* `bytes` of one that is queued: a message as stored_message.h has it, which is one, and
  * subscription identifiers. */
 uint64_t delivery_record_bytes(struct bytes message, struct bytes identifiers);
+
+/* The next of `begun`; false: there is none. session_record_read() has looked at them all. */
+bool session_record_next_begun(struct bytes *rest, uint16_t *packet_id, uint64_t *exchange);
 
 void session_record_write(struct field_writer *w, const struct session_record *r);
 NODISCARD bool session_record_read(struct bytes in, struct session_record *r);

@@ -90,6 +90,9 @@ struct claims_events {
                      const struct claims_grant *grant);
     /* It is to be closed (0x8E), attached or not, and then detached as lost. Once. */
     void (*kicked)(void *context, uint64_t hash, uint64_t serial, struct bytes id);
+    /* Another node has the client now, which has asked for a clean start: what there is of an
+     * earlier session of it at its owner, this node, is over. NULL: nothing is kept here. */
+    void (*cleared)(void *context, uint64_t hash, struct bytes id);
     /* To be published now. */
     void (*will)(void *context, const struct claims_key *whose, struct bytes id, struct bytes will);
     void *context;

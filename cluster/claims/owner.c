@@ -159,6 +159,9 @@ static void grant(struct claims *c, struct part *part, struct record *r, bool un
 {
     r->state = RECORD_CURRENT;
     r->unsure = unsure;
+    if (r->peer != CLAIMS_SELF && r->clean && c->events.cleared != NULL) {
+        c->events.cleared(c->events.context, r->link.hash, id_of(r));
+    }
     owe(c, r);
     if (list_is_empty(&part->claiming)) {
         c->waiting &= ~PART_BIT(part_number(c, part));

@@ -78,6 +78,7 @@ static void judge_entry(struct bytes in)
         }
         break;
     case ENTRY_QUEUED:
+    case ENTRY_DISPATCHED:
         judge_message(e.queued.message);
         walk_recipients(e.queued.recipients);
         break;

@@ -215,6 +215,26 @@ Test(apply, what_was_received)
     expect(SAID(1), "one c1 e10 n0 s0 x8 r2 r65535 [ ] [ ]");
 }
 
+Test(apply, what_was_begun)
+{
+    struct entry e = {
+        .type = ENTRY_BEGUN, .serial = SAID(1), .received = {.packet_id = 300, .exchange = 8}};
+    said(&s, &e);
+    e.received.packet_id = 2;
+    e.received.exchange = 9;
+    said(&s, &e);
+    said(&s, &e);
+    expect(SAID(1), "one c1 e10 n0 s0 x0 b300:8 b2:9 [ ] [ ]");
+    e.received.exchange = 10; /* the client has not meant the former one */
+    said(&s, &e);
+    expect(SAID(1), "one c1 e10 n0 s0 x0 b300:8 b2:10 [ ] [ ]");
+    e.type = ENTRY_RECEIVED;
+    e.received = (typeof(e.received)){.packet_id = 300, .exchange = 8};
+    said(&s, &e);
+    said(&s, &e);
+    expect(SAID(1), "one c1 e10 n0 s0 x8 b2:10 r300 [ ] [ ]");
+}
+
 /* ---- operations */
 
 static const struct operation exchange = {

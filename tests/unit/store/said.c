@@ -109,6 +109,12 @@ static void show_record(const struct session_record *r)
     if (r->will.message.len > 0) {
         show(" will%u", r->will.delay_s);
     }
+    struct bytes begun = r->begun;
+    uint16_t id;
+    uint64_t exchange;
+    while (session_record_next_begun(&begun, &id, &exchange)) {
+        show(" b%u:%" PRIu64, id, exchange);
+    }
     struct field_reader f = {.rest = r->received};
     while (f.rest.len > 0) {
         show(" r%u", get_packet_id(&f));

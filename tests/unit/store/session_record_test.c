@@ -25,6 +25,8 @@ static const struct session_record sessions[] = {
      .will = {.message = MESSAGE, .delay_s = 1, .has_expiry = true, .expiry_s = 2},
      .will_due_ms = 1700000000000,
      .received = BYTES("\x01\xff\xff\x03")}, /* 1 and 65535 */
+    {.client_id = BYTES("begun"),
+     .begun = BYTES("\x01\x05\xff\xff\x03\x80\x01")}, /* 1: 5, 65535: 128 */
 };
 
 static const struct delivery_record deliveries[] = {

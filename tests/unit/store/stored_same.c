@@ -78,6 +78,11 @@ static bool same_rest(const struct entry *a, const struct entry *b)
                same_options(&a->subscribed.options, &b->subscribed.options);
     case ENTRY_UNSUBSCRIBED:
         return bytes_equal(a->subscribed.filter, b->subscribed.filter);
+    case ENTRY_DISPATCHED:
+        if (a->queued.stream != b->queued.stream || a->queued.operation != b->queued.operation) {
+            return false;
+        }
+        __attribute__((fallthrough));
     case ENTRY_QUEUED:
         return bytes_equal(a->queued.message, b->queued.message) &&
                a->queued.origin == b->queued.origin && a->queued.exchange == b->queued.exchange &&
@@ -88,6 +93,7 @@ static bool same_rest(const struct entry *a, const struct entry *b)
     case ENTRY_RELEASED:
         return a->released == b->released;
     case ENTRY_RECEIVED:
+    case ENTRY_BEGUN:
         return a->received.packet_id == b->received.packet_id &&
                a->received.exchange == b->received.exchange;
     case ENTRY_FREED:
@@ -124,5 +130,6 @@ bool stored_same_session(const struct session_record *a, const struct session_re
            a->connected == b->connected && a->ends_ms == b->ends_ms &&
            a->next_number == b->next_number && a->sent_end == b->sent_end &&
            a->exchange == b->exchange && same_will(&a->will, &b->will) &&
-           a->will_due_ms == b->will_due_ms && bytes_equal(a->received, b->received);
+           a->will_due_ms == b->will_due_ms && bytes_equal(a->received, b->received) &&
+           bytes_equal(a->begun, b->begun);
 }
