@@ -368,6 +368,7 @@ static bool join_shards(struct cluster *c, struct node *node, struct gossiper_co
     c->links = (struct gossiper_links){
         .context = node, .tell = on_tell, .arrived = on_arrived, .dialed = on_dialed};
     conf->links = &c->links;
+    node->cluster = conf->identity.cluster;
     if (remote_create(node, &conf->identity) && ownership_create(node, &conf->identity) &&
         peers_create(&peers) != NULL) {
         return true;
