@@ -46,6 +46,7 @@
 #include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/node.h"
+#include "broker/partitions/partitions.h"
 #include "broker/persistence.h"
 #include "broker/permissions.h"
 #include "broker/privileges.h"
@@ -231,6 +232,16 @@ static bool open_data_dir(struct broker *b)
     return true;
 }
 
+static bool open_partitions(struct broker *b)
+{
+    if (b->node->replicas == 0) {
+        return true;
+    }
+    const struct partitions_conf conf = {.checkpoint = b->persistence.checkpoint,
+                                         .groups = groups_conf_defaults()};
+    return partitions_create(b->node, &conf);
+}
+
 /* As many descriptors as we are allowed; the rest of the warning is the operator's. */
 static void raise_descriptor_limit(const struct config *config)
 {
@@ -311,7 +322,7 @@ static bool start(struct broker *b)
     }
     if (!listen_open(&b->sockets, b->node, b->config) || !cluster_open(&b->cluster, b->config) ||
         !privileges_drop(&b->config->process) || !admin_start(&b->admin, b->node, b->config) ||
-        !open_data_dir(b) ||
+        !open_data_dir(b) || !open_partitions(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||

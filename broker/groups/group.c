@@ -654,6 +654,16 @@ void group_copied(struct shard *s, unsigned group, uint64_t index)
     }
 }
 
+void group_give_up(struct shard *s, unsigned group)
+{
+    struct group *const g = open_group(s, group);
+    assert(g == NULL || !g->is_inside);
+    if (g != NULL && g->state != GROUP_FAILED) {
+        fail(g);
+        all_of(g)->has_news = true;
+    }
+}
+
 bool group_transfer(struct shard *s, unsigned group, uint64_t to)
 {
     struct group *const g = open_group(s, group);

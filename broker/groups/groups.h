@@ -127,6 +127,10 @@ void group_checkpointed(struct shard *s, unsigned group, uint64_t index);
 /* After events.copy_wanted: the checkpoint is another one now, of that index. */
 void group_copied(struct shard *s, unsigned group, uint64_t index);
 
+/* What was applied has come to nothing that can be kept: it stands still until the next start, as
+ * one that has failed. */
+void group_give_up(struct shard *s, unsigned group);
+
 /* That server, or, as 0, any, is to lead; it is asked for once. false: nobody was: this one does
  * not lead, or no other could at once. */
 NODISCARD bool group_transfer(struct shard *s, unsigned group, uint64_t to);

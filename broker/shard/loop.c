@@ -18,6 +18,7 @@
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
 #include "broker/partitions/ledger.h"
+#include "broker/partitions/partitions.h"
 #include "broker/peers/peers.h"
 #include "broker/relay/relay.h"
 #include "broker/remote/forward.h"
@@ -244,7 +245,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     if (has_cluster(s)) {
         next_ms = least(next_ms, least(peers_next_ms(s), remote_next_ms(s)));
         next_ms = least(next_ms, least(ownership_next_ms(s), relay_next_ms(s)));
-        next_ms = least(next_ms, groups_next_ms(s));
+        next_ms = least(next_ms, least(groups_next_ms(s), partitions_next_ms(s)));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -331,6 +332,7 @@ uint64_t loop_work(struct shard *s)
             ledger_turn(s);
         }
         groups_turn(s);
+        partitions_turn(s);
     }
     keep(s);
     if (has_cluster(s)) {

@@ -16,6 +16,7 @@
 
 #include "broker/conn/owed.h"
 #include "broker/message.h"
+#include "broker/partitions/partitions.h"
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
@@ -185,6 +186,9 @@ void fake_disk_wait(struct fake_disk *disk)
         wait_for_checkpoint(disk, node->shards[i]->capture);
         wait_for_reads(&node->shards[i]->backlogs);
     }
+    for (unsigned looks = 0; partitions_are_waiting(node);) {
+        look_again(&looks, "the checkpoint, of partitions");
+    }
 }
 
 bool fake_disk_has_news(const struct shard *s)
@@ -277,6 +281,7 @@ void fake_disk_crash(struct fake_disk *disk, bool (*kept)(void *context, uint64_
     keeper_stop(disk->persistence.keeper);
     checkpoint_close(disk->persistence.checkpoint);
     disk->persistence.checkpoint = NULL;
+    partitions_crash(disk->n->node);
     for (unsigned i = 0; i < node->shard_count; i++) {
         struct shard *const s = node->shards[i];
         if (s->store->writing) {
