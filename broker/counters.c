@@ -130,6 +130,11 @@ uint64_t counters_partitions(const struct node *node, enum partitions_gauge gaug
     return counters_may_look(node) ? partitions_gauge(node, gauge) : 0;
 }
 
+uint64_t counters_meta(const struct node *node, enum meta_run_gauge gauge)
+{
+    return counters_may_look(node) ? meta_run_gauge(node, gauge) : 0;
+}
+
 uint64_t counters_groups(const struct node *node, enum groups_gauge gauge)
 {
     return counters_may_look(node) ? groups_gauge(node, gauge) : 0;

@@ -45,6 +45,7 @@
 #include "broker/listen.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
 #include "broker/node.h"
 #include "broker/partitions/partitions.h"
 #include "broker/persistence.h"
@@ -223,7 +224,7 @@ static bool open_data_dir(struct broker *b)
     if (!persistence_open(&b->persistence, b->node, b->config)) {
         return false;
     }
-    if (b->node->group_records->count > 0 && b->config->cluster.listen[0] == '\0') {
+    if (b->node->group_records->count > 0 && b->node->replicas == 0) {
         log_event(
             LOG_ERROR, "groups_without_cluster", LOG_TEXT("dir", dir),
             LOG_TEXT("meaning", "it has what this node has promised to others of its cluster"));
@@ -238,7 +239,8 @@ static bool open_partitions(struct broker *b)
         return true;
     }
     const struct partitions_conf conf = {.checkpoint = b->persistence.checkpoint,
-                                         .groups = groups_conf_defaults()};
+                                         .groups = groups_conf_defaults(),
+                                         .meta = &meta_run_events};
     return partitions_create(b->node, &conf);
 }
 

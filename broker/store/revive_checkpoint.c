@@ -176,6 +176,9 @@ static bool on_place(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
     const uint64_t partition = key.len == 9 ? record_key_number(key, 1) : NEVER;
+    if (key.len == 9 && partition > PARTITIONS) {
+        return true; /* META's (broker/meta) */
+    }
     return (partition < PARTITIONS && place_read(value, &r->node->places[partition])) ||
            revival_unknown(r);
 }

@@ -13,6 +13,7 @@
 #include "broker/groups/groups.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
 #include "broker/ownership/ownership.h"
 #include "broker/partitions/partitions.h"
 #include "broker/peers/peers.h"
@@ -278,7 +279,8 @@ bool fake_node_is_busy(const struct fake_node *n)
             is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s) ||
             (n->node->peers != NULL &&
              least(ownership_next_ms(s), relay_next_ms(s)) <= clock_now_ms) ||
-            least(groups_next_ms(s), partitions_next_ms(s)) == 0) {
+            least(groups_next_ms(s), partitions_next_ms(s)) == 0 ||
+            meta_run_next_ms(s) <= clock_now_ms) {
             return true;
         }
     }
@@ -317,6 +319,7 @@ uint64_t fake_node_next_ms(const struct fake_node *n)
         next_ms = least(next_ms, ownership_next_ms(s));
         next_ms = least(next_ms, relay_next_ms(s));
         next_ms = least(next_ms, groups_next_ms(s));
+        next_ms = least(next_ms, meta_run_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }
