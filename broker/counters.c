@@ -125,6 +125,16 @@ uint64_t counters_replicated(const struct node *node, enum replicated_gauge gaug
     return counters_may_look(node) ? replicated_gauge(node, gauge) : 0;
 }
 
+uint64_t counters_partitions(const struct node *node, enum partitions_gauge gauge)
+{
+    return counters_may_look(node) ? partitions_gauge(node, gauge) : 0;
+}
+
+uint64_t counters_meta(const struct node *node, enum meta_run_gauge gauge)
+{
+    return counters_may_look(node) ? meta_run_gauge(node, gauge) : 0;
+}
+
 uint64_t counters_groups(const struct node *node, enum groups_gauge gauge)
 {
     return counters_may_look(node) ? groups_gauge(node, gauge) : 0;

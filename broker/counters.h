@@ -14,8 +14,10 @@
 #include <stdint.h>
 
 #include "broker/groups/groups.h"
+#include "broker/partitions/partitions.h"
 #include "broker/histogram.h"
 #include "broker/io/io.h"
+#include "broker/meta/meta_run.h"
 #include "broker/metrics.h"
 #include "broker/node.h"
 #include "broker/peers/peers.h"
@@ -46,6 +48,8 @@ uint64_t counters_subscriptions(const struct node *node);
 uint64_t counters_shared_subscriptions(const struct node *node);
 /* Of all links; 0 without a cluster. */
 uint64_t counters_replicated(const struct node *node, enum replicated_gauge gauge);
+uint64_t counters_partitions(const struct node *node, enum partitions_gauge gauge);
+uint64_t counters_meta(const struct node *node, enum meta_run_gauge gauge);
 uint64_t counters_groups(const struct node *node, enum groups_gauge gauge);
 uint64_t counters_link(const struct node *node, enum peers_gauge gauge);
 uint64_t counters_io(const struct node *node, enum io_counter counter);

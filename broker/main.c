@@ -45,7 +45,9 @@
 #include "broker/listen.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
 #include "broker/node.h"
+#include "broker/partitions/partitions.h"
 #include "broker/persistence.h"
 #include "broker/permissions.h"
 #include "broker/privileges.h"
@@ -222,13 +224,24 @@ static bool open_data_dir(struct broker *b)
     if (!persistence_open(&b->persistence, b->node, b->config)) {
         return false;
     }
-    if (b->node->group_records->count > 0 && b->config->cluster.listen[0] == '\0') {
+    if (b->node->group_records->count > 0 && b->node->replicas == 0) {
         log_event(
             LOG_ERROR, "groups_without_cluster", LOG_TEXT("dir", dir),
             LOG_TEXT("meaning", "it has what this node has promised to others of its cluster"));
         return false;
     }
     return true;
+}
+
+static bool open_partitions(struct broker *b)
+{
+    if (b->node->replicas == 0) {
+        return true;
+    }
+    const struct partitions_conf conf = {.checkpoint = b->persistence.checkpoint,
+                                         .groups = groups_conf_defaults(),
+                                         .meta = &meta_run_events};
+    return partitions_create(b->node, &conf);
 }
 
 /* As many descriptors as we are allowed; the rest of the warning is the operator's. */
@@ -311,7 +324,7 @@ static bool start(struct broker *b)
     }
     if (!listen_open(&b->sockets, b->node, b->config) || !cluster_open(&b->cluster, b->config) ||
         !privileges_drop(&b->config->process) || !admin_start(&b->admin, b->node, b->config) ||
-        !open_data_dir(b) ||
+        !open_data_dir(b) || !open_partitions(b) ||
         !certificates_open(&b->certificates, b->node, b->config->tls.ticket_keys) ||
         !users_open(&b->users, b->node, b->config->auth.password_file) ||
         !permissions_open(&b->permissions, b->node, b->config->acl.file) ||

@@ -12,6 +12,8 @@
 #include "broker/guard/address_rate.h"
 #include "broker/guard/pace.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
+#include "broker/partitions/partitions.h"
 #include "broker/peers/peers.h"
 #include "broker/recorder/trace.h"
 #include "broker/ownership/ownership.h"
@@ -248,6 +250,8 @@ void node_destroy(struct node *node)
     if (complete) {
         node_settle(node); /* so that what mail carries is freed */
     }
+    partitions_destroy(node);
+    meta_run_destroy(node);
     for (unsigned i = 0; i < node->shard_count; i++) {
         shard_destroy(node->shards[i]);
     }

@@ -12,6 +12,7 @@
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/node.h"
+#include "broker/partitions/partitions.h"
 #include "broker/replicated/replicated.h"
 #include "broker/shard/shard.h"
 #include "broker/store/capture.h"
@@ -409,6 +410,7 @@ void persistence_save(struct persistence *p)
     }
     shard_self = NULL;
     keeper_stop(p->keeper);
+    partitions_end(p->node);
     checkpoint_close(p->checkpoint);
     p->checkpoint = NULL;
     for (unsigned i = 0; i < p->node->shard_count; i++) {

@@ -212,3 +212,70 @@ enum node_err node_reports_decode(struct bytes *items, struct bytes body)
     *items = found;
     return NODE_OK;
 }
+
+/* ---- Who a node is */
+
+#define MEMBER_BYTES (UUID_BYTES + 2 * sizeof(uint32_t))
+
+size_t node_meta_member_encode(uint8_t *out, const struct node_meta_member *member)
+{
+    assert(member->zone.len <= NODE_META_ZONE_MAX);
+
+    struct sink s = node_sink(out);
+    node_put_head(&s, NODE_TAG_HEAD, MEMBER_BYTES);
+    sink_bytes(&s, bytes_of(member->cluster.bytes, UUID_BYTES));
+    node_put_u32(&s, member->number);
+    node_put_u32(&s, member->features);
+    node_put_field(&s, NODE_TAG_ITEMS, member->zone);
+    assert(s.len <= NODE_META_MEMBER_MAX);
+    return s.len;
+}
+
+enum node_err node_meta_member_decode(struct node_meta_member *member, struct bytes body)
+{
+    struct bytes head;
+    struct node_meta_member m = {.number = 0};
+    const enum node_err err = node_fields_head_items(&head, &m.zone, body);
+    if (err != NODE_OK) {
+        return err;
+    }
+    struct cursor c = node_cursor(head);
+    if (!node_copy(&c, m.cluster.bytes, UUID_BYTES) || !node_u32(&c, &m.number) ||
+        !node_u32(&c, &m.features) || m.zone.len > NODE_META_ZONE_MAX ||
+        cluster_uuid_is_none(m.cluster) != (m.number == 0)) {
+        return NODE_MALFORMED;
+    }
+    *member = m;
+    return NODE_OK;
+}
+
+/* ---- META's state */
+
+#define COPY_BYTES (UUID_BYTES + sizeof(uint64_t))
+
+size_t node_meta_copy_encode(uint8_t *out, const struct node_meta_copy *copy)
+{
+    struct sink s = node_sink(out);
+    node_put_head(&s, NODE_TAG_HEAD, COPY_BYTES);
+    sink_bytes(&s, bytes_of(copy->cluster.bytes, UUID_BYTES));
+    node_put_u64(&s, copy->index);
+    node_put_field(&s, NODE_TAG_ITEMS, copy->state);
+    return s.len;
+}
+
+enum node_err node_meta_copy_decode(struct node_meta_copy *copy, struct bytes body)
+{
+    struct bytes head;
+    struct node_meta_copy m = {.index = 0};
+    const enum node_err err = node_fields_head_items(&head, &m.state, body);
+    if (err != NODE_OK) {
+        return err;
+    }
+    struct cursor c = node_cursor(head);
+    if (!node_copy(&c, m.cluster.bytes, UUID_BYTES) || cluster_uuid_is_none(m.cluster) ||
+        !node_u64(&c, &m.index) || m.index == 0) {
+        return NODE_MALFORMED;
+    }
+    *copy = m;
+    return NODE_OK;
+}

@@ -151,3 +151,29 @@ NODISCARD bool node_report_next(struct bytes *rest, struct node_report *report);
 /* Bodies: of all that a member has to report now. */
 size_t node_reports_encode(uint8_t *out, struct bytes items);
 NODISCARD enum node_err node_reports_decode(struct bytes *items, struct bytes body);
+
+/* ---- Who a node is, to each other one that it has a link to: META_MEMBER */
+
+struct node_meta_member {
+    struct cluster_uuid cluster; /* none: it is of none yet */
+    uint32_t number;             /* in it, >= 1; 0 with none */
+    uint32_t features;           /* as in node_meta_node */
+    struct bytes zone;
+};
+
+#define NODE_META_MEMBER_MAX (NODE_META_HEAD_MAX + NODE_META_ZONE_MAX)
+
+size_t node_meta_member_encode(uint8_t *out, const struct node_meta_member *member);
+NODISCARD enum node_err node_meta_member_decode(struct node_meta_member *member, struct bytes body);
+
+/* ---- META's state for who lacks it: META_STATE */
+
+struct node_meta_copy {
+    struct cluster_uuid cluster;
+    uint64_t index;     /* in META's log: of the state; without one: which is asked for, at least */
+    struct bytes state; /* empty: it is asked for */
+};
+
+/* The length of a body; out may be NULL. */
+size_t node_meta_copy_encode(uint8_t *out, const struct node_meta_copy *copy);
+NODISCARD enum node_err node_meta_copy_decode(struct node_meta_copy *copy, struct bytes body);

@@ -29,7 +29,7 @@ _dunlinctl()
     --url | -h | --host | -p | --port | --timeout | --rate | -i | --client-id | --user | --address | --listener | --limit | --reason | --filter | -t | --topic | --publisher | --size | --for | --until | --because | -m | --message | -D | --property | --client | --seconds | --interval) return ;;
     esac
     case $path in
-    '') words='node cluster clients sessions subscriptions explain retained bans config log-level publish backup drain recorder trace ready live top completion man' ;;
+    '') words='node cluster partitions clients sessions subscriptions explain retained bans config log-level publish backup drain recorder trace ready live top completion man' ;;
     ' cluster') words='status drain join leave forget' ;;
     ' clients') words='list show kick' ;;
     ' sessions') words='list show delete' ;;
@@ -51,6 +51,7 @@ _dunlinctl()
     ' cluster join'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' cluster leave'*) flags='--rate --wait --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' cluster forget'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
+    ' partitions'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients list'* | ' clients') flags='-i --client-id --user --address --listener --limit --url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients show'*) flags='--url -h --host -p --port --key-file --ca --timeout --json --help' ;;
     ' clients kick'*) flags='--reason --url -h --host -p --port --key-file --ca --timeout --json --help' ;;

@@ -22,6 +22,7 @@
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
 #include "broker/partitions/ledger.h"
+#include "broker/partitions/partitions.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
@@ -396,7 +397,7 @@ static bool may_keep(const struct conn *c, const struct mqtt_connect *m, struct 
 {
     const struct shard *const s = c->shard;
     return s->ledger == NULL || (m->clean_start && session_expiry(c, m) == 0) ||
-           ledger_term(s, (unsigned)(client_hash_of(s->node, client_id) % PARTITIONS)) != 0;
+           partition_term(s, (unsigned)(client_hash_of(s->node, client_id) % PARTITIONS)) != 0;
 }
 
 enum mqtt_reason on_connect(struct conn *c, const struct mqtt_packet *packet)

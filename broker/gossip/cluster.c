@@ -21,6 +21,7 @@
 #include "broker/gossip/address.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/log/log.h"
+#include "broker/meta/meta_run.h"
 #include "broker/node.h"
 #include "broker/peers/peers.h"
 #include "broker/ownership/ownership.h"
@@ -377,6 +378,26 @@ static bool join_shards(struct cluster *c, struct node *node, struct gossiper_co
     return false;
 }
 
+/* Who is a member of it, and has which sessions; only with cluster.replicas. */
+static bool join_members(struct node *node, const struct config *config,
+                         const struct identity *self)
+{
+    struct meta_run_conf conf = meta_run_conf_defaults();
+    if (node->replicas == 0) {
+        return true;
+    }
+    conf.self = self;
+    conf.zone = bytes_text(config->cluster.zone);
+    conf.replicas = config->cluster.replicas;
+    conf.initial_size =
+        config->cluster.initial_size > 0 ? config->cluster.initial_size : config->cluster.replicas;
+    if (getrandom(conf.random, sizeof conf.random, 0) != (ssize_t)sizeof conf.random) {
+        log_event(LOG_ERROR, "cluster_failed", LOG_ERRNO("error", errno));
+        return false;
+    }
+    return meta_run_create(node, &conf);
+}
+
 bool cluster_start(struct cluster *c, struct node *node, const struct config *config,
                    const struct data_dir *data_dir)
 {
@@ -394,7 +415,8 @@ bool cluster_start(struct cluster *c, struct node *node, const struct config *co
                                  .absent = &node->members_absent,
                                  .load = on_load,
                                  .load_context = node};
-    const bool filled = fill(c, &conf, config, data_dir) && join_shards(c, node, &conf);
+    const bool filled = fill(c, &conf, config, data_dir) && join_shards(c, node, &conf) &&
+                        join_members(node, config, &conf.identity);
     conf.dir = c->dir;
     if (filled) {
         conf.tls_context = c->certificates.context;

@@ -425,21 +425,20 @@ static struct consensus_conf conf_of(struct group *g)
     return conf;
 }
 
-static enum group_err bootstrap(struct group *g)
+static enum group_err bootstrap(struct group *g, struct bytes first)
 {
     uint8_t servers[GROUPS_SERVERS_MAX * NODE_SERVER_BYTES];
     size_t len = 0;
-    for (unsigned i = 0; i < g->servers_count; i++) {
-        const struct node_server server = {.id = g->servers[i].number, .role = 1};
+    for (unsigned i = 0; first.len == 0 && i < g->servers_count; i++) {
+        const struct node_server server = {.id = g->servers[i].number, .role = NODE_SERVER_VOTER};
         len += node_server_encode(servers + len, &server);
     }
-    return consensus_bootstrap(g->consensus, bytes_of(servers, len)) == CONSENSUS_OK
-               ? GROUP_OK
-               : GROUP_NO_MEMORY;
+    const struct bytes begins = first.len > 0 ? first : bytes_of(servers, len);
+    return consensus_bootstrap(g->consensus, begins) == CONSENSUS_OK ? GROUP_OK : GROUP_NO_MEMORY;
 }
 
 /* What the journals have. */
-static enum group_err recover(struct group *g, bool may_bootstrap)
+static enum group_err recover(struct group *g, const struct group_conf *conf)
 {
     struct group_records *const records = g->shard->node->group_records;
     struct group_run *const run = &records->of[g->number];
@@ -459,7 +458,7 @@ static enum group_err recover(struct group *g, bool may_bootstrap)
     }
     group_run_clear(run);
     *run = (struct group_run){.first = NULL}; /* it counts once */
-    return is_new && may_bootstrap ? bootstrap(g) : GROUP_OK;
+    return is_new && conf->bootstrap ? bootstrap(g, conf->first) : GROUP_OK;
 }
 
 /* Or it stands still, as the checkpoint here is older than what the records say. */
@@ -523,7 +522,7 @@ enum group_err group_open(struct shard *s, unsigned group, const struct group_co
     group_set_servers(s, group, conf->servers, conf->servers_count);
     const struct consensus_conf consensus = conf_of(g);
     g->consensus = consensus_create(&consensus);
-    enum group_err err = g->consensus == NULL ? GROUP_NO_MEMORY : recover(g, conf->bootstrap);
+    enum group_err err = g->consensus == NULL ? GROUP_NO_MEMORY : recover(g, conf);
     if (err == GROUP_OK) {
         err = start(g);
     }
@@ -654,6 +653,16 @@ void group_copied(struct shard *s, unsigned group, uint64_t index)
     }
 }
 
+void group_give_up(struct shard *s, unsigned group)
+{
+    struct group *const g = open_group(s, group);
+    assert(g == NULL || !g->is_inside);
+    if (g != NULL && g->state != GROUP_FAILED) {
+        fail(g);
+        all_of(g)->has_news = true;
+    }
+}
+
 bool group_transfer(struct shard *s, unsigned group, uint64_t to)
 {
     struct group *const g = open_group(s, group);
@@ -663,6 +672,33 @@ bool group_transfer(struct shard *s, unsigned group, uint64_t to)
     const enum consensus_err err = consensus_transfer(enter(g), to, groups_now(s));
     look(g);
     return err == CONSENSUS_OK;
+}
+
+enum group_err group_change(struct shard *s, unsigned group, uint64_t number,
+                            enum node_server_role role)
+{
+    struct group *const g = open_group(s, group);
+    if (g == NULL || !leads(g)) {
+        return GROUP_NOT_LEADER;
+    }
+    const enum consensus_err err = consensus_change(enter(g), number, role, groups_now(s));
+    look(g);
+    switch (err) {
+    case CONSENSUS_OK:
+        return GROUP_OK;
+    case CONSENSUS_BUSY:
+        return GROUP_BUSY;
+    case CONSENSUS_NO_MEMORY:
+        return GROUP_NO_MEMORY;
+    default:
+        return GROUP_NOT_LEADER;
+    }
+}
+
+size_t group_servers(const struct shard *s, unsigned group, uint8_t *out)
+{
+    const struct group *const g = open_group(s, group);
+    return g == NULL || !g->is_started ? 0 : consensus_servers(g->consensus, out);
 }
 
 struct group_state group_state(const struct shard *s, unsigned group)

@@ -46,7 +46,7 @@
 #include "proto/node_id.h"
 #include "proto/nodiscard.h"
 
-#define GROUPS_SERVERS_MAX 16u
+#define GROUPS_SERVERS_MAX 40u /* META's are all members */
 
 struct node;
 struct shard;
@@ -101,6 +101,8 @@ struct group_conf {
     uint64_t self;
     bool bootstrap;        /* it begins with those, unless there are records; all of them say so */
     uint64_t checkpointed; /* index that the checkpoint has; 0: none */
+    struct bytes first;    /* with bootstrap: node_server items, for the roles that those have;
+                            * empty: each of `servers` has a vote */
 };
 
 unsigned group_home(const struct node *node, unsigned group); /* its shard */
@@ -127,9 +129,18 @@ void group_checkpointed(struct shard *s, unsigned group, uint64_t index);
 /* After events.copy_wanted: the checkpoint is another one now, of that index. */
 void group_copied(struct shard *s, unsigned group, uint64_t index);
 
+/* What was applied has come to nothing that can be kept: it stands still until the next start, as
+ * one that has failed. */
+void group_give_up(struct shard *s, unsigned group);
+
 /* That server, or, as 0, any, is to lead; it is asked for once. false: nobody was: this one does
  * not lead, or no other could at once. */
 NODISCARD bool group_transfer(struct shard *s, unsigned group, uint64_t to);
+
+/* consensus_change(): that server is to have that role. GROUP_NOT_LEADER: nor can a leader change
+ * its own. */
+NODISCARD enum group_err group_change(struct shard *s, unsigned group, uint64_t number,
+                                      enum node_server_role role);
 
 /* ---- Questions */
 
@@ -144,6 +155,9 @@ struct group_state {
     uint64_t committed, last; /* indexes */
 };
 struct group_state group_state(const struct shard *s, unsigned group);
+
+/* consensus_servers(); 0: it is not open, or stands still. */
+size_t group_servers(const struct shard *s, unsigned group, uint8_t *out);
 
 /* ---- Links (remote.c) */
 

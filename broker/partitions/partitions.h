@@ -20,8 +20,7 @@
  *
  * Owner of a partition: its home shard, node->partition_shard[p]; no call about one may come from
  * another thread, but where it says so. Memory: some 500 bytes a partition; while one is revived,
- * PARTITION_PARTS_MAX parts of PARTITION_PART_BYTES of its records; what the applier has
- * (applier.h).
+ * a part of its records of PARTITION_PART_BYTES; what the applier has (applier.h).
  * At the bound: a revival reads on when the shard has taken up what was read. Without memory for a
  * partition's sessions, or when an entry cannot be applied, the partition has failed here: it
  * stands still until the next start, and the others of its group go on.
@@ -36,7 +35,6 @@
 #include "proto/nodiscard.h"
 
 #define PARTITION_PART_BYTES ((size_t)256 << 10)
-#define PARTITION_PARTS_MAX  2u
 
 struct checkpoint;
 struct node;
@@ -117,9 +115,6 @@ struct partitions_hooks {
     void (*lead)(struct shard *s, unsigned p, uint64_t term);
     void (*cease)(struct shard *s, unsigned p);
     void (*applied)(struct shard *s, unsigned p, uint64_t origin, uint64_t op);
-    /* ledger_proposed(), ledger_drop() (ledger.h) */
-    void (*proposed)(struct shard *s, unsigned group, uint64_t ticket, enum consensus_end end);
-    void (*drop)(struct shard *s, unsigned p);
 };
 
 struct partitions_conf {
@@ -140,8 +135,13 @@ NODISCARD bool partitions_create(struct node *node, const struct partitions_conf
 void partitions_end(struct node *node);
 void partitions_destroy(struct node *node); /* the shards' sessions have gone; likewise */
 
-/* by_hand: all that the applier has to do by now. */
+/* by_hand: all that the applier has to do by now, which is due at partitions_work_ms(); but what
+ * the checkpoint has not answered yet; and as by a crash, the checkpoint being closed: what is not
+ * in it is lost. */
 void partitions_work(struct node *node);
+uint64_t partitions_work_ms(const struct node *node); /* 0: at once */
+bool partitions_are_waiting(const struct node *node); /* the checkpoint has something to answer */
+void partitions_crash(struct node *node);
 
 /* ---- The loop */
 
@@ -155,7 +155,11 @@ enum partitions_gauge {
     PARTITIONS_FOLLOWED,
     PARTITIONS_REVIVING,
     PARTITIONS_FAILED,
-    PARTITIONS_QUEUE_BYTES, /* entries that wait for the applier */
+    PARTITIONS_SHOWN,
+    PARTITIONS_QUEUE_BYTES = PARTITIONS_SHOWN, /* entries that wait for the applier */
+    PARTITIONS_APPLIED,                        /* in all, as the following */
+    PARTITIONS_BATCHES,
+    PARTITIONS_BATCHES_FAILED,
     PARTITIONS_GAUGES,
 };
 uint64_t partitions_gauge(const struct node *node, enum partitions_gauge gauge);

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/groups/groups.h"
+#include "broker/meta/meta_run.h"
 #include "broker/node.h"
 #include "broker/ownership/ownership.h"
 #include "broker/relay/relay.h"
@@ -179,6 +180,11 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         return take_retained(s, peer, frame);
     case NODE_FRAME_CONSENSUS:
         return groups_received(s, peer, frame);
+    case NODE_FRAME_META_MEMBER:
+    case NODE_FRAME_META_STATE:
+    case NODE_FRAME_META_REPORT:
+    case NODE_FRAME_META_FORM:
+        return meta_run_received(s, peer, frame);
     case NODE_FRAME_INTEREST_DELTA:
     case NODE_FRAME_INTEREST_SNAPSHOT:
     case NODE_FRAME_INTEREST_DIGEST:
@@ -200,6 +206,7 @@ static void on_up(struct shard *s, unsigned peer)
         replicated_up(s, peer);
     }
     ownership_up(s, peer);
+    meta_run_up(s, peer);
 }
 
 static void on_down(struct shard *s, unsigned peer)
@@ -277,6 +284,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
     ownership_facts(s, facts);
     relay_facts(s, facts);
     groups_facts(s, facts);
+    meta_run_facts(s, facts);
 }
 
 const struct peers_events remote_events = {

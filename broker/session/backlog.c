@@ -612,6 +612,21 @@ void backlogs_fini(struct backlogs *b)
     free_reads(&b->under_way);
 }
 
+void backlog_vanish(struct session *session)
+{
+    struct backlog *const b = backlog_of(session);
+    if (b == NULL) {
+        return;
+    }
+    atomic_fetch_sub_explicit(&session->shard->node->deliveries_on_disk, (int64_t)b->count,
+                              memory_order_relaxed);
+    b->count = 0;
+    if (b->after != NULL) {
+        outqueue_fini(b->after);
+    }
+    end_if_over(session);
+}
+
 void backlog_end(struct session *session)
 {
     struct backlog *const b = backlog_of(session);
@@ -640,6 +655,12 @@ bool backlog_stored(struct session *session, uint64_t number, uint64_t bytes)
     assert(backlog_of(session)->after == NULL);
     enter_disk(session, number, bytes);
     return true;
+}
+
+bool backlog_revive(struct session *session, const struct delivery *delivery)
+{
+    struct backlog *const b = backlog_of(session);
+    return b == NULL ? put_restored(session, delivery) : append_after(b, delivery);
 }
 
 bool backlog_restore(struct session *session, const struct delivery *delivery)

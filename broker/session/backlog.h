@@ -89,10 +89,18 @@ bool backlog_may_spill(const struct session *session);
  * goes. */
 void backlog_end(struct session *session);
 
+/* The session goes from memory, and nothing has become of it: it is another node's. All of it goes,
+ * untold and uncounted, but session->out. */
+void backlog_vanish(struct session *session);
+
 /* ---- at the start (store/revive.c), while session->out is being put together anew */
 
 /* The checkpoint has it, the next higher one of the session. false: no memory. */
 NODISCARD bool backlog_stored(struct session *session, uint64_t number, uint64_t bytes);
+
+/* The next higher one, which the checkpoint has, is to be in memory as well; all are below
+ * session->out.next_number. Takes over its reference and `more`, when true. false: no memory. */
+NODISCARD bool backlog_revive(struct session *session, const struct delivery *delivery);
 
 /* It is the newest; takes over its reference and `more`, when true. false: no memory. */
 NODISCARD bool backlog_restore(struct session *session, const struct delivery *delivery);

@@ -319,6 +319,28 @@ void kept_end(struct session *session)
     atomic_fetch_sub_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
 }
 
+void kept_vanish(struct session *session)
+{
+    struct shard *const s = session->shard;
+    struct kept *const kept = session->kept;
+    owed_forget(s, session);
+    difference_ended(s, kept);
+    backlog_vanish(session);
+    capture_forget(s, kept);
+    local_not_kept(session);
+    close_gate(kept);
+    kept_link_remove(&kept->changed);
+    free(kept);
+    session->kept = NULL;
+    atomic_fetch_sub_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
+}
+
+void kept_forget_gathered(struct shard *s, unsigned partition)
+{
+    s->keeping.queued_set &= ~(1ull << partition);
+    s->keeping.done_set &= ~(1ull << partition);
+}
+
 /* ---- what changes in it */
 
 void kept_subscribed(struct session *session, struct bytes filter,

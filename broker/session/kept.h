@@ -88,6 +88,10 @@ void kept_opened(struct session *session);           /* its client is connected;
 void kept_closed(struct session *session);           /* not any more */
 void kept_end(struct session *session);              /* it ends, or will not outlive the process */
 
+/* It goes from memory, as another node has it now; nothing is written. */
+void kept_vanish(struct session *session);
+void kept_forget_gathered(struct shard *s, unsigned partition); /* what is not an entry yet */
+
 /* ---- what changes in it */
 
 void kept_subscribed(struct session *session, struct bytes filter,

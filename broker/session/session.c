@@ -9,6 +9,7 @@
 #include "broker/config/config.h"
 #include "broker/conn/access.h"
 #include "broker/conn/conn.h"
+#include "broker/conn/life.h"
 #include "broker/message.h"
 #include "broker/ownership/ownership.h"
 #include "broker/route/local.h"
@@ -278,6 +279,34 @@ void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_du
     }
     set_timer(session);
     session_rest(session);
+}
+
+void session_waits(struct session *session, uint64_t ends_ms, uint64_t will_due_ms)
+{
+    ASSERT_OWNED(session->shard);
+    assert(session->conn == NULL);
+
+    session->ends_ms = ends_ms;
+    if (session->will != NULL) {
+        session->will->due_ms = will_due_ms;
+    }
+    set_timer(session);
+    session_rest(session);
+}
+
+void session_vanish(struct session *session, uint8_t reason)
+{
+    ASSERT_OWNED(session->shard);
+    struct conn *const c = session->conn;
+    session_will_forget(session);
+    kept_vanish(session);
+    outqueue_fini(&session->out);
+    session->expiry_s = 0; /* it ends with its connection */
+    if (c != NULL) {
+        conn_close(c, reason, SESSION_WILL_FORGET);
+    } else {
+        session_end(session);
+    }
 }
 
 /* What a member of a shared subscription leaves behind goes to another one; the rest is lost. */

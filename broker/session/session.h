@@ -141,6 +141,13 @@ void session_detach(struct session *session, enum session_will will);
 /* A session of an earlier process, put together anew: nobody is connected to it. */
 void session_revived(struct session *session, uint64_t ends_ms, uint64_t will_due_ms);
 
+/* Likewise one that another node had, and that was committed: nobody else publishes its will. */
+void session_waits(struct session *session, uint64_t ends_ms, uint64_t will_due_ms);
+
+/* A kept one goes from this shard, as it is another node's now: no entry says so, no will comes of
+ * it, and its deliveries go nowhere. Its client is sent away with that reason. */
+void session_vanish(struct session *session, uint8_t reason);
+
 /* Ends it: a will that waited is published, subscriptions go, shared deliveries go to other
  * members, the rest is dropped and counted. It has no connection. */
 void session_end(struct session *session);

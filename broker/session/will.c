@@ -46,10 +46,19 @@ static void show_oldest(struct shard *s)
                           memory_order_release);
 }
 
+static void push(struct shard *s, const struct open_will *open)
+{
+    s->wills.open.item = sizeof *open;
+    if (!fifo_push(&s->wills.open, open)) {
+        store_out_of_memory();
+    }
+    atomic_fetch_add_explicit(&s->node->wills_open, 1, memory_order_relaxed);
+    show_oldest(s);
+}
+
 void will_begin(struct session *session, struct message *message)
 {
     struct shard *const s = session->shard;
-    struct wills *const w = &s->wills;
     ASSERT_OWNED(s);
     assert(session->kept != NULL);
     assert(s->store != NULL);
@@ -64,12 +73,21 @@ void will_begin(struct session *session, struct message *message)
                                    .begun_ms = s->now_ms,
                                    .position = ledger_last(s),
                                    .message = message};
-    w->open.item = sizeof open;
-    if (!fifo_push(&w->open, &open)) {
-        store_out_of_memory();
-    }
-    atomic_fetch_add_explicit(&s->node->wills_open, 1, memory_order_relaxed);
-    show_oldest(s);
+    push(s, &open);
+}
+
+void will_again(struct shard *s, uint64_t serial, uint64_t client_hash, uint64_t number,
+                struct message *message)
+{
+    message->exchange = number;
+    message->packet_id = 0;
+    message->publisher = serial;
+    const struct open_will open = {.number = number,
+                                   .serial = serial,
+                                   .client_hash = client_hash,
+                                   .begun_ms = s->now_ms,
+                                   .message = message};
+    push(s, &open);
 }
 
 /* Mostly the first that is not routed: they are in the order in which they are handed over. */

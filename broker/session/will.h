@@ -45,6 +45,11 @@ void wills_fini(struct wills *w);
 /* The will is taken from the session, which is kept. Takes the reference; nobody else has one. */
 void will_begin(struct session *session, struct message *message);
 
+/* One that was due at another node, which said so, and not that all have it: it is published once
+ * more. Takes the reference, likewise. */
+void will_again(struct shard *s, uint64_t serial, uint64_t client_hash, uint64_t number,
+                struct message *message);
+
 /* publish_route() has just routed it, or any other message of which nothing is noted. */
 void will_routed(struct shard *s, const struct message *message);
 

@@ -16,8 +16,10 @@
 #include "broker/histogram.h"
 #include "broker/io/io.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
 #include "broker/ownership/ownership.h"
 #include "broker/partitions/ledger.h"
+#include "broker/partitions/partitions.h"
 #include "broker/peers/peers.h"
 #include "broker/relay/relay.h"
 #include "broker/remote/forward.h"
@@ -106,6 +108,9 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_GROUP_MESSAGE] = groups_on_message,
     [POST_GROUP_SEND] = groups_on_send,
     [POST_GROUP_LET_GO] = groups_on_let_go,
+    [POST_DUTY] = meta_run_on_duty,
+    [POST_PREFER] = meta_run_on_prefer,
+    [POST_META_REPORT] = meta_run_on_report,
 };
 
 /* Who has none does not even call. */
@@ -244,7 +249,8 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
     if (has_cluster(s)) {
         next_ms = least(next_ms, least(peers_next_ms(s), remote_next_ms(s)));
         next_ms = least(next_ms, least(ownership_next_ms(s), relay_next_ms(s)));
-        next_ms = least(next_ms, groups_next_ms(s));
+        next_ms = least(next_ms, least(groups_next_ms(s), partitions_next_ms(s)));
+        next_ms = least(next_ms, meta_run_next_ms(s));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -331,6 +337,8 @@ uint64_t loop_work(struct shard *s)
             ledger_turn(s);
         }
         groups_turn(s);
+        partitions_turn(s);
+        meta_run_turn(s);
     }
     keep(s);
     if (has_cluster(s)) {

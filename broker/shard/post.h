@@ -65,6 +65,9 @@ enum post_type {
     POST_DISPATCH_FORGET, /* another node begins anew: nothing of it is known */
     POST_SUBSCRIBED,      /* a kept session has subscribed; may it be told? To shard 0 */
     POST_VOUCHED,         /* … it may */
+    POST_DUTY,            /* what META has the receiver do about a partition (meta/meta_run.h) */
+    POST_PREFER,          /* who should lead partitions of the receiver's */
+    POST_META_REPORT,     /* what META's leader has to know; to shard 0 */
     POST_TYPES,
 };
 

@@ -15,6 +15,7 @@
  *   w SERIAL NUMBER        a will that is due, and not with all yet (store/apply.h)
  *   o, u PARTITION …       how far it has come with each source of messages (store/origins.h)
  *   g PARTITION            how far its records are, of which incarnation (store/place.h)
+ *   g 65, g 66             who is a member of the cluster, and how it was formed (broker/meta)
  */
 #pragma once
 

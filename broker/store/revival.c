@@ -13,6 +13,7 @@
 #include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/revive_session.h"
 #include "broker/store/serial.h"
 #include "broker/store/store.h"
 
@@ -134,38 +135,18 @@ struct message *revival_message(struct revival *r, struct bytes stored)
 
 bool revival_set_will(struct revival *r, struct session *session, const struct stored_will *stored)
 {
-    session_will_forget(session);
-    if (stored->message.len == 0) {
-        return true;
+    if (stored->message.len > r->result.message_bytes_max) {
+        r->result.message_bytes_max = (uint32_t)stored->message.len;
     }
-    struct will *will = calloc(1, sizeof *will);
-    if (will == NULL) {
-        return false;
-    }
-    *will = (struct will){.message = revival_message(r, stored->message),
-                          .expiry_s = stored->expiry_s,
-                          .has_expiry = stored->has_expiry,
-                          .delay_s = stored->delay_s,
-                          .due_ms = NEVER};
-    if (will->message == NULL) {
-        free(will);
-        return false;
-    }
-    will->message->publisher = session->serial;
-    session->will = will;
-    return true;
+    return revive_session_will(session, stored);
 }
 
 bool revival_subscribe(struct revival *r, struct session *session, struct bytes filter,
-                       const struct stored_options *stored)
+                       const struct subscribe_options *options)
 {
-    const struct subscribe_options options = {.identifier = stored->identifier,
-                                              .qos = stored->qos,
-                                              .no_local = stored->no_local,
-                                              .retain_as_published = stored->retain_as_published};
     bool existed;
     revival_enter(r, session->shard->id);
-    if (local_subscribe(session, filter, &options, &r->job, &existed) == LOCAL_NO_MEMORY) {
+    if (local_subscribe(session, filter, options, &r->job, &existed) == LOCAL_NO_MEMORY) {
         return false;
     }
     if (++r->subscribing == SUBSCRIPTIONS_AT_ONCE) {

@@ -73,7 +73,7 @@ void revival_count_serial(struct revival *r, uint64_t serial);
 NODISCARD bool revival_set_will(struct revival *r, struct session *session,
                                 const struct stored_will *stored);
 NODISCARD bool revival_subscribe(struct revival *r, struct session *session, struct bytes filter,
-                                 const struct stored_options *stored);
+                                 const struct subscribe_options *options);
 NODISCARD bool revival_queue(struct revived_session *v, struct message *message,
                              const struct stored_delivery *stored); /* takes the reference */
 

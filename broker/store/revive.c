@@ -19,6 +19,7 @@
 #include "broker/shard/shard.h"
 #include "broker/store/difference.h"
 #include "broker/store/revival.h"
+#include "broker/store/revive_session.h"
 #include "broker/store/store.h"
 #include "broker/store/unfinished.h"
 
@@ -200,6 +201,13 @@ static bool buried(struct revival *r, const struct entry *e)
     return graves_bury(&r->node->graves, topic, &e->buried.version) || revival_out_of_memory(r);
 }
 
+static bool subscribed(struct revival *r, struct session *session, const struct entry *e)
+{
+    const struct subscribe_options options = revive_options(&e->subscribed.options);
+    return revival_subscribe(r, session, e->subscribed.filter, &options) ||
+           revival_out_of_memory(r);
+}
+
 /* Of a session that is there. */
 static bool of_session(struct revival *r, struct revived_session *v, const struct entry *e)
 {
@@ -216,8 +224,7 @@ static bool of_session(struct revival *r, struct revived_session *v, const struc
         break;
     case ENTRY_SUBSCRIBED:
         session->kept->filters_changed = true;
-        is_well = revival_subscribe(r, session, e->subscribed.filter, &e->subscribed.options) ||
-                  revival_out_of_memory(r);
+        is_well = subscribed(r, session, e);
         break;
     case ENTRY_UNSUBSCRIBED: {
         revival_settle(r);
@@ -330,31 +337,12 @@ const struct revived *revive_result(const struct revival *r)
 
 /* ---- the end */
 
-/* Who was connected may have been sent as much as the window allows, beyond what is done and was
- * not written as such any more. */
-static uint32_t perhaps_sent_max(const struct session *session)
-{
-    return session->shard->config->limits.inflight_max + KEPT_DONE_AHEAD_MAX;
-}
-
-static uint64_t perhaps_sent(struct session *session)
-{
-    uint64_t at = 0;
-    uint32_t left = perhaps_sent_max(session);
-    for (const struct delivery *d; (d = outqueue_walk(&session->out, &at)) != NULL; left--) {
-        if (left == 0) {
-            return d->number;
-        }
-    }
-    return session->out.next_number;
-}
-
 /* All of them are in memory: what is done has a place there, and is none of them. */
 static void reach_perhaps_sent(struct revival *r, struct revived_session *v)
 {
     struct session *const session = v->session;
     const struct kept *const kept = session->kept;
-    uint32_t left = perhaps_sent_max(session);
+    uint32_t left = revive_perhaps_sent_max(session);
     uint64_t at = 0;
     for (;;) {
         while (left > 0 && outqueue_walk(&session->out, &at) != NULL) {
@@ -367,32 +355,17 @@ static void reach_perhaps_sent(struct revival *r, struct revived_session *v)
     }
 }
 
-static void name_groups(struct session *session, struct outqueue *q)
-{
-    uint64_t at = 0;
-    for (struct delivery *d; (d = outqueue_walk(q, &at)) != NULL;) {
-        if (d->of_group) { /* until now, the name of its group */
-            d->group_id = local_group_id(session, d->group_id);
-            d->of_group = d->group_id != 0;
-        }
-    }
-}
-
 static void restore_queue(struct revival *r, struct revived_session *v)
 {
     struct session *const session = v->session;
-    const struct kept *const kept = session->kept;
     revival_enter(r, session->shard->id);
     if (v->connected) {
         reach_perhaps_sent(r, v);
     } else if (v->sent_end > 0) {
         (void)revival_reach(r, v, v->sent_end - 1);
     }
-    outqueue_restored(&session->out, v->connected ? perhaps_sent(session) : v->sent_end);
-    name_groups(session, &session->out);
-    if (kept->backlog != NULL && kept->backlog->after != NULL) {
-        name_groups(session, kept->backlog->after);
-    }
+    revive_queue_restored(session, v->connected, v->sent_end);
+    revive_name_groups(session, NEVER);
     (void)backlog_spill(session, UINT32_MAX); /* what was read beside what may have been sent */
 }
 

@@ -10,49 +10,52 @@
 #include "broker/store/difference.h"
 #include "broker/store/record_key.h"
 #include "broker/store/revival.h"
+#include "broker/store/revive_session.h"
+#include "broker/store/serial.h"
 #include "broker/store/session_record.h"
 #include "broker/store/stored_message.h"
 
 #define NEVER UINT64_MAX
 
+/* Of a partition that other nodes have, too: it is put together when this node is to lead it
+ * (broker/partitions). */
+static bool is_elsewhere(struct bytes key)
+{
+    return key.len >= 9 && !serial_is_local(record_key_number(key, 1));
+}
+
 static bool on_session(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
+    if (is_elsewhere(key)) {
+        return true;
+    }
     struct session_record record;
     if (key.len != 9 || !session_record_read(value, &record)) {
         return revival_unknown(r);
     }
     struct revived_session *const v = revival_open(r, record_key_number(key, 1), record.client_id);
-    if (v == NULL || !revival_set_will(r, v->session, &record.will)) {
+    if (v == NULL || !revival_set_will(r, v->session, &record.will) ||
+        !revive_session_fill(v->session, &record)) {
         return revival_out_of_memory(r);
     }
-    struct session *const session = v->session;
-    session->expiry_s = record.expiry_s;
-    session->out.next_number = record.next_number;
-    session->kept->stored_end = record.next_number;
-    session->kept->exchange = record.exchange;
     revival_count_serial(r, record.exchange);
     v->connected = record.connected;
     v->ends_ms = record.ends_ms;
     v->will_due_ms = record.will_due_ms;
     v->sent_end = v->reach = record.sent_end;
-    struct field_reader received = {.rest = record.received};
-    while (received.rest.len > 0) {
-        if (session_receive(session, (uint16_t)get_number(&received)) == PACKET_IDS_NO_MEMORY) {
-            return revival_out_of_memory(r);
-        }
-    }
     return true;
 }
 
 static bool on_filter(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
-    struct field_reader f = {.rest = value};
-    struct stored_options options;
-    const struct bytes filter = get_run(&f);
-    stored_options_read(&f, &options);
-    if (key.len != 25 || !fields_are_over(&f) || filter.len == 0 || filter.len > UINT16_MAX) {
+    if (is_elsewhere(key)) {
+        return true;
+    }
+    struct subscribe_options options;
+    struct bytes filter;
+    if (key.len != 25 || !revive_filter_read(value, &filter, &options)) {
         return revival_unknown(r);
     }
     struct revived_session *const v = revival_find(r, record_key_number(key, 1));
@@ -66,6 +69,9 @@ static bool on_filter(void *context, struct bytes key, struct bytes value)
 static bool on_delivery(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
+    if (is_elsewhere(key)) {
+        return true;
+    }
     struct delivery_record record;
     if (key.len != 17 || !delivery_record_read(value, &record) ||
         record_key_number(key, 9) != record.delivery.number) {
@@ -166,6 +172,17 @@ static bool on_applied(void *context, struct bytes key, struct bytes value)
     return true;
 }
 
+static bool on_place(void *context, struct bytes key, struct bytes value)
+{
+    struct revival *const r = context;
+    const uint64_t partition = key.len == 9 ? record_key_number(key, 1) : NEVER;
+    if (key.len == 9 && partition > PARTITIONS) {
+        return true; /* META's (broker/meta) */
+    }
+    return (partition < PARTITIONS && place_read(value, &r->node->places[partition])) ||
+           revival_unknown(r);
+}
+
 static bool on_least(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
@@ -195,8 +212,9 @@ enum checkpoint_err revive_checkpoint(struct revival *r, struct checkpoint *cp)
     static const struct {
         char letter;
         each_fn *fn;
-    } parts[] = {{'n', on_least},    {'p', on_applied},  {'s', on_session}, {'f', on_filter},
-                 {'q', on_delivery}, {'r', on_retained}, {'t', on_grave},   {'h', on_floor}};
+    } parts[] = {{'n', on_least},  {'p', on_applied},  {'s', on_session},
+                 {'f', on_filter}, {'q', on_delivery}, {'r', on_retained},
+                 {'t', on_grave},  {'h', on_floor},    {'g', on_place}};
     enum checkpoint_err err = CHECKPOINT_OK;
     for (size_t i = 0; i < sizeof parts / sizeof parts[0] && err == CHECKPOINT_OK; i++) {
         err = each(r, cp, parts[i].letter, parts[i].fn);

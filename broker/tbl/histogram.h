@@ -15,5 +15,6 @@ HISTOGRAM(handshake_resumed, tls_handshake,       "kind=\"resumed\"",           
 HISTOGRAM(http_answer,      http_answer,          "",                               "from asking the server of http.url about a client to the end of that, to the millisecond")
 HISTOGRAM(turn,             turn,                 "",                               "a turn of a shard's loop, without its waiting for the kernel")
 HISTOGRAM(wake_up,          wake_up,              "",                               "from one shard's waking another to the other's being awake")
+HISTOGRAM(partition_revival, partition_revival,   "",                               "from being elected to lead a partition of kept sessions to serving it: its sessions are read from disk")
 #undef HISTOGRAM
 /* clang-format on */

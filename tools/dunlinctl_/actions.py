@@ -10,7 +10,8 @@ from .asking import Refused, Unreachable, encoded
 from .shown import Table, as_json, done, listing, record, safe
 from .usage import Misuse
 
-MEMBER = ('name', 'state', 'since_s', 'clients', 'admits_per_second', 'draining', 'retained', 'address', 'generation', 'node')
+MEMBER = ('name', 'number', 'state', 'since_s', 'clients', 'admits_per_second', 'draining', 'retained', 'address', 'generation', 'node')
+PARTITION = ('partition', 'incarnation', 'role', 'leader', 'replicas', 'applied', 'checkpointed', 'lag', 'sessions')
 CLIENT = ('client_id', 'user', 'address', 'listener', 'protocol', 'connected_at', 'in_flight', 'queued_messages')
 SESSION = ('client_id', 'connected', 'expires_at', 'subscriptions', 'queued_messages', 'queued_bytes', 'in_flight', 'kept')
 SUBSCRIPTION = ('client_id', 'connected', 'qos', 'no_local', 'retain_as_published', 'identifier', 'filter')
@@ -42,6 +43,14 @@ def retained_of(member, members):
     return 'same' if digest == members[0]['retained_digest'] else 'others'
 
 
+def replication_of(r):
+    """One line of who has the copies of sessions."""
+    if r['number'] is None:
+        return f"{r['replicas']} replicas of each kept session; this node waits to be of a cluster"
+    who = 'nobody' if r['leader'] is None else f"{safe(r['leader_name'] or '?')} ({r['leader']})"
+    return f"{r['replicas']} replicas of each kept session; {len(r['members'])} members, this one is {r['number']}; {who} decides who has what"
+
+
 def cluster_status(b, v):
     item = b.ask('GET', '/cluster')
     if v.json:
@@ -50,10 +59,27 @@ def cluster_status(b, v):
     members = item['members']
     alive = sum(m['state'] == 'alive' for m in members)
     print(f'{alive} of {len(members)} alive' + (', and this one looks for others' if item['joining'] else ''))
+    replication = item['replication']
+    numbers = {} if replication is None else {m['node']: m['number'] for m in replication['members']}
+    if replication is not None:
+        print(replication_of(replication))
     print()
-    table = Table(MEMBER)
-    table.add([{**m, 'name': m['name'] + (' *' if m['self'] else ''), 'retained': retained_of(m, members)}
+    table = Table(MEMBER if replication is not None else tuple(name for name in MEMBER if name != 'number'))
+    table.add([{**m, 'name': m['name'] + (' *' if m['self'] else ''), 'number': numbers.get(m['node']), 'retained': retained_of(m, members)}
                for m in members])
+
+
+def partitions(b, v):
+    items = b.ask('GET', '/cluster/partitions')['items']
+    if v.json:
+        as_json(items)
+        return
+    here = {role: sum(p['role'] == role for p in items) for role in ('leads', 'follows', 'revives', 'failed')}
+    print(f'{len(items)} partitions; this node ' + ', '.join(f'{role} {count}' for role, count in here.items() if count > 0 or role == 'leads'))
+    print()
+    table = Table(PARTITION)
+    table.add([{**p, 'leader': None if p['leader'] is None else safe(p['leader_name'] or str(p['leader'])),
+                'replicas': ','.join(str(n) for n in p['replicas'])} for p in items])
 
 
 def cluster_join(b, v):

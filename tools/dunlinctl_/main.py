@@ -55,6 +55,7 @@ COMMANDS = (
     Command(('cluster', 'join'), actions.cluster_join, 'look for other nodes there, too, until the process ends', (Argument('SEEDS'),)),
     Command(('cluster', 'leave'), actions.cluster_leave, 'as drain, and the other nodes forget this one', flags=(RATE, WAIT)),
     Command(('cluster', 'forget'), actions.cluster_forget, 'a dead node that will not come back: its UUID, or its name', (Argument('NODE'),)),
+    Command(('partitions',), actions.partitions, 'the partitions of kept sessions, with cluster.replicas, as this node has them'),
     Command(('clients', 'list'), actions.clients_list, 'who is connected', flags=WHICH, default=True),
     Command(('clients', 'show'), actions.clients_show, 'one who is connected', (ID,)),
     Command(('clients', 'kick'), actions.clients_kick, 'end its connection; its session stays, and it may come back', (ID,),

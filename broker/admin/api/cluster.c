@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "broker/admin/api/replication.h"
 #include "broker/admin/api/request.h"
 #include "broker/admin/api/resources.h"
 #include "broker/config/seeds.h"
@@ -86,6 +87,11 @@ struct api_answer cluster_get(struct api_request *r)
     if (members == NULL) {
         return answer_json(200, NULL);
     }
+    json_t *const replication = replication_json(r, &problem);
+    if (replication == NULL) {
+        free(members);
+        return problem;
+    }
     json_t *const list = json_array();
     const size_t count = gossiper_members(node->gossiper, members, MEMBERS_MAX);
     const uint64_t now_ms = node->clock_ms();
@@ -94,9 +100,9 @@ struct api_answer cluster_get(struct api_request *r)
     }
     free(members);
     return answer_json(200,
-                       json_pack("{s:b, s:o}", "joining",
+                       json_pack("{s:b, s:o, s:o}", "joining",
                                  (int)atomic_load_explicit(&node->joining, memory_order_relaxed),
-                                 "members", list));
+                                 "members", list, "replication", replication));
 }
 
 struct api_answer cluster_join(struct api_request *r)

@@ -16,6 +16,8 @@
 
 #include "broker/conn/owed.h"
 #include "broker/message.h"
+#include "broker/meta/meta_parts.h"
+#include "broker/partitions/partitions.h"
 #include "broker/route/local.h"
 #include "broker/route/retained.h"
 #include "broker/session/session.h"
@@ -177,6 +179,21 @@ static void wait_for_checkpoint(struct fake_disk *disk, struct capture *c)
     }
 }
 
+static void wait_for_meta(const struct meta_run *r)
+{
+    unsigned looks = 0;
+    while (r != NULL && r->disk.state == META_DISK_WRITING &&
+           atomic_load_explicit(&r->disk.answer, memory_order_acquire) == 0) {
+        look_again(&looks, "the checkpoint, of META");
+    }
+}
+
+static bool has_meta_news(const struct shard *s)
+{
+    const struct meta_run *const r = s->id == 0 ? s->node->meta_run : NULL;
+    return r != NULL && r->disk.state == META_DISK_WRITING && atomic_load(&r->disk.answer) != 0;
+}
+
 void fake_disk_wait(struct fake_disk *disk)
 {
     const struct node *const node = disk->n->node;
@@ -184,6 +201,10 @@ void fake_disk_wait(struct fake_disk *disk)
         wait_for_keeper(node->shards[i]->store->slot);
         wait_for_checkpoint(disk, node->shards[i]->capture);
         wait_for_reads(&node->shards[i]->backlogs);
+    }
+    wait_for_meta(node->meta_run);
+    for (unsigned looks = 0; partitions_are_waiting(node);) {
+        look_again(&looks, "the checkpoint, of partitions");
     }
 }
 
@@ -194,7 +215,7 @@ bool fake_disk_has_news(const struct shard *s)
     if ((s->keeping.queued_set | s->keeping.done_set | s->promised_set) != 0) {
         return true; /* a visitor has left it; it has woken the shard */
     }
-    return s->backlogs.under_way_count > 0 ||
+    return s->backlogs.under_way_count > 0 || has_meta_news(s) ||
            (wanted != 0 && atomic_load(&s->store->slot->ready) == wanted) ||
            (c->state == CAPTURE_WRITING && atomic_load(&c->answer) != 0 &&
             owed_none_since(s->node, c->begun_ms) && will_none_since(s->node, c->begun_ms));
@@ -277,6 +298,7 @@ void fake_disk_crash(struct fake_disk *disk, bool (*kept)(void *context, uint64_
     keeper_stop(disk->persistence.keeper);
     checkpoint_close(disk->persistence.checkpoint);
     disk->persistence.checkpoint = NULL;
+    partitions_crash(disk->n->node);
     for (unsigned i = 0; i < node->shard_count; i++) {
         struct shard *const s = node->shards[i];
         if (s->store->writing) {

@@ -13,7 +13,9 @@
 #include "broker/groups/groups.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
 #include "broker/ownership/ownership.h"
+#include "broker/partitions/partitions.h"
 #include "broker/peers/peers.h"
 #include "broker/relay/relay.h"
 #include "broker/remote/remote.h"
@@ -243,6 +245,7 @@ void fake_node_step(struct fake_node *n, unsigned shard)
     io_turn(s->io, 0);
     loop_work(s);
     shard_self = NULL;
+    partitions_work(n->node);
     if (n->disk != NULL) {
         fake_disk_wait(n->disk);
     }
@@ -276,11 +279,12 @@ bool fake_node_is_busy(const struct fake_node *n)
             is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s) ||
             (n->node->peers != NULL &&
              least(ownership_next_ms(s), relay_next_ms(s)) <= clock_now_ms) ||
-            groups_next_ms(s) == 0) {
+            least(groups_next_ms(s), partitions_next_ms(s)) == 0 ||
+            meta_run_next_ms(s) <= clock_now_ms) {
             return true;
         }
     }
-    return false;
+    return partitions_work_ms(n->node) <= clock_now_ms;
 }
 
 void fake_node_settle(struct fake_node *n)
@@ -306,7 +310,7 @@ void fake_node_set_now(uint64_t now_ms)
 
 uint64_t fake_node_next_ms(const struct fake_node *n)
 {
-    uint64_t next_ms = UINT64_MAX;
+    uint64_t next_ms = partitions_work_ms(n->node);
     for (unsigned i = 0; i < n->node->shard_count; i++) {
         const struct shard *s = n->node->shards[i];
         next_ms = least(next_ms, wheel_next_ms(s->wheel));
@@ -315,6 +319,7 @@ uint64_t fake_node_next_ms(const struct fake_node *n)
         next_ms = least(next_ms, ownership_next_ms(s));
         next_ms = least(next_ms, relay_next_ms(s));
         next_ms = least(next_ms, groups_next_ms(s));
+        next_ms = least(next_ms, meta_run_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* partitions_parts: what the files of this folder have in common. Not a public header. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "broker/fifo.h"
+#include "broker/node.h"
+#include "broker/partitions/applier.h"
+#include "broker/partitions/partitions.h"
+#include "broker/route/local.h"
+#include "broker/shard/shard.h"
+#include "broker/store/revival.h"
+#include "cluster/table.h"
+
+struct revival_of;
+
+/*
+ *   ABSENT ── BEGIN is on disk ─▶ FOLLOWS    of an incarnation that is new here; the group is not
+ *      is_opening                            open before: it must not vote, and be taken for an
+ *                                            earlier one after a crash
+ */
+struct partition {
+    struct shard *shard; /* its home */
+    unsigned number;
+    enum partition_role role;
+    bool is_opening;
+    uint32_t stopped;             /* an incarnation that is not to be opened again here; 0: none */
+    uint64_t flush;               /* of applier_flush(): the last one that was asked for */
+    struct partition_conf conf;   /* as served last */
+    struct partition_place place; /* index: on disk */
+    uint32_t generation;          /* of what the applier has of it */
+    uint64_t term, leader;        /* as told */
+    uint64_t applied;             /* index of the last entry that was */
+    struct revival_of *revival;   /* REVIVES */
+    struct table origins;         /* struct origin_row; REVIVES and LEADS */
+    _Atomic uint64_t led;         /* the term; 0: it is not. The owner's to write, release */
+};
+
+/* How far a stream of messages has come in it. */
+struct origin_row {
+    struct table_link by_origin;
+    uint64_t origin, highest;
+};
+
+struct shard_partitions {
+    uint64_t reviving;        /* partitions, 1 << number */
+    struct kept_link reads;   /* struct revival_read: under way, or not looked at yet: head */
+    struct kept_link leaving; /* struct revival_of: given up, and with subscriptions under way */
+    uint64_t shown_ms;
+    _Atomic uint64_t gauges[PARTITIONS_SHOWN]; /* the owner's to write, relaxed */
+};
+
+struct partitions {
+    struct node *node;
+    struct partitions_conf conf;
+    struct applier_thread *applier;
+    bool is_over; /* the checkpoint is closed, or about to be; shards do not run */
+    struct partition of[PARTITIONS];
+    struct shard_partitions of_shard[INDEX_SHARDS_MAX];
+};
+
+/* ---- partitions.c */
+
+struct partition *partition_of(const struct shard *s, unsigned p); /* on its home */
+void partition_lead(struct partition *p);                          /* its sessions are there */
+void partition_give_up(struct partition *p, const char *why);      /* it has failed */
+void partition_flush(struct partition *p); /* revival_of_flushed(), when it is */
+void partition_note_origin(struct partition *p, uint64_t origin, uint64_t highest);
+
+/* ---- revive.c */
+
+void revival_of_begin(struct partition *p);
+void revival_of_flushed(struct partition *p); /* its records are all on disk */
+void revival_of_abandon(struct partition *p);
+void revivals_turn(struct shard *s);
+uint64_t revivals_next_ms(const struct shard *s);
+bool revivals_are_reading(const struct shard_partitions *all); /* any thread that may look at it */
+void revivals_fini(struct shard_partitions *all);              /* the checkpoint is closed */
+
+/* ---- vanish.c */
+
+/* All that this shard has of sessions of it, without a word but to their clients. */
+void partition_vanish(struct partition *p);
