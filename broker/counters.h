@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/groups.h"
 #include "broker/histogram.h"
 #include "broker/io/io.h"
@@ -47,6 +48,8 @@ uint64_t counters_shared_subscriptions(const struct node *node);
 /* Of all links; 0 without a cluster. */
 uint64_t counters_replicated(const struct node *node, enum replicated_gauge gauge);
 uint64_t counters_groups(const struct node *node, enum groups_gauge gauge);
+uint64_t counters_leaderless(const struct node *node);
+uint64_t counters_dispatch(const struct node *node, enum dispatch_gauge gauge);
 uint64_t counters_link(const struct node *node, enum peers_gauge gauge);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 

@@ -10,6 +10,7 @@
 #include "broker/config/config.h"
 #include "broker/config/options.h"
 #include "broker/conn/owed.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/groups.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
@@ -276,7 +277,7 @@ bool fake_node_is_busy(const struct fake_node *n)
             is_at_disk(s) || sys_topics_are_waiting(s) || peers_are_waiting(s) ||
             (n->node->peers != NULL &&
              least(ownership_next_ms(s), relay_next_ms(s)) <= clock_now_ms) ||
-            groups_next_ms(s) == 0) {
+            groups_next_ms(s) == 0 || dispatch_run_next_ms(s) == 0) {
             return true;
         }
     }
@@ -314,7 +315,7 @@ uint64_t fake_node_next_ms(const struct fake_node *n)
         next_ms = least(next_ms, remote_next_ms(s));
         next_ms = least(next_ms, ownership_next_ms(s));
         next_ms = least(next_ms, relay_next_ms(s));
-        next_ms = least(next_ms, groups_next_ms(s));
+        next_ms = least(next_ms, least(groups_next_ms(s), dispatch_run_next_ms(s)));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }
