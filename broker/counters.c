@@ -5,6 +5,7 @@
 
 #include "broker/callbacks.h"
 #include "broker/certificates.h"
+#include "broker/dispatch/leaders.h"
 #include "broker/drain.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/key_server.h"
@@ -133,6 +134,16 @@ uint64_t counters_partitions(const struct node *node, enum partitions_gauge gaug
 uint64_t counters_meta(const struct node *node, enum meta_run_gauge gauge)
 {
     return counters_may_look(node) ? meta_run_gauge(node, gauge) : 0;
+}
+
+uint64_t counters_leaderless(const struct node *node)
+{
+    return counters_may_look(node) ? leaders_missing(node) : 0;
+}
+
+uint64_t counters_dispatch(const struct node *node, enum dispatch_gauge gauge)
+{
+    return counters_may_look(node) ? dispatch_run_gauge(node, gauge) : 0;
 }
 
 uint64_t counters_groups(const struct node *node, enum groups_gauge gauge)

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/groups.h"
 #include "broker/partitions/partitions.h"
 #include "broker/histogram.h"
@@ -51,6 +52,8 @@ uint64_t counters_replicated(const struct node *node, enum replicated_gauge gaug
 uint64_t counters_partitions(const struct node *node, enum partitions_gauge gauge);
 uint64_t counters_meta(const struct node *node, enum meta_run_gauge gauge);
 uint64_t counters_groups(const struct node *node, enum groups_gauge gauge);
+uint64_t counters_leaderless(const struct node *node);
+uint64_t counters_dispatch(const struct node *node, enum dispatch_gauge gauge);
 uint64_t counters_link(const struct node *node, enum peers_gauge gauge);
 uint64_t counters_io(const struct node *node, enum io_counter counter);
 

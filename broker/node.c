@@ -7,6 +7,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/life.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/group_records.h"
 #include "broker/groups/groups.h"
 #include "broker/guard/address_rate.h"
@@ -207,6 +208,7 @@ static void shard_destroy(struct shard *s)
     shard_groups_destroy(s);
     ledger_end(s);
     ownership_destroy(s);
+    dispatch_run_destroy(s);
     remote_destroy(s);
     fifo_fini(&s->received);
     wills_fini(&s->wills);
@@ -256,6 +258,7 @@ void node_destroy(struct node *node)
         shard_destroy(node->shards[i]);
     }
     shard_self = NULL;
+    leaders_destroy(node);
     peers_destroy(node->peers);
     group_records_destroy(node->group_records);
     replicated_destroy(node);

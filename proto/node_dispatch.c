@@ -285,3 +285,53 @@ enum node_err node_lease_decode(struct node_lease *lease, struct bytes body)
     *lease = l;
     return NODE_OK;
 }
+
+/* ---- Who leads */
+
+size_t node_leads_item_encode(uint8_t *out, const struct node_leads_item *item)
+{
+    struct sink s = node_sink(out);
+    node_put_u32(&s, item->partition);
+    node_put_u64(&s, item->term);
+    assert(s.len == NODE_LEADS_ITEM_BYTES);
+    return s.len;
+}
+
+bool node_leads_item_next(struct bytes *rest, struct node_leads_item *item)
+{
+    struct cursor c = node_cursor(*rest);
+    struct node_leads_item i = {.partition = 0};
+    struct bytes none;
+    if (!cursor_u8(&c, &i.partition) || !cursor_bytes(&c, 3, &none) || !node_u64(&c, &i.term)) {
+        return false;
+    }
+    *rest = cursor_rest(&c);
+    *item = i;
+    return true;
+}
+
+size_t node_leads_encode(uint8_t *out, struct bytes items)
+{
+    struct sink s = node_sink(out);
+    node_put_field(&s, NODE_TAG_ITEMS, items);
+    return s.len;
+}
+
+enum node_err node_leads_decode(struct bytes *items, struct bytes body)
+{
+    bool seen[NODE_DISPATCH_ITEMS_MAX] = {false};
+    struct node_leads_item i;
+    struct bytes head, list;
+    const enum node_err err = node_fields_head_items(&head, &list, body);
+    if (err != NODE_OK) {
+        return err;
+    }
+    for (struct bytes rest = list; rest.len > 0;) {
+        if (!node_leads_item_next(&rest, &i) || i.partition >= NODE_DISPATCH_PARTITIONS ||
+            !is_first(seen, i.partition) || i.term == 0) {
+            return NODE_MALFORMED;
+        }
+    }
+    *items = list;
+    return NODE_OK;
+}

@@ -26,6 +26,7 @@
 #define NODE_LEASE_ITEM_BYTES      16u
 #define NODE_ORIGIN_MAX            ((UINT64_C(1) << 56) - 1)
 #define NODE_LEASE_MS_MAX          60000u
+#define NODE_LEADS_ITEM_BYTES      12u
 
 /*
  * For whom the message is, of those that the receiver leads.
@@ -98,21 +99,36 @@ struct node_lease {
     struct bytes items;
 };
 
+/*
+ * What the sender leads: of each partition that is not named it does not, any more.
+ *
+ *    0  u8   partition
+ *    1       0, 0, 0
+ *    4  u64  term, >= 1
+ */
+struct node_leads_item {
+    uint8_t partition;
+    uint64_t term;
+};
+
 /* Their length; there is room. */
 size_t node_dispatch_item_encode(uint8_t *out, const struct node_dispatch_item *item);
 size_t node_dispatched_item_encode(uint8_t *out, const struct node_dispatched_item *item);
 size_t node_lease_item_encode(uint8_t *out, const struct node_lease_item *item);
+size_t node_leads_item_encode(uint8_t *out, const struct node_leads_item *item);
 
 /* The next item is taken off *rest, which was checked; false: there is none left. */
 bool node_dispatch_item_next(struct bytes *rest, struct node_dispatch_item *item);
 bool node_dispatched_item_next(struct bytes *rest, struct node_dispatched_item *item);
 bool node_lease_item_next(struct bytes *rest, struct node_lease_item *item);
+bool node_leads_item_next(struct bytes *rest, struct node_leads_item *item);
 
 /* The length of a body; out may be NULL. */
 NODISCARD size_t node_dispatch_encode(uint8_t *out, const struct node_dispatch *dispatch);
 NODISCARD size_t node_dispatched_encode(uint8_t *out, const struct node_dispatched *dispatched);
 NODISCARD size_t node_lease_ask_encode(uint8_t *out, const struct node_lease_ask *ask);
 NODISCARD size_t node_lease_encode(uint8_t *out, const struct node_lease *lease);
+NODISCARD size_t node_leads_encode(uint8_t *out, struct bytes items);
 
 /* Any bytes are fair input; what is decoded points into `body`, and its items have been checked: a
  * partition is named once in a dispatch, and in a lease. */
@@ -121,3 +137,4 @@ NODISCARD enum node_err node_dispatched_decode(struct node_dispatched *dispatche
                                                struct bytes body);
 NODISCARD enum node_err node_lease_ask_decode(struct node_lease_ask *ask, struct bytes body);
 NODISCARD enum node_err node_lease_decode(struct node_lease *lease, struct bytes body);
+NODISCARD enum node_err node_leads_decode(struct bytes *items, struct bytes body);

@@ -10,6 +10,7 @@
 
 #define QOS_BITS   0x03u
 #define RETAIN_BIT 0x04u
+#define STORED_BIT 0x08u
 
 /* Given once and for all, as the types of frames are. */
 enum tag {
@@ -40,7 +41,8 @@ size_t node_publish_encode(uint8_t *out, const struct node_publish *publish)
     node_put_u64(&s, publish->publisher);
     node_put_u64(&s, publish->published_ms);
     node_put_u64(&s, publish->expiry_ms);
-    sink_u8(&s, (uint8_t)(publish->qos | (publish->retain ? RETAIN_BIT : 0)));
+    sink_u8(&s, (uint8_t)(publish->qos | (publish->retain ? RETAIN_BIT : 0) |
+                          (publish->stored_only ? STORED_BIT : 0)));
     node_put_field(&s, TAG_TOPIC, publish->topic);
     if (publish->properties.len > 0) {
         node_put_field(&s, TAG_PROPERTIES, publish->properties);
@@ -67,6 +69,7 @@ static enum node_err head_take(struct node_publish *publish, struct bytes value)
     }
     publish->qos = flags & QOS_BITS;
     publish->retain = (flags & RETAIN_BIT) != 0;
+    publish->stored_only = (flags & STORED_BIT) != 0;
     return publish->qos <= 2 ? NODE_OK : NODE_MALFORMED;
 }
 

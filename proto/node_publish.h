@@ -27,6 +27,7 @@ struct node_publish {
     uint64_t generation;     /* of the sender's start, with a stamp */
     uint8_t qos;             /* 0..2, as published */
     bool retain;             /* as published */
+    bool stored_only;        /* it goes to no subscribers by this: they get it by another way */
     struct bytes topic;      /* a valid name */
     struct bytes properties; /* as received, checked; without what is the hop's own */
     struct bytes payload;

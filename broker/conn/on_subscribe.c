@@ -10,12 +10,14 @@
 #include "broker/conn/input.h"
 #include "broker/conn/life.h"
 #include "broker/conn/owed.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/log/log.h"
 #include "broker/route/local.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
+#include "broker/store/serial.h"
 #include "broker/store/store.h"
 #include "proto/topic.h"
 
@@ -226,8 +228,26 @@ static void unblock(struct conn *c)
     }
 }
 
-static void on_kept(struct conn *c, void *job)
+/* All that may have said that there are no such subscribers say so no more. */
+static void on_vouched(struct shard *s, struct subscribe_job *base)
 {
+    struct job *const job = (struct job *)base;
+    struct conn *const c = job->conn;
+    (void)s;
+    finish(job);
+    unblock(c);
+    conn_answered(c);
+}
+
+static void on_kept(struct conn *c, void *context)
+{
+    struct job *const job = context;
+    if (c->phase == CONN_CONNECTED &&
+        dispatch_run_subscribed(c->shard, serial_partition(c->session->serial), &job->base)) {
+        job->base.done = on_vouched;
+        c->waiting++;
+        return;
+    }
     finish(job);
     unblock(c);
 }

@@ -29,6 +29,7 @@
 #include "cluster/identity.h"
 #include "proto/nodiscard.h"
 
+struct dispatch_uses;
 struct message;
 struct node;
 struct shard;
@@ -61,8 +62,8 @@ bool dispatch_run_takes(const struct shard *s, const struct message *m);
 
 struct dispatch_view dispatch_run_look(const struct shard *s); /* before the match */
 
-/* After it: s->match is of the message, and the targets are of it. s->route_waits has PEERS_SELF's
- * bit, if it is waited for; s->route_reason says why it was refused. */
+/* After it: s->match is of the message, and the targets are of that. s->route_waits has
+ * PEERS_SELF's bit, if it is waited for; s->route_reason says why it was refused. */
 void dispatch_run_put(struct shard *s, struct message *m, const struct dispatch_view *before,
                       uint64_t targets);
 
@@ -82,8 +83,15 @@ void dispatch_run_down(struct shard *s, unsigned peer);
 void dispatch_run_restarted(struct shard *s, unsigned peer);
 void dispatch_run_facts(struct shard *s, const struct peer_facts *facts);
 
-extern post_fn dispatch_on_led, dispatch_on_leaders, dispatch_on_frame, dispatch_on_answer,
-    dispatch_on_forget, dispatch_on_subscribed, dispatch_on_vouched;
+/* It has said on this connection of lane 0 how far it has this node's interest. */
+void dispatch_run_acked(struct shard *s, unsigned peer);
+/* Lane 0: may it be told now what this node's clients subscribe to? */
+bool dispatch_run_may_tell_interest(const struct shard *s, unsigned peer);
+/* A body of DISPATCH that has waited for what came before it; false: it is malformed. */
+bool dispatch_run_arrived(struct shard *s, unsigned peer, struct bytes body);
+
+extern post_fn dispatch_on_led, dispatch_on_leaders, dispatch_on_in, dispatch_on_out,
+    dispatch_on_subscribed, dispatch_on_vouched;
 
 /* ---- The loop */
 
@@ -93,7 +101,8 @@ uint64_t dispatch_run_next_ms(const struct shard *s); /* when the next turn is d
 
 /* For all shards, which do not run yet, after remote_create(); node->replicas > 0. false: no
  * memory. */
-NODISCARD bool dispatch_run_create(struct node *node, const struct identity *self);
+NODISCARD bool dispatch_run_create(struct node *node, const struct identity *self,
+                                   const struct dispatch_uses *uses);
 void dispatch_run_destroy(struct shard *s);
 void leaders_destroy(struct node *node); /* after that, of all shards */
 

@@ -237,6 +237,16 @@ void ownership_facts(struct shard *s, const struct peer_facts *facts)
     }
 }
 
+void ownership_appoint(struct shard *s, unsigned partition, unsigned peer)
+{
+    const struct ownership *const o = s->ownership;
+    if (peer == PEERS_SELF) {
+        claims_appoint(o->claims, partition, CLAIMS_SELF, s->now_ms);
+    } else if ((o->used & bit(peer)) != 0) {
+        claims_appoint(o->claims, partition, peer, s->now_ms);
+    }
+}
+
 /* ---- a turn */
 
 void ownership_turn(struct shard *s)

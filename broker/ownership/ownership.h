@@ -65,6 +65,9 @@ void ownership_up(struct shard *s, unsigned peer);
 void ownership_down(struct shard *s, unsigned peer);
 void ownership_facts(struct shard *s, const struct peer_facts *facts);
 
+/* Shard 0: who leads a partition of client identifiers owns these. A peer; or PEERS_SELF. */
+void ownership_appoint(struct shard *s, unsigned partition, unsigned peer);
+
 /* ---- The loop */
 
 void ownership_turn(struct shard *s);  /* when mail was read, before connections go on */

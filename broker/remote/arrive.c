@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
+#include <string.h>
 
 #include "broker/config/config.h"
 #include "broker/config/topics.h"
 #include "broker/conn/owed.h"
 #include "broker/conn/publishable.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/message.h"
 #include "broker/node.h"
 #include "broker/remote/remote.h"
@@ -43,7 +45,9 @@ struct arrival {
     uint8_t peer;
     bool ready;     /* it is stored, or need not be */
     bool is_stored; /* its answer waits for the disk of who did it */
-    size_t groups_len;
+    bool stored_only;
+    bool is_dispatch;  /* not a message, but a body of DISPATCH: `groups` */
+    size_t groups_len; /* 0, of DISPATCH: it is void */
     uint8_t groups[];
 };
 
@@ -126,8 +130,14 @@ static void wait_for_disks(struct shard *s, struct message *m)
 static void pass_on(struct shard *s, struct arrival *a)
 {
     struct message *const m = a->job.message;
+    const struct bytes groups = bytes_of(a->groups, a->groups_len);
+    if (a->is_dispatch) { /* void, it is malformed, and nothing happens */
+        (void)dispatch_run_arrived(s, a->peer, groups); /* its connection may be over */
+        free(a);
+        return;
+    }
     s->route_waits = 0;
-    const enum mqtt_reason reason = route(s, m, bytes_of(a->groups, a->groups_len));
+    const enum mqtt_reason reason = a->stored_only ? MQTT_REASON_SUCCESS : route(s, m, groups);
     if (a->is_stored && reason == MQTT_REASON_SUCCESS) {
         wait_for_disks(s, m);
     }
@@ -154,10 +164,38 @@ static void on_stored(struct shard *s, struct retain_job *job, enum retain_resul
     pass_on_ready(s, a->peer);
 }
 
+static void queue(struct shard *s, unsigned peer, struct arrival *a)
+{
+    struct arrivals *const all = &s->remote->arrivals[peer];
+    if (all->first == NULL) {
+        all->first = a;
+    } else {
+        all->last->next = a;
+    }
+    all->last = a;
+    all->count++;
+}
+
+enum arrive_behind arrive_behind(struct shard *s, unsigned peer, struct bytes body)
+{
+    const struct arrivals *const all = &s->remote->arrivals[peer];
+    if (all->first == NULL) {
+        return ARRIVE_NOTHING;
+    }
+    struct arrival *const a = all->count >= ARRIVALS_MAX ? NULL : malloc(sizeof *a + body.len);
+    if (a == NULL) {
+        return ARRIVE_NOT_NOW;
+    }
+    *a = (struct arrival){
+        .peer = (uint8_t)peer, .ready = true, .is_dispatch = true, .groups_len = body.len};
+    memcpy(a->groups, body.at, body.len);
+    queue(s, peer, a);
+    return ARRIVE_QUEUED;
+}
+
 /* Takes the message. false: no memory. */
 static bool arrive(struct shard *s, unsigned peer, const struct node_publish *p, struct message *m)
 {
-    struct arrivals *const all = &s->remote->arrivals[peer];
     struct arrival *const a = malloc(sizeof *a + p->groups.len);
     if (a == NULL) {
         message_put(m);
@@ -167,17 +205,12 @@ static bool arrive(struct shard *s, unsigned peer, const struct node_publish *p,
                           .op = p->op,
                           .peer = (uint8_t)peer,
                           .ready = !is_retained(s, p),
+                          .stored_only = p->stored_only,
                           .groups_len = p->groups.len};
     if (p->groups.len > 0) {
         memcpy(a->groups, p->groups.at, p->groups.len);
     }
-    if (all->first == NULL) {
-        all->first = a;
-    } else {
-        all->last->next = a;
-    }
-    all->last = a;
-    all->count++;
+    queue(s, peer, a);
     if (!a->ready) {
         const struct retained_version version = {
             .stamp = p->stamp, .origin = s->remote->nodes[peer], .generation = p->generation};
@@ -219,7 +252,7 @@ static bool take(struct shard *s, unsigned peer, const struct node_publish *p,
     if (is_retained(s, p) || s->remote->arrivals[peer].first != NULL) {
         return !arrive(s, peer, p, m);
     }
-    *reason = route(s, m, p->groups);
+    *reason = p->stored_only ? MQTT_REASON_SUCCESS : route(s, m, p->groups);
     message_put(m);
     return true;
 }
@@ -351,5 +384,6 @@ void arrive_forget(struct shard *s, unsigned peer)
     close_up(results);
     for (struct arrival *a = s->remote->arrivals[peer].first; a != NULL; a = a->next) {
         a->op = 0;
+        a->groups_len = a->is_dispatch ? 0 : a->groups_len;
     }
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "broker/conn/owed.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/message.h"
 #include "broker/remote/remote.h"
 #include "broker/remote/remote_parts.h"
@@ -260,7 +261,7 @@ void forward_fini(struct remote *r)
 
 /* ---- into the link */
 
-static uint64_t expiry_left(const struct shard *s, const struct message *m)
+uint64_t forward_expiry_left(const struct shard *s, const struct message *m)
 {
     if (!m->has_expiry) {
         return NODE_NO_EXPIRY;
@@ -281,11 +282,12 @@ static enum link_put put_frame(struct shard *s, unsigned peer, const struct mess
     const struct node_publish frame = {
         .op = op,
         .published_ms = s->now_ms + (uint64_t)s->node->wall_offset_ms,
-        .expiry_ms = expiry_left(s, m),
+        .expiry_ms = forward_expiry_left(s, m),
         .stamp = version.stamp,
         .generation = version.generation,
         .qos = m->qos,
         .retain = m->retain,
+        .stored_only = g == NULL && dispatch_run_takes(s, m),
         .topic = message_topic(m),
         .properties = message_properties(m),
         .payload = message_payload(m),
@@ -391,17 +393,23 @@ void forward_on_skipped(struct shard *s, unsigned from, const struct post_head *
     forward_leave_gap(s, peer);
 }
 
-/* false: it is not sent. */
-static bool is_sent(struct shard *s, unsigned peer, const struct message *m)
+void forward_missed(struct shard *s, unsigned peer)
 {
     struct remote *const r = s->remote;
-    if ((r->live & remote_bit(peer)) != 0) {
+    if ((r->skipped & remote_bit(peer)) == 0) {
+        r->skipped |= remote_bit(peer);
+        skip(s, peer);
+    }
+}
+
+bool forward_lives(struct shard *s, unsigned peer, const struct message *m)
+{
+    if ((s->remote->live & remote_bit(peer)) != 0) {
         return true;
     }
     shard_count(s, METRIC_forward_skipped);
-    if (m->qos > 0 && (r->skipped & remote_bit(peer)) == 0) {
-        r->skipped |= remote_bit(peer);
-        skip(s, peer);
+    if (m->qos > 0) {
+        forward_missed(s, peer);
     }
     return false;
 }
@@ -414,7 +422,7 @@ static uint64_t ticket_for(struct shard *s, unsigned peer, const struct message 
 void forward_plain(struct shard *s, unsigned peer, struct message *m)
 {
     ASSERT_OWNED(s);
-    if (is_sent(s, peer, m)) {
+    if (forward_lives(s, peer, m)) {
         pass_on(s, peer, m, NULL, ticket_for(s, peer, m));
     }
 }

@@ -32,6 +32,14 @@ struct shard;
 /* To the node's subscribers. It is one of s->route_waits then, if its answer is waited for. */
 void forward_plain(struct shard *s, unsigned peer, struct message *m);
 
+/* Does it live? If not, it has missed the message: should it come back, it hears of a gap. */
+bool forward_lives(struct shard *s, unsigned peer, const struct message *m);
+/* The same of what it was sent otherwise. */
+void forward_missed(struct shard *s, unsigned peer);
+
+/* In ms, of its interval; NODE_NO_EXPIRY (node_publish.h). */
+uint64_t forward_expiry_left(const struct shard *s, const struct message *m);
+
 uint32_t forward_living(const struct shard *s); /* the others, a bit each */
 
 /* To a member of that group, on that node; due->except is the subscription_id of its members. */

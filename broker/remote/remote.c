@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/groups.h"
 #include "broker/meta/meta_run.h"
 #include "broker/node.h"
@@ -135,8 +136,13 @@ static enum link_taken take_interest(struct shard *s, unsigned peer, const struc
         return LINK_NOT_NOW; /* it is given again in 10 ms */
     }
     r->taken++;
-    return interest_received(r->interest, peer, frame, s->now_ms) == INTEREST_OK ? LINK_TAKEN
-                                                                                 : LINK_BAD;
+    if (interest_received(r->interest, peer, frame, s->now_ms) != INTEREST_OK) {
+        return LINK_BAD;
+    }
+    if (frame->type == NODE_FRAME_INTEREST_ACK) {
+        dispatch_run_acked(s, peer);
+    }
+    return LINK_TAKEN;
 }
 
 static enum link_taken take_retained(struct shard *s, unsigned peer, const struct node_frame *frame)
@@ -178,6 +184,12 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
     case NODE_FRAME_RETAINED_SUMS:
     case NODE_FRAME_RETAINED_ITEMS:
         return take_retained(s, peer, frame);
+    case NODE_FRAME_DISPATCH:
+    case NODE_FRAME_DISPATCHED:
+    case NODE_FRAME_LEADS:
+    case NODE_FRAME_LEASE_ASK:
+    case NODE_FRAME_LEASE:
+        return dispatch_run_received(s, peer, frame);
     case NODE_FRAME_CONSENSUS:
         return groups_received(s, peer, frame);
     case NODE_FRAME_META_MEMBER:
@@ -207,6 +219,7 @@ static void on_up(struct shard *s, unsigned peer)
     }
     ownership_up(s, peer);
     meta_run_up(s, peer);
+    dispatch_run_up(s, peer);
 }
 
 static void on_down(struct shard *s, unsigned peer)
@@ -220,14 +233,25 @@ static void on_down(struct shard *s, unsigned peer)
         replicated_down(s, peer);
     }
     ownership_down(s, peer);
+    dispatch_run_down(s, peer);
 }
 
-static void on_slow(struct shard *s, unsigned peer, bool slow)
+void remote_set_slow(struct shard *s, unsigned peer, bool slow)
 {
     struct remote *const r = s->remote;
     const uint32_t before = atomic_load_explicit(&r->slow, memory_order_relaxed);
     const uint32_t bit = remote_bit(peer);
     atomic_store_explicit(&r->slow, slow ? before | bit : before & ~bit, memory_order_relaxed);
+}
+
+void remote_hold(struct shard *s, unsigned peer)
+{
+    s->remote->held |= remote_bit(peer);
+}
+
+static void on_slow(struct shard *s, unsigned peer, bool slow)
+{
+    remote_set_slow(s, peer, slow);
     if (!slow) {
         relay_flows(s, peer);
     }
@@ -266,6 +290,7 @@ static void on_facts(struct shard *s, const struct peer_facts *facts)
     if (!live) {
         forward_over(s, peer, 0);
     }
+    dispatch_run_facts(s, facts);
     if (facts->forgotten) {
         arrive_forget(s, peer);
         on_slow(s, peer, false);
@@ -392,7 +417,7 @@ static bool next_frame(struct shard *s, unsigned peer, uint8_t *type, struct byt
     const size_t room = peers_room(s, peer), alone = peers_room_alone(s, peer);
     const size_t left = room > INTEREST_ROOM ? room - INTEREST_ROOM : 0;
     const size_t retained = alone > 0 ? alone : left;
-    return (room > NODE_FRAME_HEAD_BYTES &&
+    return (room > NODE_FRAME_HEAD_BYTES && dispatch_run_may_tell_interest(s, peer) &&
             interest_next(s->remote->interest, peer, room - NODE_FRAME_HEAD_BYTES, s->now_ms, type,
                           body)) ||
            (retained > NODE_FRAME_HEAD_BYTES &&

@@ -91,6 +91,11 @@ static inline uint32_t remote_bit(unsigned peer)
 /* A copy of something that mail refers to. */
 void *remote_alloc(size_t bytes);
 
+/* ---- remote.c */
+void remote_hold(struct shard *s, unsigned peer); /* it was said LINK_NOT_NOW: again in a while */
+/* Whoever publishes to it waits. PEERS_SELF: what this shard itself has put is too much. */
+void remote_set_slow(struct shard *s, unsigned peer, bool slow);
+
 /* ---- told.c */
 void told_reached(struct shard *s, uint32_t without); /* interest_events.reached */
 void told_turn(struct shard *s);
@@ -115,6 +120,13 @@ void forward_fini(struct remote *r);
 enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node_frame *frame);
 void arrive_flush(struct shard *s);
 void arrive_fini(struct remote *r);
+/* A body of DISPATCH: it waits behind retained messages that are being stored, if there are any. */
+enum arrive_behind {
+    ARRIVE_NOTHING, /* there are none */
+    ARRIVE_QUEUED,  /* dispatch_run_arrived() is called for it, later */
+    ARRIVE_NOT_NOW, /* as many as may wait do */
+};
+enum arrive_behind arrive_behind(struct shard *s, unsigned peer, struct bytes body);
 void arrive_forget(struct shard *s, unsigned peer); /* it was started anew, or is nobody's number */
 
 /* ---- gap.c */

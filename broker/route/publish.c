@@ -7,6 +7,7 @@
 
 #include "broker/config/config.h"
 #include "broker/conn/publishable.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/message.h"
 #include "broker/remote/forward.h"
 #include "broker/replicated/replicated.h"
@@ -373,14 +374,34 @@ static void to_peers(struct shard *s, struct message *m, uint64_t peers)
     }
 }
 
+/* To partitions that several nodes have, and to the transient subscribers of the others. A retained
+ * message is stored by all that live, before; so they are sent it twice. false: it has to go as
+ * ever. */
+static bool dispatched(struct shard *s, struct message *m, const struct dispatch_view *view,
+                       uint64_t targets)
+{
+    if (!dispatch_run_takes(s, m)) {
+        return false;
+    }
+    if (m->versioned) {
+        to_peers(s, m, 0);
+    }
+    dispatch_run_put(s, m, view, targets);
+    return true;
+}
+
 size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash)
 {
+    struct dispatch_view view = {.changes = 0};
+    if (dispatch_run_takes(s, m)) {
+        view = dispatch_run_look(s);
+    }
     if (!begin(s, m)) {
         return 0;
     }
     const uint64_t targets = targets_of(&s->match);
     to_shards(s, m, targets & INDEX_SHARDS_MASK);
-    if (s->remote != NULL) {
+    if (s->remote != NULL && !dispatched(s, m, &view, targets)) {
         to_peers(s, m, targets >> INDEX_PEER_FIRST);
     }
     for (size_t i = 0; i < s->match.group_count; i++) {

@@ -10,6 +10,7 @@
 #include "broker/conn/trust.h"
 #include "broker/conn/wire.h"
 #include "broker/counters.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/groups.h"
 #include "broker/guard/guard.h"
 #include "broker/guard/pace.h"
@@ -111,6 +112,12 @@ static post_fn *const post_handlers[POST_TYPES] = {
     [POST_DUTY] = meta_run_on_duty,
     [POST_PREFER] = meta_run_on_prefer,
     [POST_META_REPORT] = meta_run_on_report,
+    [POST_LED] = dispatch_on_led,
+    [POST_LEADERS] = dispatch_on_leaders,
+    [POST_DISPATCH_IN] = dispatch_on_in,
+    [POST_DISPATCH_OUT] = dispatch_on_out,
+    [POST_SUBSCRIBED] = dispatch_on_subscribed,
+    [POST_VOUCHED] = dispatch_on_vouched,
 };
 
 /* Who has none does not even call. */
@@ -251,6 +258,7 @@ static uint64_t how_long(const struct shard *s, bool more_mail)
         next_ms = least(next_ms, least(ownership_next_ms(s), relay_next_ms(s)));
         next_ms = least(next_ms, least(groups_next_ms(s), partitions_next_ms(s)));
         next_ms = least(next_ms, meta_run_next_ms(s));
+        next_ms = least(next_ms, dispatch_run_next_ms(s));
     }
     ns = next_ms <= s->now_ms ? 0 : (next_ms - s->now_ms) * MS;
     if (shard_congested(s)) {
@@ -332,6 +340,7 @@ uint64_t loop_work(struct shard *s)
     wire_handshakes(s);
     publish_due(s);
     if (has_cluster(s)) {
+        dispatch_run_turn(s);
         remote_turn(s);
         if (s->ledger != NULL) {
             ledger_turn(s);
@@ -343,6 +352,7 @@ uint64_t loop_work(struct shard *s)
     keep(s);
     if (has_cluster(s)) {
         groups_flush(s);
+        dispatch_run_flush(s);
         remote_flush(s);
         ownership_flush(s);
     }

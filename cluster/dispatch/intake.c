@@ -25,6 +25,7 @@ struct row {
 struct source {
     struct source *next; /* of the same peer */
     uint64_t origin;
+    bool news; /* there may be something to be told */
     struct row rows[ROWS];
 };
 
@@ -93,6 +94,14 @@ void intake_up(struct intake *i, unsigned peer, uint32_t node)
     }
 }
 
+void intake_meet(struct intake *i, unsigned peer, uint32_t node)
+{
+    assert(peer < INTAKE_PEERS_MAX);
+    if (i->nodes[peer] == 0) {
+        intake_up(i, peer, node);
+    }
+}
+
 /* ---- Leading */
 
 void intake_lead(struct intake *i, unsigned partition, uint64_t term)
@@ -113,6 +122,7 @@ void intake_cease(struct intake *i, unsigned partition)
             struct row *const r = &s->rows[partition];
             if (r->term == term && r->run > 0) {
                 refuse(r, NODE_DISPATCHED_LOST, r->run, term);
+                s->news = true;
             }
         }
     }
@@ -147,6 +157,7 @@ void intake_applied(struct intake *i, unsigned partition, uint64_t origin, uint6
     struct source *const s = peer < INTAKE_PEERS_MAX ? find(i, peer, origin) : NULL;
     if (s != NULL && s->rows[partition].term == term && op > s->rows[partition].done) {
         tell_done(&s->rows[partition], op);
+        s->news = true;
     }
 }
 
@@ -243,12 +254,18 @@ static void take_for_partition(struct intake *i, struct row *r, const struct nod
     }
 }
 
+/* Starts are counted, by how many bits of a longer number an origin has room for. */
+static bool is_before(uint64_t a, uint64_t b)
+{
+    return (int32_t)(origin_start(a) - origin_start(b)) < 0;
+}
+
 /* A start of the node that is later than those that are known ends what they had. */
 static void forget_before(struct intake *i, unsigned peer, uint64_t origin)
 {
     for (struct source **at = &i->sources[peer]; *at != NULL;) {
         struct source *const s = *at;
-        if (origin_start(s->origin) < origin_start(origin)) {
+        if (is_before(s->origin, origin)) {
             *at = s->next;
             i->figures.sources--;
             free(s);
@@ -264,7 +281,7 @@ static enum intake_err source_of(struct intake *i, unsigned peer, uint64_t origi
     struct source *s = find(i, peer, origin);
     if (s == NULL) {
         for (s = i->sources[peer]; s != NULL; s = s->next) {
-            if (origin_start(s->origin) > origin_start(origin)) {
+            if (is_before(origin, s->origin)) {
                 return INTAKE_MALFORMED;
             }
         }
@@ -304,6 +321,7 @@ enum intake_err intake_received(struct intake *i, unsigned peer, struct bytes bo
     if (err != INTAKE_OK) {
         return err;
     }
+    s->news = true;
     while (node_dispatch_item_next(&frame.items, &item)) {
         struct row *const r = &s->rows[item.partition];
         if (!is_ours(i, item.partition)) {
@@ -344,13 +362,21 @@ static size_t put_item(uint8_t *out, struct row *r, uint8_t partition)
 static size_t items_of(struct source *s, size_t room, uint8_t *out)
 {
     size_t len = 0;
-    for (unsigned p = 0; p < ROWS && len + 2 * NODE_DISPATCHED_ITEM_BYTES <= room; p++) {
+    unsigned p = 0;
+    for (; p < ROWS && len + 2 * NODE_DISPATCHED_ITEM_BYTES <= room; p++) {
         len += put_item(out + len, &s->rows[p], (uint8_t)p);
     }
+    s->news = p < ROWS;
     return len;
 }
 
 bool intake_next(struct intake *i, unsigned peer, size_t room, uint8_t *type, struct bytes *body)
+{
+    return intake_next_of(i, peer, INTAKE_ALL_SHARDS, room, type, body);
+}
+
+bool intake_next_of(struct intake *i, unsigned peer, uint32_t shards, size_t room, uint8_t *type,
+                    struct bytes *body)
 {
     uint8_t items[NODE_DISPATCHED_ITEMS_MAX * NODE_DISPATCHED_ITEM_BYTES];
     assert(peer < INTAKE_PEERS_MAX);
@@ -360,7 +386,8 @@ bool intake_next(struct intake *i, unsigned peer, size_t room, uint8_t *type, st
     room -= NODE_DISPATCH_HEAD_MAX;
     room = room < sizeof items ? room : sizeof items;
     for (struct source *s = i->sources[peer]; s != NULL; s = s->next) {
-        const size_t len = items_of(s, room, items);
+        const bool is_asked = (shards >> origin_shard(s->origin) % 32 & 1) != 0;
+        const size_t len = s->news && is_asked ? items_of(s, room, items) : 0;
         if (len > 0) {
             const struct node_dispatched frame = {.origin = s->origin,
                                                   .items = bytes_of(items, len)};

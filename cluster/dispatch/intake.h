@@ -83,6 +83,8 @@ void intake_applied(struct intake *i, unsigned partition, uint64_t origin, uint6
 
 /* There is a new connection: what was to be answered by the last one will be asked for anew. */
 void intake_up(struct intake *i, unsigned peer, uint32_t node);
+/* As if by intake_up(), of a peer whose number is not known yet; else nothing. */
+void intake_meet(struct intake *i, unsigned peer, uint32_t node);
 /* Another node has that number. Not when it is only dead: it may be back, and repeat what transient
  * subscribers have had. */
 void intake_forget(struct intake *i, unsigned peer);
@@ -92,6 +94,12 @@ NODISCARD enum intake_err intake_received(struct intake *i, unsigned peer, struc
 
 /* The next frame for it, of room bytes at most; *body is good until the next call. */
 bool intake_next(struct intake *i, unsigned peer, size_t room, uint8_t *type, struct bytes *body);
+
+/* Of the peer's sources, of those shards alone, 1 << shard (of the shards up to 31; a higher one
+ * counts as shard % 32). */
+#define INTAKE_ALL_SHARDS UINT32_MAX
+bool intake_next_of(struct intake *i, unsigned peer, uint32_t shards, size_t room, uint8_t *type,
+                    struct bytes *body);
 
 struct intake_figures {
     uint32_t sources; /* now */

@@ -141,6 +141,11 @@ uint64_t lease_without(const struct lease_holder *h, uint64_t now_ms)
     return without;
 }
 
+uint64_t lease_until(const struct lease_holder *h, unsigned partition, uint64_t now_ms)
+{
+    return lease_of(h, partition, now_ms) == LEASE_NOBODY ? 0 : h->held[partition].until_ms;
+}
+
 uint64_t lease_next_ms(const struct lease_holder *h)
 {
     uint64_t next = UINT64_MAX;

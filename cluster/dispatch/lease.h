@@ -106,6 +106,9 @@ uint64_t lease_without(const struct lease_holder *h, uint64_t now_ms);
 /* Whose interest says what the partition's subscribers want; LEASE_NOBODY: it is without. */
 unsigned lease_of(const struct lease_holder *h, unsigned partition, uint64_t now_ms);
 
+/* Until when lease_of() says so, unless something happens; 0: it is without. */
+uint64_t lease_until(const struct lease_holder *h, unsigned partition, uint64_t now_ms);
+
 uint64_t lease_next_ms(const struct lease_holder *h); /* of lease_ask() */
 
 /* ---- Who grants them */

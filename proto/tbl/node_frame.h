@@ -37,6 +37,7 @@ NODE_FRAME(DISPATCH,          80,    "DISPATCH")          /* a message for the l
 NODE_FRAME(DISPATCHED,        81,    "DISPATCHED")        /* what has become of such */
 NODE_FRAME(LEASE_ASK,         82,    "LEASE_ASK")         /* may the sender know that there are no subscribers? */
 NODE_FRAME(LEASE,             83,    "LEASE")             /* it may, of these partitions, for so long */
+NODE_FRAME(LEADS,             84,    "LEADS")             /* the partitions that the sender leads */
 NODE_FRAME(CONSENSUS,         96,    "CONSENSUS")         /* between the servers of a Raft group */
 NODE_FRAME(META_MEMBER,       97,    "META_MEMBER")       /* of which cluster the sender is, and who in it */
 NODE_FRAME(META_STATE,        98,    "META_STATE")        /* what META's log comes to, asked for or told */

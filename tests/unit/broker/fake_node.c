@@ -10,6 +10,7 @@
 #include "broker/config/config.h"
 #include "broker/config/options.h"
 #include "broker/conn/owed.h"
+#include "broker/dispatch/dispatch_run.h"
 #include "broker/groups/groups.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
@@ -280,7 +281,7 @@ bool fake_node_is_busy(const struct fake_node *n)
             (n->node->peers != NULL &&
              least(ownership_next_ms(s), relay_next_ms(s)) <= clock_now_ms) ||
             least(groups_next_ms(s), partitions_next_ms(s)) == 0 ||
-            meta_run_next_ms(s) <= clock_now_ms) {
+            meta_run_next_ms(s) <= clock_now_ms || dispatch_run_next_ms(s) == 0) {
             return true;
         }
     }
@@ -320,6 +321,7 @@ uint64_t fake_node_next_ms(const struct fake_node *n)
         next_ms = least(next_ms, relay_next_ms(s));
         next_ms = least(next_ms, groups_next_ms(s));
         next_ms = least(next_ms, meta_run_next_ms(s));
+        next_ms = least(next_ms, dispatch_run_next_ms(s));
         next_ms = least(next_ms, later_ms(store_sleep_ms(s)));
         next_ms = least(next_ms, later_ms(capture_sleep_ms(s)));
     }
