@@ -12,6 +12,8 @@
 struct message;
 struct shard;
 
+extern const struct dispatch_uses dispatch_uses_partitions; /* broker/partitions */
+
 struct dispatch_uses {
     /* publish_to_partition() */
     enum publish_partition (*publish)(struct shard *s, unsigned p, struct message *m,

@@ -21,6 +21,8 @@
 #include "broker/gossip/address.h"
 #include "broker/gossip/gossiper.h"
 #include "broker/log/log.h"
+#include "broker/dispatch/dispatch_run.h"
+#include "broker/dispatch/dispatch_uses.h"
 #include "broker/meta/meta_run.h"
 #include "broker/node.h"
 #include "broker/peers/peers.h"
@@ -371,6 +373,8 @@ static bool join_shards(struct cluster *c, struct node *node, struct gossiper_co
     conf->links = &c->links;
     node->cluster = conf->identity.cluster;
     if (remote_create(node, &conf->identity) && ownership_create(node, &conf->identity) &&
+        (node->replicas == 0 ||
+         dispatch_run_create(node, &conf->identity, &dispatch_uses_partitions)) &&
         peers_create(&peers) != NULL) {
         return true;
     }

@@ -8,8 +8,12 @@
 #include <xxhash.h>
 
 #include "broker/config/config.h"
+#include "broker/dispatch/dispatch_run.h"
+#include "broker/dispatch/dispatch_uses.h"
 #include "broker/io/io.h"
 #include "broker/log/log.h"
+#include "broker/message.h"
+#include "broker/partitions/ledger.h"
 #include "broker/partitions/ledger.h"
 #include "broker/partitions/partitions_parts.h"
 #include "broker/session/session.h"
@@ -75,12 +79,13 @@ static uint64_t origin_hash(uint64_t origin)
     return XXH3_64bits(&origin, sizeof origin);
 }
 
-static struct origin_row *find_origin(struct partition *p, uint64_t origin)
+static struct origin_row *find_origin(const struct partition *p, enum origin_kind kind,
+                                      uint64_t origin)
 {
     struct table_link *l = table_find(&p->origins, origin_hash(origin));
     for (; l != NULL; l = table_find_next(l)) {
         struct origin_row *const row = table_object(l, struct origin_row, by_origin);
-        if (row->origin == origin) {
+        if (row->origin == origin && row->kind == kind) {
             return row;
         }
     }
@@ -95,9 +100,10 @@ static void drop_origin(struct partition *p)
     free(table_object(l, struct origin_row, by_origin));
 }
 
-void partition_note_origin(struct partition *p, uint64_t origin, uint64_t highest)
+void partition_note_origin(struct partition *p, enum origin_kind kind, uint64_t origin,
+                           uint64_t highest)
 {
-    struct origin_row *row = find_origin(p, origin);
+    struct origin_row *row = find_origin(p, kind, origin);
     if (row == NULL) {
         if (p->origins.count >= ORIGINS_MAX) {
             drop_origin(p); /* what the records have to say of it is a net below this */
@@ -107,6 +113,7 @@ void partition_note_origin(struct partition *p, uint64_t origin, uint64_t highes
             store_out_of_memory();
         }
         row->origin = origin;
+        row->kind = kind;
         table_insert(&p->origins, &row->by_origin, origin_hash(origin));
     }
     row->highest = highest > row->highest ? highest : row->highest;
@@ -121,8 +128,23 @@ static void drop_origins(struct partition *p)
 
 uint64_t partition_highest(const struct shard *s, unsigned p, uint64_t origin)
 {
-    const struct origin_row *const row = find_origin(partition_of(s, p), origin);
+    const struct origin_row *const row = find_origin(partition_of(s, p), ORIGIN_STREAM, origin);
     return row == NULL ? 0 : row->highest;
+}
+
+bool partition_is_repetition(struct shard *s, unsigned number, const struct message *m)
+{
+    if (m->exchange == 0 || serial_is_local(m->publisher)) {
+        return false;
+    }
+    struct partition *const p = partition_of(s, number);
+    const enum origin_kind kind = message_is_will(m) ? ORIGIN_WILLS : ORIGIN_EXCHANGES;
+    const struct origin_row *const row = find_origin(p, kind, m->publisher);
+    if (row != NULL && m->exchange <= row->highest) {
+        return true;
+    }
+    partition_note_origin(p, kind, m->publisher, m->exchange);
+    return false;
 }
 
 /* ---- roles */
@@ -192,7 +214,7 @@ static void note_operation(struct partition *p, struct bytes bytes)
         (e.queued.operation & ENTRY_MORE_FOLLOWS) != 0) {
         return;
     }
-    partition_note_origin(p, e.queued.stream, e.queued.operation);
+    partition_note_origin(p, ORIGIN_STREAM, e.queued.stream, e.queued.operation);
     if (p->role == PARTITION_LEADS && hooks->applied != NULL) {
         hooks->applied(p->shard, p->number, e.queued.stream, e.queued.operation);
     }
@@ -239,6 +261,7 @@ static void on_leading(struct shard *s, unsigned group, uint64_t term)
     p->role = PARTITION_REVIVES;
     p->term = term;
     p->leader = p->conf.self;
+    ledger_lead(s, group, term);
     all_of(s)->of_shard[s->id].reviving |= UINT64_C(1) << group;
     ledger_lead(s, group, term);
     revival_of_begin(p);
@@ -531,7 +554,20 @@ uint64_t partitions_gauge(const struct node *node, enum partitions_gauge gauge)
 
 /* ---- beginning and end */
 
-static const struct partitions_hooks no_hooks;
+static const struct partitions_hooks of_node = {.lead = dispatch_run_lead,
+                                                .cease = dispatch_run_cease,
+                                                .applied = dispatch_run_applied,
+                                                .proposed = ledger_proposed,
+                                                .drop = ledger_drop};
+
+/* By the group's clock, which is the node's. */
+static uint64_t certain_ms(const struct shard *s, unsigned p)
+{
+    return group_state(s, p).lease_ms;
+}
+
+const struct dispatch_uses dispatch_uses_partitions = {
+    .publish = publish_to_partition, .highest = partition_highest, .certain_ms = certain_ms};
 
 static void wake(void *node, unsigned shard)
 {
@@ -557,6 +593,9 @@ static bool init(struct partitions *all)
     for (unsigned i = 0; i < node->shard_count; i++) {
         kept_link_init(&all->of_shard[i].reads);
         kept_link_init(&all->of_shard[i].leaving);
+        if (!ledger_begin(node->shards[i])) {
+            return false;
+        }
     }
     return true;
 }
@@ -572,7 +611,7 @@ bool partitions_create(struct node *node, const struct partitions_conf *conf)
     all->node = node;
     all->conf = *conf;
     all->conf.groups.events = &events;
-    all->conf.hooks = conf->hooks == NULL ? &no_hooks : conf->hooks;
+    all->conf.hooks = conf->hooks == NULL ? &of_node : conf->hooks;
     const struct applier_conf applier = {.checkpoint = conf->checkpoint,
                                          .clock_ms = node->clock_ms,
                                          .shards = node->shard_count,

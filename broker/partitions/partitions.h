@@ -37,6 +37,7 @@
 #define PARTITION_PART_BYTES ((size_t)256 << 10)
 
 struct checkpoint;
+struct message;
 struct node;
 struct shard;
 
@@ -92,6 +93,10 @@ NODISCARD bool partition_transfer(struct shard *s, unsigned p, uint64_t to);
 /* The highest op of that stream (below SERIAL_LOCAL_BELOW) that the partition has applied; 0: none
  * is known. From dispatch_run_lead() on, until dispatch_run_cease(). */
 uint64_t partition_highest(const struct shard *s, unsigned p, uint64_t origin);
+
+/* Is it an exchange, or a will, of a session that several nodes have, and has the partition, which
+ * is led here, had it? Then it is not to be queued once more. If not, it has from now on. */
+bool partition_is_repetition(struct shard *s, unsigned p, const struct message *m);
 
 struct partition_state {
     enum partition_role role;

@@ -10,6 +10,7 @@
 #include "broker/partitions/partitions.h"
 #include "broker/route/local.h"
 #include "broker/shard/shard.h"
+#include "broker/store/origins.h"
 #include "broker/store/revival.h"
 #include "cluster/table.h"
 
@@ -37,9 +38,10 @@ struct partition {
     _Atomic uint64_t led;         /* the term; 0: it is not. The owner's to write, release */
 };
 
-/* How far a stream of messages has come in it. */
+/* How far a stream of messages has come in it, or the exchanges, or the wills, of a session. */
 struct origin_row {
     struct table_link by_origin;
+    enum origin_kind kind;
     uint64_t origin, highest;
 };
 
@@ -66,7 +68,8 @@ struct partition *partition_of(const struct shard *s, unsigned p); /* on its hom
 void partition_lead(struct partition *p);                          /* its sessions are there */
 void partition_give_up(struct partition *p, const char *why);      /* it has failed */
 void partition_flush(struct partition *p); /* revival_of_flushed(), when it is */
-void partition_note_origin(struct partition *p, uint64_t origin, uint64_t highest);
+void partition_note_origin(struct partition *p, enum origin_kind kind, uint64_t origin,
+                           uint64_t highest);
 
 /* ---- revive.c */
 

@@ -9,6 +9,7 @@
 #include "broker/conn/publishable.h"
 #include "broker/dispatch/dispatch_run.h"
 #include "broker/message.h"
+#include "broker/partitions/partitions.h"
 #include "broker/remote/forward.h"
 #include "broker/replicated/replicated.h"
 #include "broker/route/deliver.h"
@@ -453,6 +454,9 @@ enum publish_partition publish_to_partition(struct shard *s, unsigned partition,
     bool any = false;
     if (!begin(s, m)) {
         return PUBLISH_PARTITION_NOT_NOW;
+    }
+    if (partition_is_repetition(s, partition, m)) {
+        return PUBLISH_PARTITION_NOBODY;
     }
     kept_operation(s, stream, operation);
     while (at < s->match.filter_count) {
