@@ -23,6 +23,7 @@
 #include "broker/ownership/ownership.h"
 #include "broker/partitions/ledger.h"
 #include "broker/partitions/partitions.h"
+#include "broker/partitions/partitions.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"

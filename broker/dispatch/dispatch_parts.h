@@ -19,6 +19,8 @@
 #define DISPATCH_LATER_MS      10u  /* until it is looked again whether there is room */
 #define DISPATCH_LANE_ROOM_MIN 65536u
 
+#define DISPATCH_WORD_OF_WILL (UINT64_C(1) << 63) /* no partition's number has it */
+
 static inline uint32_t dispatch_bit(unsigned peer)
 {
     return UINT32_C(1) << peer;

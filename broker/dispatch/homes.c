@@ -12,6 +12,7 @@
 #include "broker/remote/remote_parts.h"
 #include "broker/route/publish.h"
 #include "broker/shard/latency.h"
+#include "broker/store/serial.h"
 #include "cluster/dispatch/origins.h"
 #include "proto/node_dispatch.h"
 #include "proto/node_publish.h"
@@ -32,6 +33,10 @@ static struct message *make_message(struct shard *s, const struct node_publish *
     m->has_expiry = p->expiry_ms != NODE_NO_EXPIRY;
     m->expires_ms = m->has_expiry ? s->now_ms + p->expiry_ms : 0;
     m->publisher = p->publisher;
+    if (!serial_is_local(p->publisher)) { /* else there is nothing to be told of */
+        m->exchange = p->op & ~DISPATCH_WORD_OF_WILL;
+        m->packet_id = (p->op & DISPATCH_WORD_OF_WILL) == 0; /* of an exchange, any */
+    }
     latency_stamp(s, m);
     return m;
 }

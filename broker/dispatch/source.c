@@ -150,11 +150,19 @@ bool dispatch_run_takes(const struct shard *s, const struct message *m)
     return s->dispatching != NULL && m->qos > 0 && !publishable_is_own(message_topic(m));
 }
 
+/* Of which exchange, or will, of the publisher it is (store/serial.h): in the place of an op, since
+ * it has none. */
+static uint64_t exchange_word(const struct message *m)
+{
+    return m->exchange | (message_is_will(m) ? DISPATCH_WORD_OF_WILL : 0);
+}
+
 /* The words of a message on its way to another node (node_publish.h), that nobody is to answer. */
 static struct bytes words_of(struct shard *s, const struct message *m)
 {
     struct dispatching *const d = s->dispatching;
     const struct node_publish words = {
+        .op = serial_is_local(m->publisher) ? 0 : exchange_word(m),
         .publisher = serial_is_local(m->publisher) ? 0 : m->publisher,
         .published_ms = s->now_ms + (uint64_t)s->node->wall_offset_ms,
         .expiry_ms = forward_expiry_left(s, m),

@@ -14,7 +14,6 @@
 #include "broker/log/log.h"
 #include "broker/message.h"
 #include "broker/partitions/ledger.h"
-#include "broker/partitions/ledger.h"
 #include "broker/partitions/partitions_parts.h"
 #include "broker/session/session.h"
 #include "broker/store/entry.h"
@@ -79,8 +78,7 @@ static uint64_t origin_hash(uint64_t origin)
     return XXH3_64bits(&origin, sizeof origin);
 }
 
-static struct origin_row *find_origin(const struct partition *p, enum origin_kind kind,
-                                      uint64_t origin)
+static struct origin_row *find_origin(struct partition *p, enum origin_kind kind, uint64_t origin)
 {
     struct table_link *l = table_find(&p->origins, origin_hash(origin));
     for (; l != NULL; l = table_find_next(l)) {
@@ -261,7 +259,6 @@ static void on_leading(struct shard *s, unsigned group, uint64_t term)
     p->role = PARTITION_REVIVES;
     p->term = term;
     p->leader = p->conf.self;
-    ledger_lead(s, group, term);
     all_of(s)->of_shard[s->id].reviving |= UINT64_C(1) << group;
     ledger_lead(s, group, term);
     revival_of_begin(p);
@@ -554,11 +551,8 @@ uint64_t partitions_gauge(const struct node *node, enum partitions_gauge gauge)
 
 /* ---- beginning and end */
 
-static const struct partitions_hooks of_node = {.lead = dispatch_run_lead,
-                                                .cease = dispatch_run_cease,
-                                                .applied = dispatch_run_applied,
-                                                .proposed = ledger_proposed,
-                                                .drop = ledger_drop};
+static const struct partitions_hooks of_node = {
+    .lead = dispatch_run_lead, .cease = dispatch_run_cease, .applied = dispatch_run_applied};
 
 /* By the group's clock, which is the node's. */
 static uint64_t certain_ms(const struct shard *s, unsigned p)
@@ -593,9 +587,6 @@ static bool init(struct partitions *all)
     for (unsigned i = 0; i < node->shard_count; i++) {
         kept_link_init(&all->of_shard[i].reads);
         kept_link_init(&all->of_shard[i].leaving);
-        if (!ledger_begin(node->shards[i])) {
-            return false;
-        }
     }
     return true;
 }
