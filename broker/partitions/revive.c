@@ -37,9 +37,9 @@
 
 #define NEVER UINT64_MAX
 
-#define STEPS_PER_TURN  300u  /* things that are taken up, of one partition */
-#define FILTERS_AT_ONCE 512u  /* subscriptions that may be on their way between shards */
-#define CLOSING_STEPS   4u    /* that the end of a connection counts as */
+#define STEPS_PER_TURN  300u /* things that are taken up, of one partition */
+#define FILTERS_AT_ONCE 512u /* subscriptions that may be on their way between shards */
+#define CLOSING_STEPS   4u   /* that the end of a connection counts as */
 
 enum stage {
     STAGE_FLUSH,
@@ -243,8 +243,7 @@ static struct session *open_session(struct revival_of *r, uint64_t serial, struc
         r->problem = "two of its sessions have one client identifier";
         return NULL;
     }
-    struct session *const session =
-        session_open(s, client_id, client_hash_of(s->node, client_id));
+    struct session *const session = session_open(s, client_id, client_hash_of(s->node, client_id));
     if (session == NULL) {
         (void)out_of_memory(r);
         return NULL;

@@ -4,19 +4,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xxhash.h>
 
+#include "broker/client_hash.h"
 #include "broker/shard/shard.h"
 #include "broker/store/records_overlay.h"
 #include "broker/store/serial.h"
 
 #define STEP_MS 20u
 #define SHARDS  2u
+#define TICKET  (UINT64_MAX - 1) /* none of the ledger's */
 
 const unsigned phost_numbers[PHOST_PARTITIONS] = {0, 5, 63};
 struct phost phost;
 
-static const char *const settings[] = {"cluster.listen=127.0.0.1:7946", NULL};
+static const char *const settings[] = {"cluster.listen=127.0.0.1:7946", "limits.inflight_max=100",
+                                       NULL};
 
 #define MUST(condition, text)                                                                      \
     do {                                                                                           \
@@ -71,23 +73,8 @@ static void on_applied(struct shard *s, unsigned p, uint64_t origin, uint64_t op
     of(s, p)->op = op;
 }
 
-static void on_proposed(struct shard *s, unsigned group, uint64_t ticket, enum consensus_end end)
-{
-    (void)ticket;
-    of(s, group)->committed += end == CONSENSUS_COMMITTED;
-    of(s, group)->unknown += end != CONSENSUS_COMMITTED;
-}
-
-static void on_drop(struct shard *s, unsigned p)
-{
-    of(s, p)->dropped++;
-}
-
-static const struct partitions_hooks hooks = {.lead = on_lead,
-                                              .cease = on_cease,
-                                              .applied = on_applied,
-                                              .proposed = on_proposed,
-                                              .drop = on_drop};
+static const struct partitions_hooks hooks = {
+    .lead = on_lead, .cease = on_cease, .applied = on_applied};
 
 /* ---- nodes */
 
@@ -251,7 +238,12 @@ const char *phost_id(unsigned i, unsigned number)
     char *const id = ids[next++ % 64];
     for (unsigned at = 0, left = number;; at++) {
         const int len = snprintf(id, 32, "client-%u", at);
-        if (XXH3_64bits(id, (size_t)len) % PARTITIONS == phost_numbers[i] && left-- == 0) {
+        if (client_hash_of(phost.cluster->nodes[0] != NULL ? phost.cluster->nodes[0]->node
+                                                           : phost.cluster->nodes[1]->node,
+                           bytes_of(id, (size_t)len)) %
+                    PARTITIONS ==
+                phost_numbers[i] &&
+            left-- == 0) {
             return id;
         }
     }
@@ -262,7 +254,7 @@ void phost_say_bytes(unsigned i, struct bytes entry)
     for (unsigned ms = 0; ms < 30000; ms += STEP_MS) {
         const unsigned leader = phost_leader(i);
         const enum group_err err =
-            group_propose(phost_enter(leader, i), phost_numbers[i], entry, 1);
+            group_propose(phost_enter(leader, i), phost_numbers[i], entry, TICKET);
         shard_self = NULL;
         if (err == GROUP_OK) {
             phost.times_said++;
@@ -319,8 +311,8 @@ void phost_queued(unsigned i, uint64_t serial, uint64_t number, uint64_t origin,
     char payload[32];
     snprintf(payload, sizeof payload, "%u", (unsigned)number);
     const struct entry e = {
-        .type = ENTRY_QUEUED,
-        .queued = {.message = phost_message("topic", payload), .origin = origin, .exchange = op}};
+        .type = origin == 0 ? ENTRY_QUEUED : ENTRY_DISPATCHED,
+        .queued = {.message = phost_message("topic", payload), .stream = origin, .operation = op}};
     field_writer_begin(&w);
     entry_write(&w, &e);
     entry_write_recipient(&w, serial, &(struct stored_delivery){.number = number, .qos = 1});

@@ -23,11 +23,9 @@
 extern const unsigned phost_numbers[PHOST_PARTITIONS];
 
 struct phost_partition {
-    uint64_t led;                /* the term of hooks.lead; 0: it has ceased */
-    unsigned times_led, ceased;  /* hooks */
-    uint64_t origin, op;         /* of hooks.applied, the last */
-    unsigned dropped;            /* hooks.drop */
-    uint64_t committed, unknown; /* proposals of phost_say() */
+    uint64_t led;               /* the term of hooks.lead; 0: it has ceased */
+    unsigned times_led, ceased; /* hooks */
+    uint64_t origin, op;        /* of hooks.applied, the last */
 };
 
 struct phost {

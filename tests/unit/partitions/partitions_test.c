@@ -54,7 +54,6 @@ Test(partitions, all_have_on_disk_what_the_leader_says)
             cr_expect_eq(state.leader, 100 + phost_leader(i));
         }
         const struct phost_partition *const led = &phost.of[phost_leader(i)][i];
-        cr_expect_eq(led->committed, 4);
         cr_expect_eq(led->origin, ORIGIN);
         cr_expect_eq(led->op, 4);
     }
@@ -87,7 +86,7 @@ Test(partitions, another_one_goes_on_with_the_sessions)
     cr_expect_eq(session->filters.count, 1);
     cr_expect_eq(session->out.next_number, 5);
     cr_expect_eq(outqueue_waiting(&session->out), 0);
-    cr_expect_eq(outqueue_sent_end(&session->out), 2, "what was sent is known");
+    cr_expect_eq(backlog_sent_end(session), 2, "what was sent is known");
     cr_expect_eq(backlog_waiting(session), 3, "the others wait");
     cr_expect_eq(kept_of(now, 1, away)->backlog->count, 3, "on disk");
     session = phost_session(now, 1, there);
@@ -138,7 +137,6 @@ Test(partitions, who_is_deposed_has_no_sessions_and_no_clients)
     const unsigned next = phost_leader_but(0, now);
     fake_cluster_advance(phost.cluster, 5000);
     cr_expect_eq(phost.of[now][0].led, 0, "it has ceased");
-    cr_expect_eq(phost.of[now][0].dropped, 1);
     cr_expect_null(phost_session(now, 0, id));
     const struct got *const got = client_take(c, MQTT_DISCONNECT);
     cr_assert_not_null(got);
@@ -163,15 +161,20 @@ Test(partitions, an_entry_that_cannot_be_applied_ends_its_partition_alone)
     phost_say_bytes(1, bytes_text("no entry"));
     phost_opened(2, phost_serial(2, 2), phost_id(2, 1), NULL);
     fake_cluster_advance(phost.cluster, 2000);
+    unsigned failed = 0;
     for (unsigned node = 0; node < PHOST_NODES; node++) {
-        cr_expect_eq(phost_state(node, 1).role, PARTITION_FAILED, "%u", node);
-        cr_expect_eq(phost.of[node][1].led, 0);
-        cr_expect_eq(phost_hash(node, 1).sessions, 1, "as of the batch before");
+        if (phost_state(node, 1).role ==
+            PARTITION_FAILED) { /* else it did not hear of it in time */
+            cr_expect_eq(phost.of[node][1].led, 0);
+            cr_expect_lt(phost_state(node, 1).checkpointed, phost_state(node, 1).applied);
+            failed++;
+        }
         for (unsigned i = 0; i < PHOST_PARTITIONS; i += 2) {
             cr_expect_eq(phost_hash(node, i).sessions, 2, "%u %u", node, i);
             cr_expect_neq(phost_state(node, i).role, PARTITION_FAILED);
         }
     }
+    cr_expect_geq(failed, 2);
     phost_opened(0, phost_serial(0, 3), phost_id(0, 2), NULL);
     fake_cluster_advance(phost.cluster, 1000);
     cr_expect_eq(phost_hash(0, 0).sessions, 3);
