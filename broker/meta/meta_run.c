@@ -37,6 +37,7 @@ void meta_hurry(struct meta_run *r)
 void meta_show(struct meta_run *r)
 {
     atomic_store_explicit(&r->number, meta_own_number(r), memory_order_relaxed);
+    atomic_store_explicit(&r->shard->node->member, meta_own_number(r), memory_order_relaxed);
     atomic_store_explicit(&r->members, r->state.members_count, memory_order_relaxed);
     atomic_store_explicit(&r->waits, !meta_is_formed(r), memory_order_relaxed);
 }

@@ -175,12 +175,11 @@ static bool on_applied(void *context, struct bytes key, struct bytes value)
 static bool on_place(void *context, struct bytes key, struct bytes value)
 {
     struct revival *const r = context;
-    const uint64_t partition = key.len == 9 ? record_key_number(key, 1) : NEVER;
-    if (key.len == 9 && partition > PARTITIONS) {
-        return true; /* META's (broker/meta) */
+    const uint64_t place = key.len == 9 ? record_key_number(key, 1) : NEVER;
+    if (place >= PARTITIONS && place != NEVER) {
+        return true; /* broker/meta reads it */
     }
-    return (partition < PARTITIONS && place_read(value, &r->node->places[partition])) ||
-           revival_unknown(r);
+    return (place < PARTITIONS && place_read(value, &r->node->places[place])) || revival_unknown(r);
 }
 
 static bool on_least(void *context, struct bytes key, struct bytes value)
