@@ -446,8 +446,9 @@ def main():
     if wanted('history') and not args.balanced:
         with Network([*(f'n{i}' for i in range(args.nodes)), 'balancer']) as net:
             net.shape(delay_ms=1)
+            replicas = {'cluster.replicas': 3, 'cluster.initial_size': args.nodes} if args.promise == 'replicated' else {}
             nodes = Nodes(program, args.nodes, net, 'balancer', disk_mib=cluster_history.DISK_MIB if 'full' in nemeses else None,
-                          settings={'drain.wait_s': 1, 'data.journal_segment_bytes': 1 << 20})
+                          settings={'drain.wait_s': 1, 'data.journal_segment_bytes': 1 << 20, **replicas})
             try:
                 with Balancer(net, 'balancer', nodes.folder.name,
                               {name: (nodes.host(name), PROXIED, ADMIN) for name in nodes.names}) as balancer:
