@@ -302,13 +302,18 @@ class Story:
     def on_received(self, e):
         c = self.heard(e)
         c.received.append(e.when)
-        if c.session is not None:
+        if self.counts(c):
             c.session.received.append(e)
 
     def on_released(self, e):
         c = self.heard(e)
-        if c.session is not None:
+        if self.counts(c):
             c.session.received.append(e)
+
+    def counts(self, c):
+        """replicated: what was under way to a connection when its client had the next one already, at another node, is of
+        no account: whoever has made that one does not read here any more (two_owners has how long there is any)."""
+        return c.session is not None and (self.promise.node_sessions or c.session.connection is c)
 
     def on_ended(self, e):
         c = self.connections[e.connection]
@@ -435,7 +440,8 @@ def two_owners(story):
 
 def will(story):
     """A will without a delay comes to each session that had subscribed before its CONNECT, unless its client has said
-    DISCONNECT; when said and answered by the end, it comes to nobody; nor while its connection is there
+    DISCONNECT; when said and answered by the end, it comes to nobody, unless there was trouble: the connection may have been lost to the
+    cluster before; nor while its connection is there
     (a packet came to it close_s later). Due is what ended will_s before the last DRAINED of the session. Once where no node
     was in trouble, at least once elsewhere. today: at least once, too, only where no way was cut, one node alone was down, and
     not that of the session; and never only where there was no trouble around the end."""
@@ -451,7 +457,7 @@ def will(story):
             trouble = [f for f in story.faults.values()
                        if f.overlaps(min(c.ended, story.end) - story.promise.close_s, min(c.ended, story.end) + story.promise.will_s, story.promise.settle_s)]
             said = f'{identity}, connection {c.number} of {c.client} at {c.node}, {c.how or "there"} at {c.ended:.3f}, session {s.number} of {s.client} {s.home}'
-            if events and c.how == SAID and not (trouble and story.promise.node_sessions):
+            if events and c.how == SAID and not trouble:
                 story.blame('will', f'not due, and came at {events[0].when:.3f}: {said}')
             elif events and c.heard > events[0].when + story.promise.close_s and not story.faults_over(events[0].when - story.promise.will_s, c.heard):
                 story.blame('will', f'came at {events[0].when:.3f}, its client was there at {c.heard:.3f}: {said}')

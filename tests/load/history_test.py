@@ -173,6 +173,17 @@ class Qos2Twice(unittest.TestCase):
         self.assertEqual(self.story(1, released=False).rules(), [])
         self.assertEqual(self.story(2, qos=1).rules(), [])
 
+    def test_late_to_a_connection_that_its_client_has_left(self):
+        for later in (True, False):
+            b = Script()
+            s = b.subscriber()
+            b.publish(b.connect('p'), ONE)
+            there = b.connect('s', node='n1', present=True)
+            b.got(there, ONE)
+            b.add(RELEASED, connection=there, packet_id=1)
+            b.got(s if later else there, ONE, packet_id=1)
+            self.assertEqual(b.rules(), [] if later else ['qos2-twice'])
+
     def test_sent_again_by_its_publisher(self):
         self.assertEqual(self.story(2, again=True).rules(), ['qos2-twice'])
         self.assertEqual(self.story(2, again=True).rules(TODAY), [])
