@@ -74,6 +74,23 @@ static void command(struct bytes in)
     }
 }
 
+/* What nodes say of themselves, and give each other. */
+static void words(struct bytes in)
+{
+    uint8_t out[NODE_META_MEMBER_MAX];
+    struct node_meta_member m, twice;
+    struct node_meta_copy copy;
+    if (node_meta_member_decode(&m, in) == NODE_OK) {
+        const size_t len = node_meta_member_encode(out, &m);
+        FUZZ_EXPECT(node_meta_member_decode(&twice, bytes_of(out, len)) == NODE_OK);
+        FUZZ_EXPECT(twice.number == m.number && twice.features == m.features &&
+                    bytes_equal(twice.zone, m.zone));
+    }
+    if (node_meta_copy_decode(&copy, in) == NODE_OK) {
+        FUZZ_EXPECT(copy.index > 0 && copy.state.len <= in.len);
+    }
+}
+
 static void form(void)
 {
     uint8_t out[1024], items[3 * NODE_META_NODE_MAX];
@@ -138,6 +155,7 @@ static void pieces(struct bytes rest, bool is_formed)
         uint64_t was, is;
         struct bytes items;
         command(piece);
+        words(piece);
         FUZZ_EXPECT(meta_hash(&state, &was));
         const bool is_applied = meta_apply(&state, piece, ++index) == META_APPLIED;
         FUZZ_EXPECT(meta_hash(&state, &is) && (is_applied || was == is));
