@@ -227,6 +227,9 @@ enum link_taken leaders_received(struct shard *s, unsigned peer, struct bytes bo
             lead(s, p, peer, terms[p]);
         }
     }
+    if ((l->up & dispatch_bit(peer)) != 0) {
+        lease_up(&l->holder, peer, s->now_ms); /* it is asked now for what it leads */
+    }
     return LINK_TAKEN;
 }
 

@@ -412,7 +412,9 @@ size_t publish_route(struct shard *s, struct message *m, uint64_t publisher_hash
         }
     }
     post_tickets(s, m);
-    return s->match.filter_count + s->match.group_count;
+    const size_t matched = s->match.filter_count + s->match.group_count;
+    const bool asks = (s->route_waits >> (INDEX_PEER_FIRST + PEERS_SELF) & 1) != 0;
+    return matched == 0 && asks ? 1 : matched; /* it is not known, where partitions are asked */
 }
 
 /* false: the group has no member here. */
