@@ -37,6 +37,7 @@ struct ledger {
      * what is in front of `open` is over. Position: of the journal's before it, and its ticket. */
     struct fifo proposals;
     uint64_t gone;
+    uint64_t gone_journal, gone_position; /* of the last one that is gone */
     uint64_t open;
     uint64_t last_waited;
     size_t late_bytes;
@@ -100,6 +101,8 @@ static void settle(const struct shard *s)
         l->open++;
     }
     while (l->gone < l->open && at(l, l->gone + 1)->journal <= kept) {
+        l->gone_journal = at(l, l->gone + 1)->journal;
+        l->gone_position = l->gone_journal + l->gone + 1;
         fifo_pop(&l->proposals);
         l->gone++;
     }
@@ -169,6 +172,9 @@ bool ledger_is_written_of(const struct shard *s, uint64_t position)
 {
     const struct ledger *const l = s->ledger;
     settle(s);
+    if (position <= l->gone_position) { /* of the journal it is no more than both of these */
+        return store_is_written(s->store, position < l->gone_journal ? position : l->gone_journal);
+    }
     const uint64_t tickets = before_position(l, position);
     return tickets <= l->open && store_is_written(s->store, position - tickets);
 }
