@@ -496,6 +496,9 @@ static void close_one(struct revival_of *r)
     if (!v->connected) {
         session_waits(session, kept_clock_ms(s, v->ends_ms), kept_clock_ms(s, v->will_due_ms));
     } else {
+        if (session->will != NULL && session->will->delay_s == 0) {
+            session_will_publish(session); /* its client may be back before any timer */
+        }
         const uint64_t will_due_ms =
             session->will == NULL ? NEVER : s->now_ms + (uint64_t)session->will->delay_s * 1000;
         session_waits(session, after(s, session->expiry_s), will_due_ms);
