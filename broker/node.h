@@ -62,7 +62,7 @@ struct node {
     /* This node's number among the cluster's members; 0: it is none yet. META's to write, relaxed.
      */
     _Atomic uint32_t member;
-    struct leaders *leaders; /* of partitions (broker/dispatch); NULL: there are no replicas */
+    struct leaders *leaders;     /* of partitions (broker/dispatch); NULL: there are no replicas */
     struct cluster_uuid cluster; /* before the shards run; none: there is no cluster */
 
     /* Where each partition has its home: broker/relay's; by any thread, relaxed. */

@@ -122,10 +122,8 @@ void owed_hold(struct conn *c, uint64_t position)
 void owed_call(struct conn *c, owed_fn *fn, void *context)
 {
     struct shard *const s = c->shard;
-    const struct reply r = {.position = s->store == NULL ? 0 : ledger_last(s),
-                            .conn = c,
-                            .fn = fn,
-                            .context = context};
+    const struct reply r = {
+        .position = s->store == NULL ? 0 : ledger_last(s), .conn = c, .fn = fn, .context = context};
     add_reply(c, &r);
 }
 

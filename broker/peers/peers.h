@@ -34,9 +34,10 @@
 #include "proto/node_id.h"
 #include "proto/nodiscard.h"
 
-#define PEERS_MAX  32u
-#define PEERS_SELF (PEERS_MAX - 1) /* this node itself, where it is one of them; no other has it   \
-                                    */
+#define PEERS_MAX 32u
+#define PEERS_SELF                                                                                 \
+    (PEERS_MAX - 1) /* this node itself, where it is one of them; no other has it                  \
+                     */
 
 struct node;
 struct peers;

@@ -45,10 +45,8 @@ void promise_ticket(struct shard *s, unsigned from, uint64_t ticket)
 void promise_retain(struct shard *s, unsigned from, struct retain_job *job,
                     enum retain_result result)
 {
-    const struct promise p = {.position = ledger_last(s),
-                              .job = job,
-                              .from = (uint8_t)from,
-                              .result = (uint8_t)result};
+    const struct promise p = {
+        .position = ledger_last(s), .job = job, .from = (uint8_t)from, .result = (uint8_t)result};
     s->store->wanted = true; /* it may have no entry, and hang on one that nobody waits for */
     add(s, &p);
 }
@@ -58,9 +56,8 @@ void promise_end_turn(struct shard *s)
 {
     for (; s->promised_set != 0; s->promised_set &= s->promised_set - 1) {
         const unsigned from = (unsigned)__builtin_ctzll(s->promised_set);
-        const struct promise p = {.position = ledger_last_waited(s),
-                                  .ticket = s->promised[from],
-                                  .from = (uint8_t)from};
+        const struct promise p = {
+            .position = ledger_last_waited(s), .ticket = s->promised[from], .from = (uint8_t)from};
         add(s, &p);
     }
 }

@@ -60,13 +60,13 @@ enum post_type {
     POST_GROUP_LET_GO,  /* a group has written again what the receiver's journal has of it */
     POST_LED,           /* the sender's partition is led here, or no more; to shard 0 (dispatch/) */
     POST_LEADERS,       /* other nodes lead partitions than before */
-    POST_DISPATCH_IN,     /* for the receiver's partitions, or about what it has sent (dispatch/) */
-    POST_DISPATCH_OUT,    /* … for another node, by the receiver's lane */
-    POST_SUBSCRIBED,      /* a kept session has subscribed; may it be told? To shard 0 */
-    POST_VOUCHED,         /* … it may */
-    POST_DUTY,            /* what META has the receiver do about a partition (meta/meta_run.h) */
-    POST_PREFER,          /* who should lead partitions of the receiver's */
-    POST_META_REPORT,     /* what META's leader has to know; to shard 0 */
+    POST_DISPATCH_IN,   /* for the receiver's partitions, or about what it has sent (dispatch/) */
+    POST_DISPATCH_OUT,  /* … for another node, by the receiver's lane */
+    POST_SUBSCRIBED,    /* a kept session has subscribed; may it be told? To shard 0 */
+    POST_VOUCHED,       /* … it may */
+    POST_DUTY,          /* what META has the receiver do about a partition (meta/meta_run.h) */
+    POST_PREFER,        /* who should lead partitions of the receiver's */
+    POST_META_REPORT,   /* what META's leader has to know; to shard 0 */
     POST_TYPES,
 };
 
