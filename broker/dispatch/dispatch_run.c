@@ -102,7 +102,7 @@ void dispatch_run_facts(struct shard *s, const struct peer_facts *facts)
         return;
     }
     const bool live = facts->live && !facts->forgotten;
-    if (!live && (d->live & dispatch_bit(peer)) != 0) {
+    if (!live && !facts->forgotten && (d->live & dispatch_bit(peer)) != 0) {
         died(s, peer);
     }
     d->live = live ? d->live | dispatch_bit(peer) : d->live & ~dispatch_bit(peer);

@@ -38,7 +38,8 @@ struct subscribe_job;
 /* ---- Partitions, on their home shard (broker/partitions) */
 
 /* It is led here in that term: all that was committed before is applied, its sessions are there,
- * and their filters are in the index, and told (all POST_TELL are posted). */
+ * and their filters are in the index, and told (all POST_TELL are posted). The term, below 2^56, is
+ * higher than any before, also of an earlier incarnation. */
 void dispatch_run_lead(struct shard *s, unsigned p, uint64_t term);
 
 /* It is not any more. Before any of its sessions is dropped, or taken out of the index. Fine if it

@@ -396,7 +396,8 @@ static bool join_members(struct node *node, const struct config *config,
     conf.initial_size =
         config->cluster.initial_size > 0 ? config->cluster.initial_size : config->cluster.replicas;
     if (getrandom(conf.random, sizeof conf.random, 0) != (ssize_t)sizeof conf.random) {
-        log_event(LOG_ERROR, "cluster_failed", LOG_ERRNO("error", errno));
+        log_event(LOG_ERROR, "cluster_failed",
+                  LOG_TEXT("reason", "the system has no random bytes"));
         return false;
     }
     return meta_run_create(node, &conf);

@@ -551,8 +551,16 @@ uint64_t partitions_gauge(const struct node *node, enum partitions_gauge gauge)
 
 /* ---- beginning and end */
 
+/* Groups count their terms from 1 on in each incarnation; for others one that is later is higher.
+ */
+static void on_lead(struct shard *s, unsigned p, uint64_t term)
+{
+    const uint64_t incarnation = partition_of(s, p)->place.incarnation;
+    dispatch_run_lead(s, p, (incarnation & 0xffffff) << 32 | (term & UINT32_MAX));
+}
+
 static const struct partitions_hooks of_node = {
-    .lead = dispatch_run_lead, .cease = dispatch_run_cease, .applied = dispatch_run_applied};
+    .lead = on_lead, .cease = dispatch_run_cease, .applied = dispatch_run_applied};
 
 /* By the group's clock, which is the node's. */
 static uint64_t certain_ms(const struct shard *s, unsigned p)

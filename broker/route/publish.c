@@ -448,6 +448,18 @@ bool publish_arrived(struct shard *s, struct message *m, struct bytes groups)
     return all;
 }
 
+/* Of these filters, those that kept sessions may subscribe to; how many they are. */
+static size_t those_kept(const struct shard *s, uint64_t *ids, size_t count)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (local_keeps(s, ids[i])) {
+            ids[n++] = ids[i];
+        }
+    }
+    return n;
+}
+
 enum publish_partition publish_to_partition(struct shard *s, unsigned partition, struct message *m,
                                             uint64_t stream, uint64_t operation)
 {
@@ -462,7 +474,8 @@ enum publish_partition publish_to_partition(struct shard *s, unsigned partition,
     }
     kept_operation(s, stream, operation);
     while (at < s->match.filter_count) {
-        const size_t n = ids_of_shard(&s->match, s->id, &at, ids, FILTERS_PER_RECORD);
+        const size_t found = ids_of_shard(&s->match, s->id, &at, ids, FILTERS_PER_RECORD);
+        const size_t n = those_kept(s, ids, found);
         any = (n > 0 && deliver_to_partition(s, partition, m, ids, n)) || any;
     }
     kept_operation(s, 0, 0);

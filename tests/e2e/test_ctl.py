@@ -30,6 +30,7 @@ LINES = {
     'node': ('', False, None),
     'clients list': ('', False, None),
     'cluster status': ('', False, 'cluster.listen'),
+    'partitions': ('', False, 'cluster.replicas'),
     'cluster drain': ('--stop', True, None),
     'cluster join': ('127.0.0.1:4000', True, 'cluster.listen'),
     'cluster leave': ('', True, 'cluster.listen'),

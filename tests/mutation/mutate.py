@@ -30,7 +30,7 @@ OPTIONS = ['-Dbuildtype=debug', '-Doptimization=1', '-Ddebug=false',
 # Which suites are the nearest to a folder; the order is that of trying.
 NEAR = {'proto': ['proto', 'fuzz-replay'], 'broker/session': ['broker'], 'broker/conn': ['broker'],
         'broker/route': ['route', 'broker'], 'broker/shard': ['shard', 'broker'],
-        'broker/peers': ['peers', 'broker'], 'broker/gossip': ['gossip'], 'broker/config': ['config'], 'broker/transport': ['transport', 'broker'],
+        'broker/dispatch': ['dispatch'], 'broker/peers': ['peers', 'broker'], 'broker/gossip': ['gossip'], 'broker/config': ['config'], 'broker/transport': ['transport', 'broker'],
         'broker/auth': ['auth'], 'broker/login': ['broker'], 'broker/guard': ['guard', 'broker'],
         'broker/http': ['http'], 'broker/admin': ['admin'], 'broker/store': ['store'],
         'cluster/journal': ['journal', 'fuzz-replay'], 'cluster/membership': ['membership', 'sim', 'fuzz-replay'],

@@ -301,6 +301,28 @@ Test(dispatch_run, of_its_own_partitions_a_node_knows_by_a_lease_too)
     end();
 }
 
+/* Its sessions are being dropped, and shard 0 does not know yet that it is led here no more. */
+Test(dispatch_run, what_has_just_ceased_is_asked)
+{
+    begin(2, two);
+    lead_all(0, 1);
+    fake_cluster_advance(cluster, 2000);
+    struct fake_client *const says = come(0, 1, "says");
+    say(says, "b", "1", 1);
+    cr_expect_eq(acknowledged(says), NO_MATCHES);
+    client_say(says, "b", "2", 1);
+    cease(0, WANTS);
+    fake_node_step(cluster->nodes[0], 1);
+    fake_cluster_advance(cluster, 20);
+    cr_expect_eq(acknowledged(says), NONE);
+    lead(0, WANTS, 2);
+    fake_cluster_advance(cluster, 20);
+    cr_assert_eq(entries_count, 1);
+    apply(0, 0);
+    cr_expect_eq(acknowledged(says), 0);
+    end();
+}
+
 /* "Done" is of all up to it: what nobody wants behind what is not applied yet is not done. */
 Test(dispatch_run, what_nobody_wants_is_done_behind_what_is_before_it)
 {
