@@ -117,7 +117,7 @@ static void on_send(void *context, uint64_t to, struct bytes message)
         shard_count(g->shard, METRIC_groups_messages_dropped);
         return;
     }
-    groups_send(g->shard, g->number, node, message);
+    groups_send(g->shard, g->number, node, NODE_FRAME_CONSENSUS, message);
 }
 
 static void apply(struct group *g, uint64_t index, struct bytes entry)
@@ -361,7 +361,7 @@ static bool is_too_large(struct group *g, struct bytes body)
 
 static void stand_still(struct group *g, uint64_t from, struct bytes body)
 {
-    g->install = parcel_create(&(struct node_uuid){{0}}, g->number, body);
+    g->install = parcel_create(&(struct node_uuid){{0}}, g->number, NODE_FRAME_CONSENSUS, body);
     if (g->install == NULL) {
         refuse(g); /* it comes again */
         return;
@@ -651,6 +651,25 @@ void group_copied(struct shard *s, unsigned group, uint64_t index)
     } else if (start(g) != GROUP_OK) {
         fail(g);
     }
+}
+
+void group_say_beside(struct shard *s, unsigned group, uint64_t to, struct bytes body)
+{
+    const struct group *const g = open_group(s, group);
+    const struct node_uuid *const node = g == NULL ? NULL : node_of(g, to);
+    if (node != NULL) {
+        groups_send(s, group, node, NODE_FRAME_PARTITION_COPY, body);
+    }
+}
+
+void group_take_beside(struct group *g, const struct node_uuid *from, struct bytes body)
+{
+    const uint64_t number = number_of(g, from);
+    if (number == 0 || number == g->self || events_of(g)->beside == NULL) {
+        refuse(g);
+        return;
+    }
+    events_of(g)->beside(g->shard, g->number, number, body);
 }
 
 void group_give_up(struct shard *s, unsigned group)

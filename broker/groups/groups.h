@@ -71,6 +71,8 @@ struct groups_events {
     /* It stands still until group_copied() of `index` or a later one. from: the number of a server
      * that has it; 0: whoever leads. It may come again, with a later index. */
     void (*copy_wanted)(struct shard *s, unsigned group, uint64_t from, uint64_t index);
+    /* What that server has said by group_say_beside(); any bytes. May be NULL. */
+    void (*beside)(struct shard *s, unsigned group, uint64_t from, struct bytes body);
 };
 
 struct groups_conf {
@@ -133,6 +135,10 @@ void group_copied(struct shard *s, unsigned group, uint64_t index);
  * one that has failed. */
 void group_give_up(struct shard *s, unsigned group);
 
+/* A body of a PARTITION_COPY frame, which is not the group's own business, for that server, by the
+ * way that its messages go. It may be lost. */
+void group_say_beside(struct shard *s, unsigned group, uint64_t to, struct bytes body);
+
 /* That server, or, as 0, any, is to lead; it is asked for once. false: nobody was: this one does
  * not lead, or no other could at once. */
 NODISCARD bool group_transfer(struct shard *s, unsigned group, uint64_t to);
@@ -162,6 +168,8 @@ size_t group_servers(const struct shard *s, unsigned group, uint8_t *out);
 /* ---- Links (remote.c) */
 
 enum link_taken groups_received(struct shard *s, unsigned peer, const struct node_frame *frame);
+enum link_taken groups_received_beside(struct shard *s, unsigned peer,
+                                       const struct node_frame *frame); /* PARTITION_COPY */
 void groups_facts(struct shard *s, const struct peer_facts *facts);
 
 extern post_fn groups_on_message, groups_on_send, groups_on_let_go;

@@ -22,8 +22,9 @@ struct tail_entry {
 struct parcel {
     struct node_uuid node; /* to, or from */
     unsigned group;
+    uint8_t type; /* of the frame: CONSENSUS, PARTITION_COPY */
     size_t len;
-    uint8_t bytes[]; /* of a CONSENSUS frame */
+    uint8_t bytes[]; /* of its body */
 };
 
 /*
@@ -131,7 +132,10 @@ NODISCARD bool group_tail_next(struct bytes *rest, uint64_t *index, struct bytes
 
 /* ---- letters.c: messages */
 
-NODISCARD struct parcel *parcel_create(const struct node_uuid *node, unsigned group,
+NODISCARD struct parcel *parcel_create(const struct node_uuid *node, unsigned group, uint8_t type,
                                        struct bytes bytes); /* NULL: no memory */
 
-void groups_send(struct shard *s, unsigned group, const struct node_uuid *to, struct bytes message);
+void groups_send(struct shard *s, unsigned group, const struct node_uuid *to, uint8_t type,
+                 struct bytes message);
+/* The event of that name, if the node is a server of the group. */
+void group_take_beside(struct group *g, const struct node_uuid *from, struct bytes body);

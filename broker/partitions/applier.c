@@ -23,11 +23,14 @@ enum job_kind {
     JOB_ENTRY,
     JOB_NOTE,
     JOB_FLUSH,
+    JOB_COPY_OUT,
+    JOB_COPY_IN,
 };
 
 struct job {
     struct job *next;
-    uint64_t index;               /* ENTRY; FLUSH: its number */
+    uint64_t index;               /* ENTRY, COPY_IN; FLUSH: its number */
+    struct applier_copy copy;     /* COPY_OUT; COPY_IN: its part */
     struct partition_place place; /* BEGIN; NOTE: `changed` */
     uint32_t generation;          /* BEGIN */
     uint16_t partition;
@@ -35,7 +38,7 @@ struct job {
     bool erase;   /* BEGIN */
     bool is_void; /* its partition has failed, there or before */
     size_t len;
-    uint8_t bytes[]; /* ENTRY */
+    uint8_t bytes[]; /* ENTRY, COPY_IN */
 };
 
 struct jobs {
@@ -48,6 +51,15 @@ struct applying {
     struct partition_place place, written; /* written: as of the last batch that is on disk */
     uint32_t generation, written_generation;
     bool failed;
+
+    struct copy_in *in; /* NULL: none is under way */
+    struct {
+        struct copy_out *of; /* NULL: none, or all of it was given */
+        struct field_writer last;
+        uint64_t copy, parts, index;
+        uint64_t asked_ms; /* last */
+        bool is_over;
+    } out;
 };
 
 struct applier_thread {
@@ -112,24 +124,34 @@ static void drop_all(struct jobs *jobs)
 
 /* ---- news */
 
-static void tell(struct applier_thread *t, enum applier_news_kind kind, unsigned partition,
-                 uint32_t generation, uint64_t index)
+static struct applier_news *news_create(enum applier_news_kind kind, unsigned partition, size_t len)
 {
-    struct applier_news *const n = malloc(sizeof *n);
-    const unsigned shard = t->conf.homes[partition];
+    struct applier_news *const n = malloc(sizeof *n + len);
     if (n == NULL) {
         store_out_of_memory();
     }
-    *n = (struct applier_news){.index = index,
-                               .generation = generation,
-                               .partition = (uint16_t)partition,
-                               .kind = (uint8_t)kind};
+    *n = (struct applier_news){.partition = (uint16_t)partition, .kind = (uint8_t)kind, .len = len};
+    return n;
+}
+
+static void give(struct applier_thread *t, struct applier_news *n)
+{
+    const unsigned shard = t->conf.homes[n->partition];
     struct applier_news *last = atomic_load_explicit(&t->news[shard], memory_order_relaxed);
     do {
         n->next = last;
     } while (!atomic_compare_exchange_weak_explicit(&t->news[shard], &last, n, memory_order_release,
                                                     memory_order_relaxed));
     t->conf.wake(t->conf.context, shard);
+}
+
+static void tell(struct applier_thread *t, enum applier_news_kind kind, unsigned partition,
+                 uint32_t generation, uint64_t index)
+{
+    struct applier_news *const n = news_create(kind, partition, 0);
+    n->index = index;
+    n->generation = generation;
+    give(t, n);
 }
 
 struct applier_news *applier_take(struct applier_thread *t, unsigned shard)
@@ -202,6 +224,18 @@ static void begin_batch(struct applier_thread *t)
     submit(t);
 }
 
+static void tell_taken(struct applier_thread *t, const struct job *job)
+{
+    const struct applying *const a = &t->of[job->partition];
+    const bool is_over = a->in == NULL;
+    struct applier_news *const n =
+        news_create(is_over ? APPLIER_COPIED : APPLIER_TAKEN, job->partition, 0);
+    n->generation = a->generation;
+    n->index = job->index;
+    n->part = job->copy.part;
+    give(t, n);
+}
+
 static void tell_written(struct applier_thread *t)
 {
     for (uint64_t set = t->touched; set != 0; set &= set - 1) {
@@ -215,6 +249,8 @@ static void tell_written(struct applier_thread *t)
     for (struct job *job; (job = pop(&t->since)) != NULL; free(job)) {
         if (job->kind == JOB_FLUSH) {
             tell(t, APPLIER_FLUSHED, job->partition, t->of[job->partition].generation, job->index);
+        } else if (job->kind == JOB_COPY_IN && !job->is_void) {
+            tell_taken(t, job);
         }
     }
 }
@@ -285,6 +321,55 @@ static const char *apply(struct applier_thread *t, const struct job *job)
     return NULL;
 }
 
+static void end_copy_in(struct applying *a)
+{
+    if (a->in != NULL) {
+        copy_in_end(a->in);
+        free(a->in);
+        a->in = NULL;
+    }
+}
+
+static enum copy_err begin_copy_in(struct applier_thread *t, struct applying *a, unsigned partition)
+{
+    end_copy_in(a);
+    a->in = malloc(sizeof *a->in);
+    if (a->in == NULL) {
+        store_out_of_memory();
+    }
+    return copy_in_begin(a->in, &t->overlay.records, partition);
+}
+
+/* It is the last job of its batch: so that it is never done twice. */
+static const char *copy_in(struct applier_thread *t, const struct job *job)
+{
+    struct applying *const a = &t->of[job->partition];
+    enum copy_err err = COPY_OK;
+    if (job->copy.part == 0) {
+        err = begin_copy_in(t, a, job->partition);
+    }
+    if (a->in == NULL) {
+        return copy_err_text(COPY_OUT_OF_ORDER);
+    }
+    if (err == COPY_OK) {
+        err = copy_in_part(a->in, bytes_of(job->bytes, job->len));
+    }
+    if (err == COPY_RECORDS && a->in->err == CHECKPOINT_NO_MEMORY) {
+        store_out_of_memory();
+    }
+    if (err != COPY_OK) {
+        end_copy_in(a);
+        return copy_err_text(err);
+    }
+    if (a->in->is_over) {
+        a->place.index = job->index;
+        end_copy_in(a);
+    }
+    change(t, job->partition);
+    t->write_ms = 0;
+    return NULL;
+}
+
 static void note(struct applier_thread *t, const struct job *job)
 {
     struct partition_place *const place = &t->of[job->partition].place;
@@ -308,6 +393,8 @@ static const char *carry_out(struct applier_thread *t, const struct job *job)
     case JOB_NOTE:
         note(t, job);
         return NULL;
+    case JOB_COPY_IN:
+        return copy_in(t, job);
     default: /* of a flush: when its batch is there */
         t->write_ms = 0;
         return NULL;
@@ -341,6 +428,69 @@ static void fail(struct applier_thread *t, struct job *job, const char *why)
     tell(t, APPLIER_FAILED, job->partition, a->generation, job->index);
 }
 
+/* ---- copies, for others */
+
+static void end_copy_out(struct applying *a)
+{
+    copy_out_destroy(a->out.of);
+    a->out.of = NULL;
+}
+
+/* false: not that part. */
+static bool make_part(struct applier_thread *t, const struct job *job)
+{
+    struct applying *const a = &t->of[job->partition];
+    const struct applier_copy *const want = &job->copy;
+    const uint64_t now_ms = t->conf.clock_ms();
+    if (a->failed || a->in != NULL || a->place.incarnation != want->incarnation ||
+        (want->copy != a->out.copy && now_ms < a->out.asked_ms + APPLIER_COPY_MS &&
+         a->out.of != NULL)) {
+        return false;
+    }
+    if (want->copy != a->out.copy && want->part == 0) {
+        end_copy_out(a);
+        a->out.of = copy_out_create(&t->overlay.records, job->partition);
+        a->out.copy = want->copy;
+        a->out.parts = 0;
+        a->out.index = a->place.index;
+    }
+    a->out.asked_ms = now_ms;
+    if (want->copy == a->out.copy && want->part + 1 == a->out.parts) {
+        return true; /* once more */
+    }
+    if (want->copy != a->out.copy || want->part != a->out.parts || a->out.of == NULL ||
+        copy_out_part(a->out.of, APPLIER_PART_BYTES, &a->out.last, &a->out.is_over) != COPY_OK) {
+        end_copy_out(a);
+        return false;
+    }
+    a->out.parts++;
+    if (a->out.is_over) {
+        end_copy_out(a);
+    }
+    return true;
+}
+
+static void copy_out(struct applier_thread *t, const struct job *job)
+{
+    const bool is_there = make_part(t, job);
+    struct applying *const a = &t->of[job->partition];
+    const struct bytes part = is_there ? field_written(&a->out.last) : bytes_of(NULL, 0);
+    struct applier_news *const n =
+        news_create(is_there ? APPLIER_PART : APPLIER_PART_NOT, job->partition, part.len);
+    n->generation = a->generation;
+    n->copy = job->copy.copy;
+    n->part = job->copy.part;
+    n->to = job->copy.to;
+    n->index = a->out.index;
+    n->is_last = is_there && a->out.is_over;
+    if (part.len > 0) {
+        memcpy(n->bytes, part.at, part.len);
+    }
+    give(t, n);
+}
+
+/* ---- the order of it all */
+
 /* All that was carried out since the last batch once more, but for partitions that have failed. */
 static void do_again(struct applier_thread *t)
 {
@@ -364,11 +514,27 @@ static void do_one(struct applier_thread *t, struct job *job)
         atomic_fetch_add_explicit(&t->applied, 1, memory_order_relaxed);
     }
     struct applying *const a = &t->of[job->partition];
-    a->failed = a->failed && job->kind != JOB_BEGIN;
-    job->is_void = a->failed && job->kind == JOB_ENTRY;
+    if (job->kind == JOB_COPY_OUT) {
+        copy_out(t, job);
+        free(job);
+        return;
+    }
+    if (job->kind == JOB_BEGIN) {
+        a->failed = false;
+        end_copy_in(a);
+        end_copy_out(a);
+        a->out.copy = a->out.parts = 0;
+    }
+    job->is_void = a->failed && (job->kind == JOB_ENTRY || job->kind == JOB_COPY_IN);
     const char *const why = carry_out(t, job);
     push(&t->since, job);
-    if (why != NULL) {
+    if (why != NULL && job->kind == JOB_COPY_IN) {
+        job->is_void = true;
+        log_event(LOG_WARNING, "partition_copy_failed", LOG_NUMBER("partition", job->partition),
+                  LOG_TEXT("reason", why), LOG_TEXT("meaning", "it is begun anew"));
+        tell(t, APPLIER_COPY_FAILED, job->partition, a->generation, 0);
+        do_again(t);
+    } else if (why != NULL) {
         fail(t, job, why);
         do_again(t);
     }
@@ -420,7 +586,8 @@ void applier_work(struct applier_thread *t)
             continue;
         }
         take_come(t);
-        while (t->to_do.first != NULL && records_overlay_bytes(&t->overlay) < APPLIER_BYTES_MAX) {
+        while (t->to_do.first != NULL && t->write_ms != 0 &&
+               records_overlay_bytes(&t->overlay) < APPLIER_BYTES_MAX) {
             do_one(t, pop(&t->to_do));
         }
         if (t->to_do.first == NULL && !is_due(t)) {
@@ -583,6 +750,9 @@ void applier_destroy(struct applier_thread *t)
     }
     for (unsigned p = 0; p < SERIAL_PARTITIONS; p++) {
         applier_fini(&t->of[p].applier);
+        end_copy_in(&t->of[p]);
+        end_copy_out(&t->of[p]);
+        field_writer_fini(&t->of[p].out.last);
     }
     records_overlay_fini(&t->overlay);
     field_writer_fini(&t->value);
@@ -645,6 +815,24 @@ void applier_flush(struct applier_thread *t, unsigned partition, uint64_t number
 {
     struct job *const job = job_create(JOB_FLUSH, partition, 0);
     job->index = number;
+    hand_over(t, job);
+}
+
+void applier_copy_out(struct applier_thread *t, unsigned partition,
+                      const struct applier_copy *wanted)
+{
+    struct job *const job = job_create(JOB_COPY_OUT, partition, 0);
+    job->copy = *wanted;
+    hand_over(t, job);
+}
+
+void applier_copy_in(struct applier_thread *t, unsigned partition, uint64_t part, uint64_t index,
+                     struct bytes bytes)
+{
+    struct job *const job = job_create(JOB_COPY_IN, partition, bytes.len);
+    job->copy.part = part;
+    job->index = index;
+    memcpy(job->bytes, bytes.at, bytes.len);
     hand_over(t, job);
 }
 

@@ -35,12 +35,20 @@
 #define APPLIER_WRITE_MS  500u
 #define APPLIER_AGAIN_MS  1000u /* after a batch has failed */
 
+#define APPLIER_PART_BYTES ((size_t)64 << 10)
+#define APPLIER_COPY_MS    10000u
+
 struct applier_thread;
 
 enum applier_news_kind {
     APPLIER_WRITTEN, /* `index` is on disk */
     APPLIER_FLUSHED, /* all that came before the applier_flush() of that `index`; or FAILED came */
     APPLIER_FAILED,
+    APPLIER_PART,        /* of a copy that was asked for: `bytes`, as of `index` */
+    APPLIER_PART_NOT,    /* it cannot be had */
+    APPLIER_TAKEN,       /* a part of a copy from elsewhere is on disk */
+    APPLIER_COPIED,      /* all of it is, as of `index` */
+    APPLIER_COPY_FAILED, /* that part is none: the copy is to be begun anew */
 };
 
 /* On the heap: whoever has taken it frees it. */
@@ -49,7 +57,12 @@ struct applier_news {
     uint64_t index;
     uint32_t generation; /* as the partition's job had it that it is of */
     uint16_t partition;
-    uint8_t kind; /* enum applier_news_kind */
+    uint8_t kind;        /* enum applier_news_kind */
+    bool is_last;        /* PART */
+    uint64_t copy, part; /* PART, PART_NOT, TAKEN */
+    uint64_t to;         /* PART, PART_NOT: who has asked */
+    size_t len;
+    uint8_t bytes[]; /* PART */
 };
 
 struct applier_conf {
@@ -82,6 +95,21 @@ void applier_entry(struct applier_thread *t, unsigned partition, uint64_t index,
                    struct bytes entry);
 void applier_note(struct applier_thread *t, unsigned partition, uint64_t changed);
 void applier_flush(struct applier_thread *t, unsigned partition, uint64_t number);
+
+/* A part of a partition's records for somebody else (store/partition_copy.h), of
+ * APPLIER_PART_BYTES, about: PART, or PART_NOT. Part 0 begins another copy, unless one is under way
+ * that was asked for within APPLIER_COPY_MS. Of each partition one at a time: 1 MiB, and a part. */
+struct applier_copy {
+    uint64_t copy, part, to;
+    uint32_t incarnation;
+};
+void applier_copy_out(struct applier_thread *t, unsigned partition,
+                      const struct applier_copy *wanted);
+
+/* The next part of a copy as of `index`, after applier_begin() with `erase`, and that being on
+ * disk: TAKEN, or COPIED, or COPY_FAILED. */
+void applier_copy_in(struct applier_thread *t, unsigned partition, uint64_t part, uint64_t index,
+                     struct bytes bytes);
 
 /* ---- news, in their order; NULL: none */
 struct applier_news *applier_take(struct applier_thread *t, unsigned shard);

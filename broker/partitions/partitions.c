@@ -279,8 +279,18 @@ static void on_following(struct shard *s, unsigned group, uint64_t leader)
 
 static void on_copy_wanted(struct shard *s, unsigned group, uint64_t from, uint64_t index)
 {
-    if (meta_of(s, group) != NULL) {
+    if (group < PARTITIONS) {
+        cease(partition_of(s, group));
+        copies_want(partition_of(s, group), from, index);
+    } else if (meta_of(s, group) != NULL) {
         meta_of(s, group)->copy_wanted(s, group, from, index);
+    }
+}
+
+static void on_beside(struct shard *s, unsigned group, uint64_t from, struct bytes body)
+{
+    if (group < PARTITIONS) {
+        copies_received(partition_of(s, group), from, body);
     }
 }
 
@@ -288,7 +298,8 @@ static const struct groups_events events = {.applied = on_applied,
                                             .proposed = on_proposed,
                                             .leading = on_leading,
                                             .following = on_following,
-                                            .copy_wanted = on_copy_wanted};
+                                            .copy_wanted = on_copy_wanted,
+                                            .beside = on_beside};
 
 /* ---- to serve */
 
@@ -322,6 +333,13 @@ static void begin(struct partition *p, const struct partition_place *place, bool
     p->generation++;
     p->place = *place;
     applier_begin(applier_of(p), p->number, p->generation, place, erase);
+}
+
+void partition_erase_all(struct partition *p)
+{
+    const struct partition_place place = {.incarnation = p->place.incarnation,
+                                          .changed = p->place.changed};
+    begin(p, &place, true);
 }
 
 enum partition_err partition_serve(struct shard *s, unsigned number,
@@ -362,6 +380,7 @@ void partition_stop(struct shard *s, unsigned number, bool forget)
 {
     struct partition *const p = partition_of(s, number);
     cease(p);
+    copies_forget(p);
     if (p->role != PARTITION_ABSENT) {
         group_close(s, number);
         p->stopped = p->place.incarnation; /* what it has promised in it is forgotten */
@@ -398,7 +417,7 @@ static void take_news(struct partition *p, const struct applier_news *n)
     }
     switch ((enum applier_news_kind)n->kind) {
     case APPLIER_WRITTEN:
-        if (n->index > p->place.index) {
+        if (n->index > p->place.index && p->copying.step == COPY_NONE) {
             p->place.index = n->index;
             group_checkpointed(p->shard, p->number, n->index);
         }
@@ -415,7 +434,22 @@ static void take_news(struct partition *p, const struct applier_news *n)
             }
         } else if (p->revival != NULL) {
             revival_of_flushed(p);
+        } else {
+            copies_erased(p);
         }
+        break;
+    case APPLIER_PART:
+    case APPLIER_PART_NOT:
+        copies_part(p, n);
+        break;
+    case APPLIER_TAKEN:
+        copies_taken(p, n);
+        break;
+    case APPLIER_COPIED:
+        copies_copied(p, n->index);
+        break;
+    case APPLIER_COPY_FAILED:
+        copies_failed(p);
         break;
     case APPLIER_FAILED:
         p->is_opening = false;
@@ -463,6 +497,7 @@ void partitions_turn(struct shard *s)
     }
     take_all_news(s);
     revivals_turn(s);
+    copies_turn(s);
     if (s->now_ms >= all->of_shard[s->id].shown_ms) {
         all->of_shard[s->id].shown_ms = s->now_ms + SHOWN_MS;
         show(s);
@@ -475,7 +510,10 @@ uint64_t partitions_next_ms(const struct shard *s)
     if (all == NULL || all->is_over) {
         return NEVER;
     }
-    return applier_has_news(all->applier, s->id) ? 0 : revivals_next_ms(s);
+    const uint64_t copies_ms = copies_next_ms(s), revivals_ms = revivals_next_ms(s);
+    return applier_has_news(all->applier, s->id) ? 0
+           : copies_ms < revivals_ms             ? copies_ms
+                                                 : revivals_ms;
 }
 
 /* ---- questions */

@@ -21,6 +21,24 @@ struct revival_of;
  *      is_opening                            open before: it must not vote, and be taken for an
  *                                            earlier one after a crash
  */
+enum copy_step {
+    COPY_NONE,
+    COPY_ERASING,
+    COPY_ASKING,
+    COPY_TAKING,
+    COPY_WAITING, /* to begin anew */
+};
+
+struct partition_copying {
+    enum copy_step step;
+    uint64_t from, index; /* as groups_events.copy_wanted had it last */
+    uint64_t asked;       /* which server */
+    uint64_t copy, part;  /* that is asked for */
+    uint64_t of_index;    /* that the copy is of */
+    uint64_t again_ms, begun_ms;
+    unsigned tries, turns;
+};
+
 struct partition {
     struct shard *shard; /* its home */
     unsigned number;
@@ -33,9 +51,10 @@ struct partition {
     uint32_t generation;          /* of what the applier has of it */
     uint64_t term, leader;        /* as told */
     uint64_t applied;             /* index of the last entry that was */
-    struct revival_of *revival;   /* REVIVES */
-    struct table origins;         /* struct origin_row; REVIVES and LEADS */
-    _Atomic uint64_t led;         /* the term; 0: it is not. The owner's to write, release */
+    struct partition_copying copying;
+    struct revival_of *revival; /* REVIVES */
+    struct table origins;       /* struct origin_row; REVIVES and LEADS */
+    _Atomic uint64_t led;       /* the term; 0: it is not. The owner's to write, release */
 };
 
 /* How far a stream of messages has come in it, or the exchanges, or the wills, of a session. */
@@ -46,9 +65,9 @@ struct origin_row {
 };
 
 struct shard_partitions {
-    uint64_t reviving;        /* partitions, 1 << number */
-    struct kept_link reads;   /* struct revival_read: under way, or not looked at yet: head */
-    struct kept_link leaving; /* struct revival_of: given up, and with subscriptions under way */
+    uint64_t reviving, copying; /* partitions, 1 << number */
+    struct kept_link reads;     /* struct revival_read: under way, or not looked at yet: head */
+    struct kept_link leaving;   /* struct revival_of: given up, and with subscriptions under way */
     uint64_t shown_ms;
     _Atomic uint64_t gauges[PARTITIONS_SHOWN]; /* the owner's to write, relaxed */
 };
@@ -67,7 +86,8 @@ struct partitions {
 struct partition *partition_of(const struct shard *s, unsigned p); /* on its home */
 void partition_lead(struct partition *p);                          /* its sessions are there */
 void partition_give_up(struct partition *p, const char *why);      /* it has failed */
-void partition_flush(struct partition *p); /* revival_of_flushed(), when it is */
+void partition_flush(struct partition *p);     /* revival_of_flushed(), when it is */
+void partition_erase_all(struct partition *p); /* of that incarnation nothing is here any more */
 void partition_note_origin(struct partition *p, enum origin_kind kind, uint64_t origin,
                            uint64_t highest);
 
@@ -80,6 +100,19 @@ void revivals_turn(struct shard *s);
 uint64_t revivals_next_ms(const struct shard *s);
 bool revivals_are_reading(const struct shard_partitions *all); /* any thread that may look at it */
 void revivals_fini(struct shard_partitions *all);              /* the checkpoint is closed */
+
+/* ---- copies.c */
+
+void copies_want(struct partition *p, uint64_t from, uint64_t index);
+void copies_forget(struct partition *p);
+void copies_received(struct partition *p, uint64_t from, struct bytes body); /* any bytes */
+void copies_erased(struct partition *p);
+void copies_part(struct partition *p, const struct applier_news *n); /* PART, PART_NOT */
+void copies_taken(struct partition *p, const struct applier_news *n);
+void copies_copied(struct partition *p, uint64_t index);
+void copies_failed(struct partition *p);
+void copies_turn(struct shard *s);
+uint64_t copies_next_ms(const struct shard *s);
 
 /* ---- vanish.c */
 

@@ -192,6 +192,8 @@ static enum link_taken on_deliver(struct shard *s, unsigned peer, const struct n
         return dispatch_run_received(s, peer, frame);
     case NODE_FRAME_CONSENSUS:
         return groups_received(s, peer, frame);
+    case NODE_FRAME_PARTITION_COPY:
+        return groups_received_beside(s, peer, frame);
     case NODE_FRAME_META_MEMBER:
     case NODE_FRAME_META_STATE:
     case NODE_FRAME_META_REPORT:

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * apply: what entries of a partition come to, as records: the way of a node that has a partition
- * and does not lead it. Nothing calls it yet but tests.
+ * apply: what entries of a partition come to, as records: the way of each node that has a
+ * partition, by broker/partitions/applier.h.
  *
  *   leader    session changes ─▶ entry ─▶ the group ═▶ committed       (store/capture.h: records)
  *   follower                                  └══════▶ committed ─▶ apply_entry() ─▶ records

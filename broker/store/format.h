@@ -11,7 +11,11 @@
  *       keys t and h. A node that was never in a cluster writes none of them
  *
  *   4   Raft groups: records of them, and a partition 65, in the journals. A node that has no
- * groups writes none of them
+ *       groups writes none of them
+ *   5   partitions that several nodes have: sessions, deliveries and bodies with their serial
+ *       numbers (serial.h), which the version before would take for its own; the keys g, w, o and
+ *       u; of a session's record what the client has begun at QoS 2, which is left out where there
+ *       is nothing. A node without cluster.replicas writes none of them
  *
  * A new number is for what the version before would misread, or not understand. The checkpoint gets
  * it with the first batch of a start (capture_first()), which has what is new in it; from then on
@@ -29,7 +33,7 @@
 #include "broker/store/checkpoint.h"
 #include "cluster/journal/segment.h"
 
-#define STORE_FORMAT        4u
+#define STORE_FORMAT        5u
 #define STORE_FORMAT_OLDEST 1u /* that is read */
 
 /* Partitions of the journal: sessions by their client identifiers, then: */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * partition_copy: the records of a partition as bytes, in parts, for a node that has none of them;
- * and there into its own. Nothing calls it yet but tests.
+ * and there into its own (broker/partitions/copies.c).
  *
  *   copy_out_part() ─▶ bytes ─▶ … ─▶ copy_in_part() ─▶ records      once for each part, in order
  *

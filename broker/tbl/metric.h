@@ -153,6 +153,8 @@ COUNTER(groups_messages_refused,         "messages for Raft groups that were not
 COUNTER(groups_entries_deferred,         "messages with entries of Raft groups that were taken without these, as the disk or the checkpoint has to come further first")
 COUNTER(groups_snapshots,                "snapshots of Raft groups, made here or taken from others")
 COUNTER(partitions_revived,              "times that this node has read the sessions of a partition that it was elected to lead")
+COUNTER(partitions_copied,               "times that this node has had the records of a partition from another one")
+COUNTER(partition_parts_sent,            "parts of a partition's records that were sent to other nodes")
 COUNTER(groups_written_again,            "times that a Raft group has written its records again, so that the journal lets go of the former ones")
 COUNTER(turns,                           "turns of the shard's loop")
 

@@ -42,6 +42,7 @@ NODE_FRAME(CONSENSUS,         96,    "CONSENSUS")         /* between the servers
 NODE_FRAME(META_MEMBER,       97,    "META_MEMBER")       /* of which cluster the sender is, and who in it */
 NODE_FRAME(META_STATE,        98,    "META_STATE")        /* what META's log comes to, asked for or told */
 NODE_FRAME(META_REPORT,       99,    "META_REPORT")       /* what META's leader has to know of the sender's partitions */
+NODE_FRAME(PARTITION_COPY,    100,   "PARTITION_COPY")    /* records of a partition, asked for or told */
 NODE_FRAME(META_FORM,         104,   "META_FORM")         /* how a cluster is formed */
 /* clang-format on */
 #undef NODE_FRAME

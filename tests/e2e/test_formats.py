@@ -9,7 +9,7 @@ from harness import Launch, equal, test, wait_until
 
 FIXTURES = os.path.join(os.path.dirname(os.path.abspath(__file__)), 'fixtures')
 FORMATS = sorted(int(name[len('format-'):]) for name in os.listdir(FIXTURES) if name != 'README.md')
-CURRENT = 4  # STORE_FORMAT
+CURRENT = 5  # STORE_FORMAT
 SET = {'node.shards': 1}
 SECONDS = 13
 

@@ -93,6 +93,8 @@ static void take_news(unsigned shard, uint64_t *written)
             check(n->partition == BAD && n->index == BAD_INDEX, "the one that has failed");
             atomic_fetch_add(&failed, 1);
             break;
+        default:
+            check(false, "no copy was asked for");
         }
         free(n);
         n = next;

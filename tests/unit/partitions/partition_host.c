@@ -82,7 +82,7 @@ static void on_joined(struct fake_cluster *c, unsigned number)
 {
     struct node *const node = c->nodes[number]->node;
     const struct partitions_conf conf = {.checkpoint = phost.disks[number].persistence.checkpoint,
-                                         .groups = groups_conf_defaults(),
+                                         .groups = phost.groups,
                                          .hooks = &hooks,
                                          .by_hand = true};
     phost.cluster = c;
@@ -110,6 +110,9 @@ void phost_begin(void)
     static const unsigned shards[PHOST_NODES] = {SHARDS, SHARDS, SHARDS};
     memset(&phost, 0, sizeof phost);
     phost.incarnation = 1;
+    phost.groups = groups_conf_defaults();
+    phost.groups.consensus.snapshot_every = 32;
+    phost.groups.consensus.trailing_max = 8;
     for (unsigned i = 0; i < PHOST_NODES; i++) {
         fake_disk_create(&phost.disks[i]);
     }

@@ -34,6 +34,7 @@ struct phost {
     struct phost_partition of[PHOST_NODES][PHOST_PARTITIONS];
     uint32_t incarnation;
     unsigned times_said;
+    struct groups_conf groups;
 };
 
 extern struct phost phost;

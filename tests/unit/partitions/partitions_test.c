@@ -212,6 +212,36 @@ Test(partitions, what_is_not_written_at_a_crash_comes_again)
     phost_end();
 }
 
+/* The others' logs do not go back that far. */
+Test(partitions, who_was_away_for_long_has_a_copy)
+{
+    phost_begin();
+    phost_opened(0, phost_serial(0, 1), phost_id(0, 0), "will");
+    phost_subscribed(0, phost_serial(0, 1), "a/+");
+    phost_opened(1, phost_serial(1, 1), phost_id(1, 0), NULL);
+    phost_settle();
+    const unsigned away = (phost_leader(0) + 1) % PHOST_NODES;
+    phost_crash(away);
+    for (uint64_t n = 0; n < 2000; n++) {
+        phost_queued(0, phost_serial(0, 1), n, ORIGIN, n + 1);
+        if (n % 50 == 0) {
+            fake_cluster_advance(phost.cluster, 600); /* on disk, so that a snapshot may be made */
+        }
+    }
+    fake_cluster_advance(phost.cluster, 1000);
+    phost_start(away);
+    phost_settle();
+    cr_expect_eq(phost_hash(away, 0).deliveries, 2000);
+    cr_expect_eq(phost_hash(away, 0).filters, 1);
+    cr_expect_eq(phost_hash(away, 1).sessions, 1);
+    cr_expect_eq(fake_node_count(phost.cluster->nodes[away], METRIC_partitions_copied), 1);
+    cr_expect_not(phost_state(away, 0).stands_still);
+    phost_queued(0, phost_serial(0, 1), 2000, ORIGIN, 2001); /* and it goes on */
+    phost_settle();
+    cr_expect_eq(phost_hash(away, 0).deliveries, 2001);
+    phost_end();
+}
+
 /* More than a part of its records, and more than may have been sent. */
 Test(partitions, a_long_queue_stays_on_disk)
 {
