@@ -11,8 +11,8 @@
  * struct conn like any other, but for its socket, which is here: conn/socket.h asks which it is.
  * Whatever else there is of a connection (keep alive, takeover, kicks, limits, traces) is far's.
  *
- * Where a partition has its home, a table of the node says. Nothing fills it yet but tests: it says
- * `here` of all of them.
+ * Where a partition has its home, a table of the node says, which broker/dispatch/leaders.h fills;
+ * without cluster.replicas it says `here` of all of them.
  *
  * It promises: bytes come once and in order, or the relay ends at both ends; also when the link's
  * connection breaks, as the frames are numbered. When the other node dies, is started anew, or

@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Sessions that several nodes have (docs/cluster.md, "Replicated sessions"): they outlive each of them."""
-from cluster import SECONDS
+import subprocess
+import tempfile
+
+from cluster import SECONDS, folder
 from harness import Launch, equal, test, wait_until
 from raw import Unexpected, wire
 from test_cluster_replicas import Replica, formed, wait_led
@@ -149,3 +152,40 @@ def the_will_of_a_lost_client_is_published_by_who_leads_then(b):
     members[2].kill()
     topics = [watcher.expect_message(timeout=60 * Launch.slow).topic for _ in names]
     equal(sorted(topics), sorted(f'will/{name}' for name in names), 'wills')
+
+
+@test(only='dunlin', timeout=60)
+def sessions_of_before_are_not_taken_over(b):
+    """Nor forgotten: it does not start, and says so."""
+    data_dir = tempfile.mkdtemp(prefix='data-', dir=folder())
+    alone = b.another({'data.dir': data_dir})
+    c = alone.client()
+    c.connect('of-before', props=KEPT)
+    c.disconnect()
+    equal(alone.stop(), 0)
+    done = subprocess.run(
+        [Launch.program, '--listen', 'tcp://127.0.0.1:0', '--set', f'data.dir={data_dir}', '--set', 'cluster.listen=127.0.0.1:0',
+         '--set', 'cluster.replicas=1'], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, stderr=subprocess.STDOUT,
+        timeout=20 * Launch.slow, check=False)
+    equal((done.returncode, 'msg=sessions_without_replicas' in done.stdout), (1, True), done.stdout)
+    again = b.another({'data.dir': data_dir})
+    c = again.client()
+    equal(c.connect('of-before', clean_start=False, props=KEPT).session_present, True, 'without replicas it is there')
+    c.disconnect()
+
+
+@test(only='dunlin', timeout=240)
+def one_node_has_them_for_itself(b):
+    """cluster.replicas: 1 is a cluster of one, with all that several have."""
+    only = Replica(b, 1, [], replicas=1)
+    wait_led([only])
+    names = subscribers([only], 'alone/#')
+    sent = [b'%d' % i for i in range(5)]
+    publish(only, 'alone/topic', sent, qos=2)
+    only.kill()
+    again = Replica(b, 2, [], data_dir=only.data_dir, replicas=1)
+    wait_led([again])
+    for name in names:
+        c = come(again, name, present=True)
+        equal(received(c, len(sent)), sent, name)
+        c.disconnect()
