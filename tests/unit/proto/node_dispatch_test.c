@@ -182,3 +182,50 @@ Test(node_dispatch, leases)
     cr_expect_eq(lease(0, 1, NODE_LEASE_MS_MAX + 1, 1), NODE_MALFORMED);
     cr_expect_eq(lease(0, 1, 3000, 0), NODE_MALFORMED);
 }
+
+/* ---- who leads */
+
+static const uint8_t leads[] = {2, 24, 7, 0, 0, 0, U64(4), 9, 0, 0, 0, U64(5)};
+
+Test(node_dispatch, a_node_says_all_that_it_leads)
+{
+    uint8_t out[sizeof leads], items[2 * NODE_LEADS_ITEM_BYTES];
+    const struct node_leads_item one = {.partition = 7, .term = BIG64(4)};
+    const struct node_leads_item two = {.partition = 9, .term = BIG64(5)};
+    size_t len = node_leads_item_encode(items, &one);
+    len += node_leads_item_encode(items + len, &two);
+    cr_assert_eq(node_leads_encode(NULL, bytes_of(items, len)), sizeof leads);
+    cr_assert_eq(node_leads_encode(out, bytes_of(items, len)), sizeof leads);
+    cr_expect_arr_eq(out, leads, sizeof leads);
+    struct bytes rest;
+    struct node_leads_item item;
+    cr_assert_eq(node_leads_decode(&rest, bytes_of(leads, sizeof leads)), NODE_OK);
+    cr_assert(node_leads_item_next(&rest, &item));
+    cr_expect(item.partition == 7 && item.term == one.term);
+    cr_assert(node_leads_item_next(&rest, &item));
+    cr_expect(item.partition == 9 && item.term == two.term);
+    cr_expect_not(node_leads_item_next(&rest, &item));
+    cr_expect_eq(node_leads_decode(&rest, bytes_of(NULL, 0)), NODE_OK, "nothing");
+    cr_expect_eq(rest.len, 0);
+}
+
+static enum node_err leads_with(size_t at, uint8_t byte)
+{
+    uint8_t in[sizeof leads];
+    struct bytes rest;
+    memcpy(in, leads, sizeof in);
+    in[at] = byte;
+    return node_leads_decode(&rest, bytes_of(in, sizeof in));
+}
+
+Test(node_dispatch, what_leads_nothing_is_refused)
+{
+    uint8_t none[sizeof leads];
+    struct bytes rest;
+    cr_expect_eq(leads_with(2, 64), NODE_MALFORMED, "no partition");
+    cr_expect_eq(leads_with(2, 9), NODE_MALFORMED, "twice");
+    cr_expect_eq(leads_with(1, 23), NODE_MALFORMED, "cut off");
+    memcpy(none, leads, sizeof none);
+    memset(none + 6, 0, 8);
+    cr_expect_eq(node_leads_decode(&rest, bytes_of(none, sizeof none)), NODE_MALFORMED, "term 0");
+}
