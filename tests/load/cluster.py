@@ -3,7 +3,7 @@
 """A cluster of real nodes under load, over a network with delay, loss and cuts.
 
     cluster.py --bin build/release/bin [--nodes 3] [--rounds 10000]
-               [--only rounds|ids|streams|wills|death|partition|history|join|rolling|cost]
+               [--only rounds|ids|streams|wills|death|partition|history|failover|join|rolling|cost]
 
   rounds    a subscription on one node, a message on another at once after SUBACK: each arrives
   ids       one client id connects at two nodes at the same instant: one stays (cluster_ids.py)
@@ -15,6 +15,8 @@
   wills     a node with a thousand clients that have wills is killed, and started again: each will once
   history   clients that come to any node, under kills, cuts, stops and more; all that they saw is judged
             (cluster_history.py, history.py): --nemesis, --promise, --seed, --previous
+  failover  nodes with cluster.replicas are killed in turn: how long until clients whose sessions were there get messages at
+            another one (cluster_failover.py): --kills
   join      a node comes to a cluster whose clients have a million filters (cluster_join.py)
   rolling   three nodes behind HAProxy, each drained and started again under a thousand clients that connect
             again (cluster_rolling.py)
@@ -47,6 +49,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from common import free_port, percentile, raise_descriptor_limit  # noqa: E402
 from cluster_balancer import Balancer  # noqa: E402
+import cluster_failover  # noqa: E402
 import cluster_history  # noqa: E402
 import cluster_ids  # noqa: E402
 import cluster_join  # noqa: E402
@@ -370,7 +373,7 @@ def main():
     parser.add_argument('--bin', required=True)
     parser.add_argument('--nodes', type=int, default=3)
     parser.add_argument('--only', choices=['rounds', 'ids', 'streams', 'wills', 'death', 'partition', 'history', 'join',
-                                            'rolling', 'cost'])
+                                            'failover', 'rolling', 'cost'])
     parser.add_argument('--balanced', action='store_true', help='rounds and streams, through HAProxy')
     parser.add_argument('--encrypted', action='store_true', help='cluster.tls')
     parser.add_argument('--filters', type=int, default=1000000, help='of join')
@@ -385,6 +388,7 @@ def main():
     parser.add_argument('--rate', type=float, default=10, help='of history: messages a second of each publisher')
     parser.add_argument('--keep', metavar='FILE', help='of history: all events, as lines; and the logs, beside it')
     parser.add_argument('--delay-ms', type=int, default=0, help='of join, each way; 0: on loopback')
+    parser.add_argument('--kills', type=int, default=100, help='of failover')
     parser.add_argument('--clients', type=int, default=1000, help='of rolling')
     parser.add_argument('--cuts-s', type=int, nargs='+', default=[3, 15],
                         help='of partition: for so long, each shape; a node is called dead after 5 to 7')
@@ -454,6 +458,14 @@ def main():
                               {name: (nodes.host(name), PROXIED, ADMIN) for name in nodes.names}) as balancer:
                     cluster_history.run(nodes, net, balancer, faults, args.promise, nemeses, args.seed, history_rounds,
                                         args.pairs, args.rate, args.long, args.previous, args.keep)
+            finally:
+                over(nodes)
+    if wanted('failover') and not args.balanced:
+        with Network([f'n{i}' for i in range(args.nodes)]) as net:
+            net.shape(delay_ms=1)
+            nodes = Nodes(program, args.nodes, net, settings={'cluster.replicas': 3, 'cluster.initial_size': args.nodes})
+            try:
+                cluster_failover.failover(nodes, args.kills, 60, faults)
             finally:
                 over(nodes)
     if wanted('join') and not args.balanced:
