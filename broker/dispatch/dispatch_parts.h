@@ -79,6 +79,9 @@ struct dispatching {
     size_t words_room;
     bool is_slow;
     struct dispatch_lane_seen seen[PEERS_MAX];
+    uint32_t leading;  /* peers that lead something, */
+    uint32_t deposed;  /* that did, without a connection or with one, and */
+    uint32_t given_up; /* without one: their transient subscribers are not waited for */
     struct dispatch_figures counted;
     _Atomic uint64_t shown_ops, shown_bytes; /* written by the owner, relaxed */
 

@@ -138,7 +138,7 @@ static uint32_t nodes_for(struct shard *s, const struct message *m, uint64_t tar
     uint32_t nodes = 0;
     for (uint64_t left = targets >> INDEX_PEER_FIRST; left != 0; left &= left - 1) {
         const unsigned peer = (unsigned)__builtin_ctzll(left);
-        nodes |= forward_lives(s, peer, m) ? dispatch_bit(peer) : 0;
+        nodes |= forward_lives(s, peer, m) ? dispatch_bit(peer) & ~s->dispatching->given_up : 0;
     }
     return nodes;
 }
@@ -251,11 +251,37 @@ static void send_to_self(struct shard *s)
 void source_leaders(struct shard *s)
 {
     struct dispatching *const d = s->dispatching;
+    uint32_t leading = 0;
     for (unsigned p = 0; d->source != NULL && p < PARTITIONS; p++) {
         const struct leader l = leaders_of(s->node, p);
         if (l.term > 0) {
             dispatch_leader(d->source, p, l.peer, l.term);
         }
+        leading |= l.peer < PEERS_SELF ? dispatch_bit(l.peer) : 0;
+    }
+    d->deposed = (d->deposed | (d->leading & ~leading)) & ~leading;
+    d->leading = leading;
+}
+
+/*
+ * A peer without a connection, in whose place others have been elected by majorities that did not
+ * hear of it, is not waited for until membership says that it is dead, some seconds later: that
+ * would hold up all who publish what its clients had subscribed to. Should it live after all, it
+ * hears of a gap, as who was taken for dead does.
+ */
+static void look_at_deposed(struct shard *s, unsigned peer)
+{
+    struct dispatching *const d = s->dispatching;
+    const uint32_t bit = dispatch_bit(peer);
+    const bool is_up = (d->seen[peer].connections & 1) != 0;
+    if (is_up && ((d->deposed | d->given_up) & bit) != 0) {
+        s->remote->skipped &= (d->given_up & bit) != 0 ? ~bit : UINT32_MAX;
+        d->deposed &= ~bit;
+        d->given_up &= ~bit;
+    } else if (!is_up && (d->deposed & ~d->given_up & bit) != 0) {
+        d->given_up |= bit;
+        forward_missed(s, peer);
+        dispatch_gone(d->source, peer);
     }
 }
 
@@ -345,6 +371,7 @@ void source_turn(struct shard *s)
     }
     for (uint32_t left = d->used; left != 0; left &= left - 1) {
         look_at_lane(s, (unsigned)__builtin_ctz(left));
+        look_at_deposed(s, (unsigned)__builtin_ctz(left));
     }
     if (dispatch_next_ms(d->source) <= s->now_ms) {
         dispatch_turn(d->source, s->now_ms);

@@ -16,6 +16,11 @@
 
 #define WALL_MS 1000u /* until claims is told the time again */
 
+/* A partition has another leader as the last one was lost, mostly, who is taken for living for some
+ * seconds more: it is not waited for. Sessions are the leader's; what others may have is transient
+ * clients of the same identifiers, which they tell of at once. */
+#define LED_SETTLE_MS 500u
+
 static uint32_t bit(unsigned peer)
 {
     return UINT32_C(1) << peer;
@@ -349,6 +354,9 @@ static bool create(struct shard *s, const struct identity *self)
     conf.cluster = self->cluster;
     conf.self = self->node;
     conf.generation = self->generation;
+    if (s->node->replicas > 0) {
+        conf.settle_ms = LED_SETTLE_MS;
+    }
     conf.events = (struct claims_events){.attached = on_attached,
                                          .kicked = on_kicked,
                                          .cleared = on_cleared,

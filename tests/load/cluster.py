@@ -465,7 +465,7 @@ def main():
             net.shape(delay_ms=1)
             nodes = Nodes(program, args.nodes, net, settings={'cluster.replicas': 3, 'cluster.initial_size': args.nodes})
             try:
-                cluster_failover.failover(nodes, args.kills, 60, faults)
+                cluster_failover.failover(nodes, args.kills, 15, faults)
             finally:
                 over(nodes)
     if wanted('join') and not args.balanced:

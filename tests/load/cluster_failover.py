@@ -15,7 +15,7 @@ from common import percentile
 import wire
 from wire import V5
 
-RETRY_S, EACH_S = 0.05, 0.02
+RETRY_S, EACH_S = 0.05, 0.1
 KEPT = {'session_expiry_interval': 3600}
 LEAD_S = 60
 

@@ -411,6 +411,32 @@ Test(dispatch_run, a_leader_that_dies_is_followed_by_another)
     end();
 }
 
+/* Before anybody says that it is dead: for whose transient subscribers a publisher would wait. */
+Test(dispatch_run, who_is_deposed_and_away_is_not_waited_for)
+{
+    begin(3, mixed);
+    lead_all(1, 1);
+    struct fake_client *const hears = come(1, 0, "hears");
+    subscribe(hears, "a", 1);
+    struct fake_client *const says = come(0, 0, "says");
+    for (unsigned at = 0; at < 3; at += 2) {
+        fake_cluster_cut(cluster, at, 1, true);
+    }
+    fake_cluster_advance(cluster, 1000);
+    say(says, "a", "1", 1);
+    cr_expect_eq(acknowledged(says), NONE, "it may be back");
+    lead_all(2, 2);
+    cr_assert_eq(entries_count, 1);
+    apply(2, 0);
+    cr_expect_eq(acknowledged(says), 0);
+    for (unsigned at = 0; at < 3; at += 2) {
+        fake_cluster_cut(cluster, at, 1, false);
+    }
+    fake_cluster_advance(cluster, 5000);
+    cr_expect(client_is_ended(hears), "it may have missed something, and knows");
+    end();
+}
+
 Test(dispatch_run, a_connection_that_breaks_loses_nothing)
 {
     begin(2, two);
