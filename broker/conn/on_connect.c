@@ -23,7 +23,6 @@
 #include "broker/ownership/ownership.h"
 #include "broker/partitions/ledger.h"
 #include "broker/partitions/partitions.h"
-#include "broker/partitions/partitions.h"
 #include "broker/session/kept.h"
 #include "broker/session/replay.h"
 #include "broker/session/session.h"

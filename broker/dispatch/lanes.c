@@ -121,9 +121,8 @@ void dispatch_on_out(struct shard *s, unsigned from, const struct post_head *rec
     struct dispatch_parcel *const p = ((const struct post_parcel *)(const void *)record)->parcel;
     const struct bytes body = bytes_of(p->bytes, p->len);
     (void)from;
-    if (!is_its(s, p) || !is_up(s, p->peer)) {
-        free(p);
-    } else if (d->out[p->peer].first == NULL && put(s, p->peer, p->type, body)) {
+    const bool is_lost = !is_its(s, p) || !is_up(s, p->peer);
+    if (is_lost || (d->out[p->peer].first == NULL && put(s, p->peer, p->type, body))) {
         free(p);
     } else {
         queue(d, p);

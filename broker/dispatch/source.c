@@ -286,9 +286,10 @@ static void look_at_deposed(struct shard *s, unsigned peer)
 }
 
 _Static_assert(LEADERS_NOBODY == DISPATCH_NOBODY, "nobody is nobody");
-_Static_assert(PEERS_MAX == DISPATCH_PEERS_MAX && PEERS_MAX == INTAKE_PEERS_MAX &&
-                   PEERS_MAX == LEASE_PEERS_MAX && PARTITIONS == NODE_DISPATCH_PARTITIONS,
-               "peers and partitions are the same everywhere");
+_Static_assert(PEERS_MAX == DISPATCH_PEERS_MAX, "peers are the same here,");
+_Static_assert(PEERS_MAX == INTAKE_PEERS_MAX, "there,");
+_Static_assert(PEERS_MAX == LEASE_PEERS_MAX, "and everywhere");
+_Static_assert(PARTITIONS == NODE_DISPATCH_PARTITIONS, "so are partitions");
 
 /* Has the lane another connection, or none, or one to another start? */
 static void look_at_lane(struct shard *s, unsigned peer)
