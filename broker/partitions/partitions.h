@@ -73,22 +73,22 @@ struct partition_conf {
 
 /* Opens the group, and follows from now on. That incarnation already: its servers are those, no
  * more. Another one than what is here goes on from: it takes that one's place. */
-NODISCARD enum partition_err partition_serve(struct shard *s, unsigned p,
+NODISCARD enum partition_err partition_serve(struct shard *s, unsigned number,
                                              const struct partition_conf *conf);
 
 /* Closes the group; forget: its records are erased, too. One that is not there: only that. */
-void partition_stop(struct shard *s, unsigned p, bool forget);
+void partition_stop(struct shard *s, unsigned number, bool forget);
 
 /* This node has gone by a duty of that index in META, also if it has nothing of the partition: it
  * is on disk some time after. */
-void partition_note(struct shard *s, unsigned p, uint64_t changed);
+void partition_note(struct shard *s, unsigned number, uint64_t changed);
 
 /* > 0: it is led here in that term, its sessions are there, it serves. Any shard of this node's own
  * thread may ask for any partition: of another shard's it is of some moments ago. */
 uint64_t partition_term(const struct shard *s, unsigned p);
 
 /* That server, or, as 0, any is to lead; asked for once. false: nobody was. */
-NODISCARD bool partition_transfer(struct shard *s, unsigned p, uint64_t to);
+NODISCARD bool partition_transfer(struct shard *s, unsigned number, uint64_t to);
 
 /* The highest op of that stream (below SERIAL_LOCAL_BELOW) that the partition has applied; 0: none
  * is known. From dispatch_run_lead() on, until dispatch_run_cease(). */
@@ -96,7 +96,7 @@ uint64_t partition_highest(const struct shard *s, unsigned p, uint64_t origin);
 
 /* Is it an exchange, or a will, of a session that several nodes have, and has the partition, which
  * is led here, had it? Then it is not to be queued once more. If not, it has from now on. */
-bool partition_is_repetition(struct shard *s, unsigned p, const struct message *m);
+bool partition_is_repetition(struct shard *s, unsigned number, const struct message *m);
 
 struct partition_state {
     enum partition_role role;
@@ -110,7 +110,7 @@ struct partition_state {
     uint64_t queue_bytes;  /* of the applier, for all partitions */
     uint64_t tail_bytes;   /* of the group */
 };
-struct partition_state partition_state(const struct shard *s, unsigned p);
+struct partition_state partition_state(const struct shard *s, unsigned number);
 
 /* ---- What others do, when a partition changes hands here */
 
