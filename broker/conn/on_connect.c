@@ -395,7 +395,11 @@ static bool claim_id(struct conn *c, const struct mqtt_connect *m)
 /* Where several nodes have a session, it is at the one that leads its partition. */
 static bool may_keep(const struct conn *c, const struct mqtt_connect *m, struct bytes client_id)
 {
-    const struct shard *const s = c->shard;
+    struct shard *const s = c->shard;
+    const struct session *const there = s->ledger == NULL ? NULL : session_find(s, client_id);
+    if (there != NULL && partition_revives(there)) {
+        return false; /* not even a client that would end it */
+    }
     return s->ledger == NULL || (m->clean_start && session_expiry(c, m) == 0) ||
            partition_term(s, (unsigned)(client_hash_of(s->node, client_id) % PARTITIONS)) != 0;
 }

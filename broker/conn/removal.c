@@ -7,6 +7,8 @@
 
 #include "broker/conn/conn.h"
 #include "broker/conn/life.h"
+#include "broker/partitions/partitions.h"
+#include "broker/session/kept.h"
 #include "broker/session/session.h"
 #include "broker/shard/shard.h"
 
@@ -21,7 +23,9 @@ static enum errand_step run(struct shard *s, struct errand *e)
         conn_close_saying(c, MQTT_REASON_ADMINISTRATIVE_ACTION, r->words, SESSION_WILL_PUBLISH);
         session = session_find(s, client_id); /* that may have been the end of it */
     }
-    if (r->of == REMOVAL_OF_SESSION && session != NULL) {
+    if (r->of == REMOVAL_OF_SESSION && session != NULL && partition_revives(session)) {
+        session->kept->is_over = true;
+    } else if (r->of == REMOVAL_OF_SESSION && session != NULL) {
         session_end(session);
     }
     return ERRAND_DONE;

@@ -15,7 +15,9 @@
 #include "broker/log/log.h"
 #include "broker/ownership/ownership_parts.h"
 #include "broker/ownership/will_words.h"
+#include "broker/partitions/partitions.h"
 #include "broker/remote/remote.h"
+#include "broker/session/kept.h"
 #include "broker/shard/shard.h"
 #include "broker/store/serial.h"
 
@@ -267,7 +269,9 @@ static void clear(struct shard *s, struct cleared *cleared)
         kicked(session->conn);
         session = session_find(s, id);
     }
-    if (session != NULL && session->conn == NULL) {
+    if (session != NULL && partition_revives(session)) {
+        session->kept->is_over = true;
+    } else if (session != NULL && session->conn == NULL) {
         session_end(session);
     }
     free(cleared);

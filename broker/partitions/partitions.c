@@ -130,6 +130,12 @@ uint64_t partition_highest(const struct shard *s, unsigned p, uint64_t origin)
     return row == NULL ? 0 : row->highest;
 }
 
+bool partition_revives(const struct session *session)
+{
+    return !serial_is_local(session->serial) &&
+           partition_term(session->shard, serial_partition(session->serial)) == 0;
+}
+
 bool partition_is_repetition(struct shard *s, unsigned number, const struct message *m)
 {
     if (m->exchange == 0 || serial_is_local(m->publisher)) {

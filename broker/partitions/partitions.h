@@ -39,6 +39,7 @@
 struct checkpoint;
 struct message;
 struct node;
+struct session;
 struct shard;
 
 enum partition_err {
@@ -93,6 +94,9 @@ NODISCARD bool partition_transfer(struct shard *s, unsigned number, uint64_t to)
 /* The highest op of that stream (below SERIAL_LOCAL_BELOW) that the partition has applied; 0: none
  * is known. From dispatch_run_lead() on, until dispatch_run_cease(). */
 uint64_t partition_highest(const struct shard *s, unsigned p, uint64_t origin);
+
+/* Is the session one of a partition that is being revived here? It stays until that is done. */
+bool partition_revives(const struct session *session);
 
 /* Is it an exchange, or a will, of a session that several nodes have, and has the partition, which
  * is led here, had it? Then it is not to be queued once more. If not, it has from now on. */

@@ -493,18 +493,23 @@ static void close_one(struct revival_of *r)
     revive_name_groups(session, v->next_number);
     fifo_pop(&r->order);
     table_remove(&r->sessions, &v->by_serial);
+    const bool is_due = v->connected ? session->will != NULL && session->will->delay_s == 0
+                                     : kept_clock_ms(s, v->will_due_ms) <= s->now_ms;
+    if (is_due) {
+        session_will_publish(session); /* its client may be back before any timer */
+    }
     if (!v->connected) {
         session_waits(session, kept_clock_ms(s, v->ends_ms), kept_clock_ms(s, v->will_due_ms));
     } else {
-        if (session->will != NULL && session->will->delay_s == 0) {
-            session_will_publish(session); /* its client may be back before any timer */
-        }
         const uint64_t will_due_ms =
             session->will == NULL ? NEVER : s->now_ms + (uint64_t)session->will->delay_s * 1000;
         session_waits(session, after(s, session->expiry_s), will_due_ms);
         kept_closed(session);
     }
     free(v);
+    if (session->kept->is_over) {
+        session_end(session);
+    }
 }
 
 /* ---- the stages */

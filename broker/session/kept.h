@@ -62,6 +62,7 @@ struct kept {
     uint64_t exchange;    /* of the last QoS 2 message that was received from the client for good */
     uint32_t spill_place; /* capture.c's: in the list of those to be spilled, plus 1; 0: not */
     bool filters_changed; /* it has others than the session's */
+    bool is_over;         /* while its partition is revived: it is to end when that is done */
 };
 
 /* A shard's entries that are still gathering: one message for many, many acknowledgements. */

@@ -133,7 +133,7 @@ static void check_records(void)
     records_overlay_init(&o, cp);
     for (unsigned p = 0; p < PARTITIONS; p++) {
         const struct record_key key = place_key(p);
-        struct partition_place place;
+        struct partition_place place = {.index = 0};
         struct bytes value;
         check(partition_hash(&o.records, p, &hash) == CHECKPOINT_OK, "records");
         check(records_get(&o.records, &key, &value) == CHECKPOINT_OK && value.at != NULL &&
