@@ -495,7 +495,7 @@ static void close_one(struct revival_of *r)
     table_remove(&r->sessions, &v->by_serial);
     const bool is_due = v->connected ? session->will != NULL && session->will->delay_s == 0
                                      : kept_clock_ms(s, v->will_due_ms) <= s->now_ms;
-    if (is_due) {
+    if (is_due && !s->ending) { /* else it is for the next leader, as a part of the session */
         session_will_publish(session); /* its client may be back before any timer */
     }
     if (!v->connected) {
