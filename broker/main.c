@@ -230,8 +230,7 @@ static bool open_data_dir(struct broker *b)
             LOG_TEXT("meaning", "it has what this node has promised to others of its cluster"));
         return false;
     }
-    const int64_t sessions =
-        atomic_load_explicit(&b->node->kept_sessions, memory_order_relaxed);
+    const int64_t sessions = atomic_load_explicit(&b->node->kept_sessions, memory_order_relaxed);
     if (b->node->replicas > 0 && sessions > 0) { /* those of replicas are not revived here */
         log_event(LOG_ERROR, "sessions_without_replicas", LOG_TEXT("dir", dir),
                   LOG_NUMBER("sessions", sessions),
