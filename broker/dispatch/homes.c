@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "broker/config/topics.h"
 #include "broker/conn/publishable.h"
 #include "broker/dispatch/dispatch_parts.h"
 #include "broker/dispatch/dispatch_uses.h"
@@ -11,7 +10,6 @@
 #include "broker/remote/remote.h"
 #include "broker/remote/remote_parts.h"
 #include "broker/route/publish.h"
-#include "broker/shard/latency.h"
 #include "broker/store/serial.h"
 #include "cluster/dispatch/origins.h"
 #include "proto/node_dispatch.h"
@@ -23,21 +21,15 @@
 
 static struct message *make_message(struct shard *s, const struct node_publish *p)
 {
-    struct message *const m = message_create(p->topic, p->properties, p->payload);
+    struct message *const m = arrive_message(s, p);
     if (m == NULL) {
         return NULL;
     }
-    m->qos = p->qos;
-    m->retain = p->retain;
-    m->hurried = p->qos < 2 && topics_hurry(s->config, p->topic);
-    m->has_expiry = p->expiry_ms != NODE_NO_EXPIRY;
-    m->expires_ms = m->has_expiry ? s->now_ms + p->expiry_ms : 0;
     m->publisher = p->publisher;
     if (!serial_is_local(p->publisher)) { /* else there is nothing to be told of */
         m->exchange = p->op & ~DISPATCH_WORD_OF_WILL;
         m->packet_id = (p->op & DISPATCH_WORD_OF_WILL) == 0; /* of an exchange, any */
     }
-    latency_stamp(s, m);
     return m;
 }
 

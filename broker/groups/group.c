@@ -568,6 +568,20 @@ size_t group_entry_max(const struct shard *s)
     return room < ENTRY_MAX ? room : ENTRY_MAX;
 }
 
+static enum group_err what_it_said(enum consensus_err err)
+{
+    switch (err) {
+    case CONSENSUS_OK:
+        return GROUP_OK;
+    case CONSENSUS_BUSY:
+        return GROUP_BUSY;
+    case CONSENSUS_NO_MEMORY:
+        return GROUP_NO_MEMORY;
+    default:
+        return GROUP_NOT_LEADER;
+    }
+}
+
 enum group_err group_propose(struct shard *s, unsigned group, struct bytes entry, uint64_t ticket)
 {
     struct group *const g = open_group(s, group);
@@ -586,17 +600,10 @@ enum group_err group_propose(struct shard *s, unsigned group, struct bytes entry
     }
     const enum consensus_err err = consensus_propose(enter(g), entry, ticket, groups_now(g->shard));
     look(g);
-    switch (err) {
-    case CONSENSUS_OK:
+    if (err == CONSENSUS_OK) {
         shard_count(s, METRIC_groups_proposals);
-        return GROUP_OK;
-    case CONSENSUS_BUSY:
-        return GROUP_BUSY;
-    case CONSENSUS_NO_MEMORY:
-        return GROUP_NO_MEMORY;
-    default:
-        return GROUP_NOT_LEADER;
     }
+    return what_it_said(err);
 }
 
 void group_checkpointed(struct shard *s, unsigned group, uint64_t index)
@@ -702,16 +709,7 @@ enum group_err group_change(struct shard *s, unsigned group, uint64_t number,
     }
     const enum consensus_err err = consensus_change(enter(g), number, role, groups_now(s));
     look(g);
-    switch (err) {
-    case CONSENSUS_OK:
-        return GROUP_OK;
-    case CONSENSUS_BUSY:
-        return GROUP_BUSY;
-    case CONSENSUS_NO_MEMORY:
-        return GROUP_NO_MEMORY;
-    default:
-        return GROUP_NOT_LEADER;
-    }
+    return what_it_said(err);
 }
 
 size_t group_servers(const struct shard *s, unsigned group, uint8_t *out)

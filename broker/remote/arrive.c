@@ -67,7 +67,7 @@ static void owe(struct shard *s, unsigned peer, uint64_t op, uint64_t waits, uin
     }
 }
 
-static struct message *make_message(struct shard *s, const struct node_publish *p)
+struct message *arrive_message(struct shard *s, const struct node_publish *p)
 {
     struct message *const m = message_create(p->topic, p->properties, p->payload);
     if (m == NULL) {
@@ -241,7 +241,7 @@ static bool take(struct shard *s, unsigned peer, const struct node_publish *p,
         *reason = MQTT_REASON_NOT_AUTHORIZED; /* each node has its own */
         return true;
     }
-    struct message *const m = s->memory_full ? NULL : make_message(s, p);
+    struct message *const m = s->memory_full ? NULL : arrive_message(s, p);
     *reason = MQTT_REASON_QUOTA_EXCEEDED;
     if (m == NULL) {
         if (p->qos == 0) {

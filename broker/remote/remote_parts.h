@@ -17,6 +17,8 @@
 #define INTEREST_ROOM (2 * INTEREST_BODY_MAX)
 
 struct arrival;
+struct message;
+struct node_publish;
 struct telling;
 
 /* What the others' interest has come to is being asked of all shards (views.c); shard 0's. */
@@ -119,6 +121,9 @@ void forward_fini(struct remote *r);
 /* ---- arrive.c */
 enum link_taken arrive_publish(struct shard *s, unsigned peer, const struct node_frame *frame);
 void arrive_flush(struct shard *s);
+/* What another node has sent, as a message of this one; its publisher is nobody's. NULL: no memory.
+ */
+struct message *arrive_message(struct shard *s, const struct node_publish *p);
 void arrive_fini(struct remote *r);
 /* A body of DISPATCH: it waits behind retained messages that are being stored, if there are any. */
 enum arrive_behind {

@@ -295,6 +295,20 @@ void kept_closed(struct session *session)
     difference_session(s, session->kept);
 }
 
+/* What it had in its queue has gone. */
+static void no_more(struct session *session)
+{
+    struct shard *const s = session->shard;
+    struct kept *const kept = session->kept;
+    capture_forget(s, kept);
+    local_not_kept(session);
+    close_gate(kept);
+    kept_link_remove(&kept->changed);
+    free(kept);
+    session->kept = NULL;
+    atomic_fetch_sub_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
+}
+
 void kept_end(struct session *session)
 {
     struct shard *const s = session->shard;
@@ -310,13 +324,7 @@ void kept_end(struct session *session)
     }
     difference_ended(s, kept);
     backlog_end(session);
-    capture_forget(s, kept);
-    local_not_kept(session);
-    close_gate(kept);
-    kept_link_remove(&kept->changed);
-    free(kept);
-    session->kept = NULL;
-    atomic_fetch_sub_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
+    no_more(session);
 }
 
 void kept_vanish(struct session *session)
@@ -326,13 +334,7 @@ void kept_vanish(struct session *session)
     owed_forget(s, session);
     difference_ended(s, kept);
     backlog_vanish(session);
-    capture_forget(s, kept);
-    local_not_kept(session);
-    close_gate(kept);
-    kept_link_remove(&kept->changed);
-    free(kept);
-    session->kept = NULL;
-    atomic_fetch_sub_explicit(&s->node->kept_sessions, 1, memory_order_relaxed);
+    no_more(session);
 }
 
 void kept_forget_gathered(struct shard *s, unsigned partition)
