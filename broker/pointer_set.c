@@ -127,18 +127,20 @@ void pointer_set_fini(struct pointer_set *set)
 
 static int resize(struct pointer_set *set, size_t bytes)
 {
-    struct pointer_set new = {.count = set->count, .capacity = capacity_of(bytes)};
-    assert(new.count <= new.capacity);
-    new.many = calloc(1, bytes);
-    if (new.many == NULL) {
+    uint64_t *const many = calloc(1, bytes);
+    if (many == NULL) {
         return -1;
     }
-    memcpy(new.many, pointer_set_places(set), set->count * sizeof *new.many);
-    for (uint32_t i = 0; has_slots(&new) && i < new.count; i++) {
-        slot_set(&new, slot_of(&new, pointer_at(new.many[i])), i + 1);
+    memcpy(many, pointer_set_places(set), set->count * sizeof *many);
+    if (set->capacity > 0) {
+        free(set->many);
     }
-    pointer_set_fini(set);
-    *set = new;
+    set->many = many;
+    set->capacity = capacity_of(bytes);
+    assert(set->count <= set->capacity);
+    for (uint32_t i = 0; has_slots(set) && i < set->count; i++) {
+        slot_set(set, slot_of(set, pointer_at(many[i])), i + 1);
+    }
     return 0;
 }
 

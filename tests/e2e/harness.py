@@ -336,7 +336,13 @@ class Broker:
             return f.read()
 
     def log_tail(self):
-        return '\n'.join('    ' + line[:300] for line in self.log().splitlines()[-15:])
+        """The log's end, after the first that a sanitizer found, if it did."""
+        log = self.log()
+        found = COMPLAINTS.search(log)
+        lines = log.splitlines()[-15:]
+        if found:
+            lines = log[found.start():].splitlines()[:40] + ['…'] + lines
+        return '\n'.join('    ' + line[:300] for line in lines)
 
     def log_size(self):
         """Where the log ends now, for `events` to begin at."""

@@ -22,9 +22,9 @@ static size_t given;
 
 _Thread_local struct shard *shard_self;
 
-uint64_t store_kept(const struct store *of)
+uint64_t store_kept(const struct store *store)
 {
-    (void)of;
+    (void)store;
     return kept;
 }
 

@@ -50,7 +50,7 @@ struct partition_state phost_state(unsigned node, unsigned i);
 
 /* Runs until one leads, and serves; aborts after 30 s. */
 unsigned phost_leader(unsigned i);
-unsigned phost_leader_but(unsigned i, unsigned node);
+unsigned phost_leader_but(unsigned i, unsigned but);
 
 /* Runs until what was said is in the records of all nodes that are there. */
 void phost_settle(void);
