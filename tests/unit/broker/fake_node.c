@@ -60,8 +60,8 @@ uint64_t fake_node_now_ms(void)
 
 static struct config *load(const char *const settings[])
 {
-    /* The broker's own messages only where they are asked for; and a recorder that is quickly made, as each test makes
-     * nodes. */
+    /* The broker's own messages only where they are asked for; and a recorder that is quickly made,
+     * as each test makes nodes. */
     struct options_setting set[64] = {
         {.flag = "--set", .path = "mqtt.sys_interval_s", .path_len = 19, .value = "0"},
         {.flag = "--set", .path = "recorder.bytes_per_shard", .path_len = 24, .value = "65536"}};
