@@ -68,6 +68,7 @@ class Case:
 
     def __init__(self, function, row=None, only=None, mosquitto=None, full=False, timeout=40):
         self.name = function.__name__
+        self.module = function.__module__
         if row is not None:
             self.name += '[' + ','.join(map(short, row)) + ']'
         self.run = lambda b: function(b, *(row or ()))
@@ -75,7 +76,7 @@ class Case:
         self.full, self.timeout = full, timeout
 
 
-CASES = []  # of the module that is being loaded, in the order of the file
+CASES = []  # of the module that is being loaded, and of those that it imports, in the order of the files
 
 
 def test(function=None, *, each=None, **how):

@@ -89,7 +89,7 @@ def chosen(module, args):
     run, skip = [], []
     settings = getattr(loaded, 'SET', {})
     for case in harness.CASES:
-        if not asked_for(module, case, args):
+        if case.module != module or not asked_for(module, case, args):
             continue
         foreign = args.peer and (case.ours_alone or
                                  set(settings) - set(harness.MOSQUITTO_SETTINGS))
@@ -298,7 +298,7 @@ def chosen_names(module, args):
         sys.modules.pop(module, None)
         harness.CASES.clear()
         importlib.import_module(module)
-        CASES_OF[module] = list(harness.CASES)
+        CASES_OF[module] = [case for case in harness.CASES if case.module == module]
     return [case.name for case in CASES_OF[module] if asked_for(module, case, args)]
 
 

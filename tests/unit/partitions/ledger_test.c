@@ -13,7 +13,7 @@
 #define EVENTS 400u
 
 static struct shard s;
-static struct store store;
+static struct store journal;
 static uint64_t kept, written; /* of the journal's entries */
 static enum group_err answer;
 static uint64_t tickets[EVENTS * 2];
@@ -53,9 +53,9 @@ enum group_err group_propose(struct shard *of, unsigned group, struct bytes entr
 static void begin(void)
 {
     shard_self = &s;
-    s.store = &store;
+    s.store = &journal;
     cr_assert(ledger_begin(&s));
-    store = (struct store){.last = 0};
+    journal = (struct store){.last = 0};
     kept = written = 0;
     given = 0;
     answer = GROUP_OK;
@@ -86,9 +86,9 @@ static void commit(size_t which)
 
 Test(ledger, a_position_is_kept_when_all_before_it_are)
 {
-    store.last = 2;
+    journal.last = 2;
     propose(1);
-    store.last = 3;
+    journal.last = 3;
     propose(2);
     cr_expect_eq(ledger_last(&s), 5);
     cr_expect_eq(ledger_kept(&s), 0);
@@ -166,14 +166,14 @@ Test(ledger, numbers_grow_and_are_of_the_term)
 
 Test(ledger, the_last_that_is_waited_for)
 {
-    store.last = 4;
-    store.last_waited = 3;
+    journal.last = 4;
+    journal.last_waited = 3;
     cr_expect_eq(ledger_last_waited(&s), 3);
     partition_append(&s, 1, bytes_text("entry"), false);
     cr_expect_eq(ledger_last_waited(&s), 3);
     propose(1);
     cr_expect_eq(ledger_last_waited(&s), 6);
-    store.last = store.last_waited = 5;
+    journal.last = journal.last_waited = 5;
     cr_expect_eq(ledger_last_waited(&s), 7);
 }
 
@@ -208,7 +208,7 @@ static void something(uint64_t *chance)
     struct event *const e = &events[count];
     switch (splitmix_next(chance) % 4) {
     case 0:
-        *e = (struct event){.of_journal = true, .entry = ++store.last};
+        *e = (struct event){.of_journal = true, .entry = ++journal.last};
         count++;
         break;
     case 1:
@@ -217,7 +217,7 @@ static void something(uint64_t *chance)
         count++;
         break;
     case 2:
-        kept += store.last > kept ? splitmix_next(chance) % (store.last - kept + 1) : 0;
+        kept += journal.last > kept ? splitmix_next(chance) % (journal.last - kept + 1) : 0;
         written = kept;
         break;
     default:
