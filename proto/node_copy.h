@@ -17,8 +17,13 @@
  *    4  u32  incarnation
  *    8  u64  copy, which who asks has made up
  *   16  u64  part
- *   24  u64  index: WANT: of what there is to be at least; PART: that the copy is of
- *   32       PART: its bytes
+ *   24  u64  index: WANT: of what there is to be at least; PART: that the copy is of; HAVE: what
+ *            there is
+ *   32  u64  PART: where the incarnation has ended, if it has; else 0
+ *   40       PART: its bytes
+ *
+ * Who is to take a partition over, and copies it ahead, says to its leader each second how far it
+ * is: HAVE.
  */
 #pragma once
 
@@ -30,7 +35,7 @@
 #include "proto/node_frame.h"
 #include "proto/nodiscard.h"
 
-#define NODE_COPY_HEAD_BYTES 32u
+#define NODE_COPY_HEAD_BYTES 40u
 #define NODE_COPY_PARTITIONS 64u
 
 /* Given once and for all. */
@@ -38,6 +43,7 @@ enum node_copy_kind {
     NODE_COPY_WANT = 1,
     NODE_COPY_PART = 2,
     NODE_COPY_REFUSED = 3, /* it is not there, or not as far, or something else is copied now */
+    NODE_COPY_HAVE = 4,
 };
 
 struct node_copy {
@@ -45,7 +51,7 @@ struct node_copy {
     uint8_t partition;
     bool is_last;
     uint32_t incarnation;
-    uint64_t copy, part, index;
+    uint64_t copy, part, index, sealed;
     struct bytes data; /* PART */
 };
 

@@ -5,6 +5,7 @@
 
 #include "broker/groups/groups_parts.h"
 #include "broker/log/log.h"
+#include "proto/node_field.h"
 
 #define BARRIER UINT64_MAX /* the ticket of the empty entry that a leader begins with */
 
@@ -425,16 +426,24 @@ static struct consensus_conf conf_of(struct group *g)
     return conf;
 }
 
-static enum group_err bootstrap(struct group *g, struct bytes first)
+static enum group_err bootstrap(struct group *g, const struct group_conf *conf)
 {
-    uint8_t servers[GROUPS_SERVERS_MAX * NODE_SERVER_BYTES];
+    uint8_t servers[GROUPS_SERVERS_MAX * NODE_SERVER_BYTES], data[GROUP_TAIL_HEAD_BYTES];
+    const struct bytes first = conf->first;
+    struct sink s = node_sink(data);
     size_t len = 0;
     for (unsigned i = 0; first.len == 0 && i < g->servers_count; i++) {
         const struct node_server server = {.id = g->servers[i].number, .role = NODE_SERVER_VOTER};
         len += node_server_encode(servers + len, &server);
     }
     const struct bytes begins = first.len > 0 ? first : bytes_of(servers, len);
-    return consensus_bootstrap(g->consensus, begins) == CONSENSUS_OK ? GROUP_OK : GROUP_NO_MEMORY;
+    node_put_u64(&s, conf->behind_index);
+    const enum consensus_err err =
+        conf->behind_index == 0
+            ? consensus_bootstrap(g->consensus, begins)
+            : consensus_bootstrap_behind(g->consensus, begins, conf->behind_index,
+                                         conf->behind_term, bytes_of(data, s.len));
+    return err == CONSENSUS_OK ? GROUP_OK : GROUP_NO_MEMORY;
 }
 
 /* What the journals have. */
@@ -458,7 +467,7 @@ static enum group_err recover(struct group *g, const struct group_conf *conf)
     }
     group_run_clear(run);
     *run = (struct group_run){.first = NULL}; /* it counts once */
-    return is_new && conf->bootstrap ? bootstrap(g, conf->first) : GROUP_OK;
+    return is_new && conf->bootstrap ? bootstrap(g, conf) : GROUP_OK;
 }
 
 /* Or it stands still, as the checkpoint here is older than what the records say. */
@@ -539,14 +548,37 @@ static struct group *open_group(const struct shard *s, unsigned group)
     return s->groups == NULL ? NULL : s->groups->of[group];
 }
 
-void group_close(struct shard *s, unsigned group)
+/* Its position. */
+static uint64_t make_void(struct group *g)
+{
+    (void)write_mark(g, GROUP_AGAIN);
+    g->again_index = g->shard->store->group_index[g->number];
+    const uint64_t position = write_mark(g, GROUP_WHOLE);
+    let_go_later(g, position, g->old_journals);
+    return position;
+}
+
+uint64_t group_close(struct shard *s, unsigned group)
 {
     struct group *const g = open_group(s, group);
     assert(g != NULL && !g->is_inside);
-    (void)write_mark(g, GROUP_AGAIN);
-    g->again_index = s->store->group_index[group];
-    let_go_later(g, write_mark(g, GROUP_WHOLE), g->old_journals);
+    const uint64_t position = make_void(g);
     group_free(g, false);
+    return position;
+}
+
+uint64_t group_forget(struct shard *s, unsigned group)
+{
+    struct group_run *const run = &s->node->group_records->of[group];
+    assert(open_group(s, group) == NULL);
+    if (run->first == NULL) {
+        return 0;
+    }
+    struct group gone = {
+        .shard = s, .number = group, .old_journals = run->journals & ~(UINT64_C(1) << s->id)};
+    group_run_clear(run);
+    *run = (struct group_run){.first = NULL};
+    return make_void(&gone);
 }
 
 void group_set_servers(struct shard *s, unsigned group, const struct groups_server *servers,

@@ -103,8 +103,11 @@ struct group_conf {
     uint64_t self;
     bool bootstrap;        /* it begins with those, unless there are records; all of them say so */
     uint64_t checkpointed; /* index that the checkpoint has; 0: none */
-    struct bytes first;    /* with bootstrap: node_server items, for the roles that those have;
-                            * empty: each of `servers` has a vote */
+    /* With bootstrap: it begins behind what another group of that number has come to, whose last
+     * entry that was; 0: with nothing. */
+    uint64_t behind_index, behind_term;
+    struct bytes first; /* with bootstrap: node_server items, for the roles that those have;
+                         * empty: each of `servers` has a vote */
 };
 
 unsigned group_home(const struct node *node, unsigned group); /* its shard */
@@ -114,8 +117,11 @@ bool group_is_one(unsigned group);                            /* is it a group's
 NODISCARD enum group_err group_open(struct shard *s, unsigned group, const struct group_conf *conf);
 
 /* This node is no server of it any more: what it has promised to the others of the group goes, too.
- * Proposals are told of. */
-void group_close(struct shard *s, unsigned group);
+ * Proposals are told of. Its records are void when store_durable() has come to what is returned. */
+uint64_t group_close(struct shard *s, unsigned group);
+
+/* The same of a group that is not open: of what the journals had of it at the start. */
+uint64_t group_forget(struct shard *s, unsigned group);
 
 /* Other servers, or at other nodes; those of consensus itself are not changed by this. */
 void group_set_servers(struct shard *s, unsigned group, const struct groups_server *servers,

@@ -15,12 +15,9 @@
 
 struct post_duty {
     struct post_head head;
-    uint8_t partition, count;
-    bool begins_empty, forget;
-    uint32_t run; /* 0: serve nothing */
-    uint32_t self;
-    uint64_t changed;
-    struct groups_server servers[NODE_META_REPLICAS_MAX];
+    uint8_t partition;
+    bool forget;
+    struct partition_conf conf; /* incarnation 0: serve nothing */
 };
 
 static struct node_uuid node_of(const struct meta_run *r, uint32_t number)
@@ -29,36 +26,55 @@ static struct node_uuid node_of(const struct meta_run *r, uint32_t number)
     return m == NULL ? (struct node_uuid){{0}} : m->uuid; /* removed: it is nowhere */
 }
 
+static void add(const struct meta_run *r, struct partition_conf *conf, uint32_t number)
+{
+    conf->servers[conf->servers_count + conf->newcomers_count] =
+        (struct groups_server){.number = number, .node = node_of(r, number)};
+}
+
+/* Who has it, and then who is to have it. */
+static void fill_servers(const struct meta_run *r, const struct meta_duty *duty,
+                         struct partition_conf *conf)
+{
+    const struct node_replicas *const has = conf->joins ? &duty->from : &duty->servers;
+    for (unsigned i = 0; i < has->count; i++, conf->servers_count++) {
+        add(r, conf, has->at[i]);
+    }
+    if (conf->joins) {
+        add(r, conf, meta_own_number(r));
+        conf->newcomers_count++;
+    }
+    for (unsigned i = 0; !conf->joins && i < duty->to.count; i++) {
+        if (!node_replicas_has(has, duty->to.at[i])) {
+            add(r, conf, duty->to.at[i]);
+            conf->newcomers_count++;
+        }
+    }
+}
+
 static void fill(const struct meta_run *r, unsigned p, const struct meta_duty *duty,
                  struct post_duty *out)
 {
     out->partition = (uint8_t)p;
-    out->run = duty->run;
-    out->self = meta_own_number(r);
-    out->changed = duty->changed;
-    out->begins_empty = duty->begins == 0;
     out->forget = duty->forget;
-    out->count = duty->run == 0 ? 0 : duty->servers.count;
-    for (unsigned i = 0; i < out->count; i++) {
-        const uint32_t number = duty->servers.at[i];
-        out->servers[i] = (struct groups_server){.number = number, .node = node_of(r, number)};
-    }
+    out->conf = (struct partition_conf){.incarnation = duty->run != 0 ? duty->run : duty->copy,
+                                        .self = meta_own_number(r),
+                                        .changed = duty->changed,
+                                        .begins = duty->begins,
+                                        .joins = duty->run == 0 && duty->copy != 0,
+                                        .seal = duty->seal,
+                                        .sealed = duty->copy_sealed ? duty->copy_index : 0,
+                                        .moved = duty->copy_sealed ? duty->moved : 0};
+    fill_servers(r, duty, &out->conf);
 }
 
 static void serve(struct shard *s, const struct post_duty *d)
 {
-    struct partition_conf conf = {.incarnation = d->run,
-                                  .servers_count = d->count,
-                                  .self = d->self,
-                                  .changed = d->changed,
-                                  .begins_empty = d->begins_empty};
-    for (unsigned i = 0; i < d->count; i++) {
-        conf.servers[i] = d->servers[i];
-    }
-    const enum partition_err err = partition_serve(s, d->partition, &conf);
+    const enum partition_err err = partition_serve(s, d->partition, &d->conf);
     if (err != PARTITION_OK) {
         log_event(LOG_ERROR, "partition_not_served", LOG_NUMBER("partition", d->partition),
-                  LOG_NUMBER("incarnation", d->run), LOG_TEXT("reason", partition_err_text(err)));
+                  LOG_NUMBER("incarnation", d->conf.incarnation),
+                  LOG_TEXT("reason", partition_err_text(err)));
     }
 }
 
@@ -67,18 +83,18 @@ static void do_duty(struct shard *s, const struct post_duty *d)
 {
     const struct partition_state state = partition_state(s, d->partition);
     const bool is_here = state.role != PARTITION_ABSENT || state.incarnation != 0;
-    if (d->changed < state.changed) {
+    if (d->conf.changed < state.changed) {
         return;
     }
-    if (d->run != 0) {
+    if (d->conf.incarnation != 0) {
         serve(s, d);
         return;
     }
     if (is_here) {
         partition_stop(s, d->partition, d->forget);
     }
-    if (d->changed > state.changed) {
-        partition_note(s, d->partition, d->changed);
+    if (d->conf.changed > state.changed) {
+        partition_note(s, d->partition, d->conf.changed);
     }
 }
 
@@ -272,7 +288,7 @@ static size_t gather_reports(const struct meta_run *r, uint8_t *items)
         const struct meta_partition *const at = &r->state.partitions[p];
         struct node_report report = {.kind = NODE_REPORT_SEALED, .partition = (uint8_t)p};
         if (own->sealed > 0 && own->sealed_incarnation == at->incarnation &&
-            at->step == META_COPYING) {
+            at->step != META_SEALED) {
             report.incarnation = own->sealed_incarnation;
             report.index = own->sealed;
             len += node_report_encode(items + len, &report);

@@ -169,6 +169,10 @@ void meta_lead(struct shard *s)
     struct meta_view view = {.now_ms = s->now_ms,
                              .self = meta_own_number(r),
                              .seen = seen,
+                             .forgotten = r->forgotten,
+                             .forgotten_count = r->forgotten_count < META_FORGOTTEN_MAX
+                                                    ? r->forgotten_count
+                                                    : META_FORGOTTEN_MAX,
                              .reports = &r->reports,
                              .form = form.items.len > 0 ? &form : NULL};
     if (!r->leads || r->proposed > 0) {

@@ -65,6 +65,9 @@ void meta_run_facts(struct shard *s, const struct peer_facts *facts)
     }
     struct meta_peer *const p = &r->peers[facts->number];
     if (facts->forgotten || node_uuid_equal(facts->node, r->self)) {
+        if (facts->forgotten && meta_member_by_uuid(&r->state, p->node) != NULL) {
+            r->forgotten[r->forgotten_count++ % META_FORGOTTEN_MAX] = p->node;
+        }
         *p = (struct meta_peer){.is_live = false};
         meta_hurry(r);
         return;

@@ -55,6 +55,8 @@ struct meta_disk {
     uint64_t due_ms;       /* when a state that has changed is written; UINT64_MAX: it has not */
 };
 
+#define META_FORGOTTEN_MAX 16u
+
 struct meta_run {
     struct shard *shard; /* 0 */
     struct node_uuid self;
@@ -99,6 +101,10 @@ struct meta_run {
     bool duties_due;
     uint64_t posted[NODE_META_PARTITIONS]; /* `changed` of the duty that was posted last; 0: none */
     uint64_t prefer_ms;
+
+    /* Whom gossip has forgotten, the last ones; the next goes to [forgotten_count % …]. */
+    struct node_uuid forgotten[META_FORGOTTEN_MAX];
+    unsigned forgotten_count;
 
     struct meta_reports reports; /* of all members, while it leads */
     struct meta_own_report own[NODE_META_PARTITIONS];

@@ -344,10 +344,8 @@ uint64_t meta_run_gauge(const struct node *node, enum meta_run_gauge gauge)
 
 struct meta_run_conf meta_run_conf_defaults(void)
 {
-    struct meta_run_conf conf = {
+    return (struct meta_run_conf){
         .replicas = 3, .initial_size = 3, .limits = meta_limits_defaults()};
-    conf.limits.moves_max = 0;
-    return conf;
 }
 
 static void fill(struct meta_run *r, const struct meta_run_conf *conf)

@@ -46,7 +46,7 @@ struct meta_run_conf {
     struct meta_limits limits;
 };
 
-/* Of that node; moves_max is 0 until partitions can be copied. */
+/* Of that node. */
 struct meta_run_conf meta_run_conf_defaults(void); /* all but self and random */
 
 /* After persistence_open(), remote_create() and partitions_create(), before the shards run: reads

@@ -31,7 +31,7 @@ struct job {
     struct job *next;
     uint64_t index;               /* ENTRY, COPY_IN; FLUSH: its number */
     struct applier_copy copy;     /* COPY_OUT; COPY_IN: its part */
-    struct partition_place place; /* BEGIN; NOTE: `changed` */
+    struct partition_place place; /* BEGIN, COPY_IN; NOTE: `changed` */
     uint32_t generation;          /* BEGIN */
     uint16_t partition;
     uint8_t kind; /* enum job_kind */
@@ -56,7 +56,7 @@ struct applying {
     struct {
         struct copy_out *of; /* NULL: none, or all of it was given */
         struct field_writer last;
-        uint64_t copy, parts, index;
+        uint64_t copy, parts, index, sealed;
         uint64_t asked_ms; /* last */
         bool is_over;
     } out;
@@ -317,6 +317,7 @@ static const char *apply(struct applier_thread *t, const struct job *job)
         return err == APPLY_RECORDS ? checkpoint_err_text(a->applier.err) : apply_err_text(err);
     }
     a->place.index = job->index;
+    a->place.sealed = applied.sealed;
     change(t, job->partition);
     return NULL;
 }
@@ -363,6 +364,7 @@ static const char *copy_in(struct applier_thread *t, const struct job *job)
     }
     if (a->in->is_over) {
         a->place.index = job->index;
+        a->place.sealed = job->place.sealed;
         end_copy_in(a);
     }
     change(t, job->partition);
@@ -453,6 +455,7 @@ static bool make_part(struct applier_thread *t, const struct job *job)
         a->out.copy = want->copy;
         a->out.parts = 0;
         a->out.index = a->place.index;
+        a->out.sealed = a->place.sealed;
     }
     a->out.asked_ms = now_ms;
     if (want->copy == a->out.copy && want->part + 1 == a->out.parts) {
@@ -482,6 +485,7 @@ static void copy_out(struct applier_thread *t, const struct job *job)
     n->part = job->copy.part;
     n->to = job->copy.to;
     n->index = a->out.index;
+    n->sealed = a->out.sealed;
     n->is_last = is_there && a->out.is_over;
     if (part.len > 0) {
         memcpy(n->bytes, part.at, part.len);
@@ -826,12 +830,13 @@ void applier_copy_out(struct applier_thread *t, unsigned partition,
     hand_over(t, job);
 }
 
-void applier_copy_in(struct applier_thread *t, unsigned partition, uint64_t part, uint64_t index,
-                     struct bytes bytes)
+void applier_copy_in(struct applier_thread *t, unsigned partition, uint64_t part,
+                     const struct partition_place *of, struct bytes bytes)
 {
     struct job *const job = job_create(JOB_COPY_IN, partition, bytes.len);
     job->copy.part = part;
-    job->index = index;
+    job->place = *of;
+    job->index = of->index;
     memcpy(job->bytes, bytes.at, bytes.len);
     hand_over(t, job);
 }

@@ -61,6 +61,7 @@ struct applier_news {
     bool is_last;        /* PART */
     uint64_t copy, part; /* PART, PART_NOT, TAKEN */
     uint64_t to;         /* PART, PART_NOT: who has asked */
+    uint64_t sealed;     /* PART: as of `index` (place.h) */
     size_t len;
     uint8_t bytes[]; /* PART */
 };
@@ -106,10 +107,10 @@ struct applier_copy {
 void applier_copy_out(struct applier_thread *t, unsigned partition,
                       const struct applier_copy *wanted);
 
-/* The next part of a copy as of `index`, after applier_begin() with `erase`, and that being on
- * disk: TAKEN, or COPIED, or COPY_FAILED. */
-void applier_copy_in(struct applier_thread *t, unsigned partition, uint64_t part, uint64_t index,
-                     struct bytes bytes);
+/* The next part of a copy as of that place's `index`, where it is `sealed` or not, after
+ * applier_begin() with `erase`, and that being on disk: TAKEN, or COPIED, or COPY_FAILED. */
+void applier_copy_in(struct applier_thread *t, unsigned partition, uint64_t part,
+                     const struct partition_place *of, struct bytes bytes);
 
 /* ---- news, in their order; NULL: none */
 struct applier_news *applier_take(struct applier_thread *t, unsigned shard);

@@ -117,14 +117,16 @@ static void take_part(struct partition *p, uint64_t from, const struct node_copy
 {
     struct partition_copying *const c = &p->copying;
     if (c->step != COPY_ASKING || m->copy != c->copy || m->part != c->part || from != c->asked ||
-        (m->part > 0 && m->index != c->of_index)) {
+        (m->part > 0 && (m->index != c->of_index || m->sealed != c->sealed))) {
         return;
     }
     c->of_index = m->index;
+    c->sealed = m->sealed;
     c->tries = 0;
     c->step = COPY_TAKING;
     c->again_ms = NEVER;
-    applier_copy_in(applier_of(p), p->number, m->part, m->index, m->data);
+    const struct partition_place of = {.index = m->index, .sealed = m->sealed};
+    applier_copy_in(applier_of(p), p->number, m->part, &of, m->data);
 }
 
 void copies_taken(struct partition *p, const struct applier_news *n)
@@ -148,6 +150,7 @@ void copies_copied(struct partition *p, uint64_t index)
     }
     copies_forget(p);
     p->place.index = index;
+    p->place.sealed = c.sealed;
     p->applied = index > p->applied ? index : p->applied;
     shard_count(p->shard, METRIC_partitions_copied);
     log_event(LOG_INFO, "partition_copied", LOG_NUMBER("partition", p->number),
@@ -155,6 +158,7 @@ void copies_copied(struct partition *p, uint64_t index)
               LOG_NUMBER("parts", c.part + 1),
               LOG_NUMBER("took_ms", p->shard->now_ms - c.begun_ms));
     group_copied(p->shard, p->number, index);
+    move_sealed(p, c.sealed);
 }
 
 void copies_failed(struct partition *p)
@@ -207,7 +211,8 @@ void copies_part(struct partition *p, const struct applier_news *n)
                                    .incarnation = p->place.incarnation,
                                    .copy = n->copy,
                                    .part = n->part,
-                                   .index = n->index};
+                                   .index = n->index,
+                                   .sealed = n->sealed};
     node_copy_encode(body, &part);
     memcpy(body + NODE_COPY_HEAD_BYTES, n->bytes, n->len);
     shard_count(p->shard, METRIC_partition_parts_sent);
@@ -229,6 +234,8 @@ void copies_received(struct partition *p, uint64_t from, struct bytes body)
         return;
     } else if (m.kind == NODE_COPY_PART) {
         take_part(p, from, &m);
+    } else if (m.kind == NODE_COPY_HAVE) {
+        move_has(p, from, m.index);
     } else if (p->copying.step == COPY_ASKING && m.copy == p->copying.copy &&
                from == p->copying.asked) {
         begin_later(p);

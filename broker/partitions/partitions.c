@@ -13,6 +13,7 @@
 #include "broker/io/io.h"
 #include "broker/log/log.h"
 #include "broker/message.h"
+#include "broker/meta/meta_run.h"
 #include "broker/partitions/ledger.h"
 #include "broker/partitions/partitions_parts.h"
 #include "broker/session/session.h"
@@ -32,8 +33,8 @@ const char *partition_err_text(enum partition_err err)
         [PARTITION_OK] = "it is served",
         [PARTITION_NO_MEMORY] = "out of memory",
         [PARTITION_NO_DISK] = "nothing is kept on disk",
-        [PARTITION_CORRUPT] = "the journal's records of its group are none that are understood",
-        [PARTITION_LACKS] = "it begins with what this node does not have",
+        [PARTITION_CORRUPT] = "what the journal, or META, has of its group is not understood",
+        [PARTITION_STOPPED] = "what this node has promised in that incarnation is forgotten",
     };
     return texts[err];
 }
@@ -153,7 +154,7 @@ bool partition_is_repetition(struct shard *s, unsigned number, const struct mess
 
 /* ---- roles */
 
-static void cease(struct partition *p)
+void partition_cease(struct partition *p)
 {
     struct shard *const s = p->shard;
     const struct partitions_hooks *const hooks = hooks_of(p);
@@ -190,7 +191,7 @@ void partition_lead(struct partition *p)
 
 static void stand_still(struct partition *p)
 {
-    cease(p);
+    partition_cease(p);
     p->role = PARTITION_FAILED;
     group_give_up(p->shard, p->number);
 }
@@ -210,12 +211,19 @@ static const struct groups_events *meta_of(const struct shard *s, unsigned group
     return group >= PARTITIONS ? all_of(s)->conf.meta : NULL;
 }
 
-static void note_operation(struct partition *p, struct bytes bytes)
+static void note_operation(struct partition *p, uint64_t index, struct bytes bytes)
 {
     const struct partitions_hooks *const hooks = hooks_of(p);
     struct entry e;
-    if (!entry_read(bytes, &e) || e.type != ENTRY_DISPATCHED ||
-        (e.queued.operation & ENTRY_MORE_FOLLOWS) != 0) {
+    if (!entry_read(bytes, &e)) {
+        return;
+    }
+    if (e.type == ENTRY_SEALED) {
+        move_sealed(p, partition_end(e.term, index));
+        return;
+    }
+    if (e.type != ENTRY_DISPATCHED || (e.queued.operation & ENTRY_MORE_FOLLOWS) != 0 ||
+        (p->role != PARTITION_REVIVES && p->role != PARTITION_LEADS)) {
         return;
     }
     partition_note_origin(p, ORIGIN_STREAM, e.queued.stream, e.queued.operation);
@@ -235,9 +243,7 @@ static void on_applied(struct shard *s, unsigned group, uint64_t index, struct b
     struct partition *const p = partition_of(s, group);
     p->applied = index;
     applier_entry(applier_of(p), group, index, entry);
-    if (p->role == PARTITION_REVIVES || p->role == PARTITION_LEADS) {
-        note_operation(p, entry);
-    }
+    note_operation(p, index, entry);
 }
 
 static void on_proposed(struct shard *s, unsigned group, uint64_t ticket, enum consensus_end end)
@@ -258,8 +264,8 @@ static void on_leading(struct shard *s, unsigned group, uint64_t term)
         return;
     }
     struct partition *const p = partition_of(s, group);
-    cease(p); /* another term of its own */
-    if (p->role != PARTITION_FOLLOWS) {
+    partition_cease(p); /* another term of its own */
+    if (p->role != PARTITION_FOLLOWS || p->move.sealed != 0) {
         return;
     }
     p->role = PARTITION_REVIVES;
@@ -279,14 +285,14 @@ static void on_following(struct shard *s, unsigned group, uint64_t leader)
         return;
     }
     struct partition *const p = partition_of(s, group);
-    cease(p);
+    partition_cease(p);
     p->leader = leader;
 }
 
 static void on_copy_wanted(struct shard *s, unsigned group, uint64_t from, uint64_t index)
 {
     if (group < PARTITIONS) {
-        cease(partition_of(s, group));
+        partition_cease(partition_of(s, group));
         copies_want(partition_of(s, group), from, index);
     } else if (meta_of(s, group) != NULL) {
         meta_of(s, group)->copy_wanted(s, group, from, index);
@@ -314,18 +320,37 @@ void partition_flush(struct partition *p)
     applier_flush(applier_of(p), p->number, ++p->flush);
 }
 
+static size_t encode_first(const struct partition *p, uint8_t *out)
+{
+    size_t len = 0;
+    for (unsigned i = 0; i < p->conf.servers_count; i++) {
+        const struct node_server server = {.id = p->conf.servers[i].number,
+                                           .role = NODE_SERVER_VOTER};
+        len += node_server_encode(out + len, &server);
+    }
+    return len;
+}
+
 static enum partition_err open_group(struct partition *p)
 {
-    const struct group_conf conf = {.servers = p->conf.servers,
-                                    .servers_count = p->conf.servers_count,
-                                    .self = p->conf.self,
-                                    .bootstrap = p->place.index == 0,
-                                    .checkpointed = p->place.index};
-    p->is_opening = false;
+    uint8_t first[PARTITION_SERVERS_MAX * NODE_SERVER_BYTES];
+    const uint64_t behind = partition_end_index(p->conf.begins);
+    struct group_conf conf = {.servers = p->conf.servers,
+                              .servers_count = p->conf.servers_count + p->conf.newcomers_count,
+                              .self = p->conf.self,
+                              .bootstrap = !p->conf.joins &&
+                                           (p->place.index == 0 || p->place.index == behind),
+                              .behind_index = behind,
+                              .behind_term = partition_end_term(p->conf.begins),
+                              .checkpointed = p->place.index};
+    conf.first = bytes_of(first, encode_first(p, first));
+    p->opening = OPENING_NONE;
+    p->move = (struct partition_move){.sealed = p->place.sealed};
     p->applied = p->place.index;
     p->role = PARTITION_FOLLOWS; /* entries may come at once */
     const enum group_err err = group_open(p->shard, p->number, &conf);
     if (err == GROUP_OK) {
+        move_said(p);
         return PARTITION_OK;
     }
     p->role = PARTITION_ABSENT;
@@ -348,6 +373,58 @@ void partition_erase_all(struct partition *p)
     begin(p, &place, true);
 }
 
+/* Where in the journal the records of what was there are void. */
+static uint64_t close_group(struct partition *p)
+{
+    uint64_t void_at = 0;
+    partition_cease(p);
+    copies_forget(p);
+    if (p->role != PARTITION_ABSENT) {
+        void_at = group_close(p->shard, p->number);
+        p->stopped = p->place.incarnation; /* what it has promised in it is forgotten */
+    }
+    p->role = PARTITION_ABSENT;
+    p->leader = p->term = 0;
+    return void_at;
+}
+
+/* Does this node have all of what the incarnation goes on from? */
+static bool holds(const struct partition *p, const struct partition_conf *conf)
+{
+    return conf->begins != 0 && p->place.sealed == conf->begins &&
+           p->place.incarnation + 1 == conf->incarnation;
+}
+
+static void begin_anew(struct partition *p, const struct partition_conf *conf)
+{
+    const bool is_held = holds(p, conf);
+    const uint64_t closed = close_group(p), forgotten = group_forget(p->shard, p->number);
+    p->void_at = closed > forgotten ? closed : forgotten;
+    p->conf = *conf;
+    p->begins = (struct partition_place){.incarnation = conf->incarnation,
+                                         .index = is_held ? p->place.index : 0,
+                                         .changed = p->place.changed};
+    p->erases = !is_held;
+    p->opening = OPENING_VOID;
+    all_of(p->shard)->of_shard[p->shard->id].opening |= UINT64_C(1) << p->number;
+}
+
+/* Those whose former records are void by now. */
+static void openings_turn(struct shard *s)
+{
+    struct shard_partitions *const mine = &all_of(s)->of_shard[s->id];
+    for (uint64_t set = mine->opening; set != 0; set &= set - 1) {
+        struct partition *const p = &all_of(s)->of[__builtin_ctzll(set)];
+        if (store_durable(s->store) >= p->void_at) {
+            mine->opening &= ~(UINT64_C(1) << p->number);
+            p->opening = OPENING_BEGUN; /* the group is opened when that is on disk */
+            p->begins.changed = p->place.changed;
+            begin(p, &p->begins, p->erases);
+            partition_flush(p);
+        }
+    }
+}
+
 enum partition_err partition_serve(struct shard *s, unsigned number,
                                    const struct partition_conf *conf)
 {
@@ -357,43 +434,33 @@ enum partition_err partition_serve(struct shard *s, unsigned number,
         return PARTITION_NO_DISK;
     }
     const bool is_known = p->place.incarnation == conf->incarnation;
-    if ((!is_known && !conf->begins_empty) || p->stopped == conf->incarnation) {
-        return PARTITION_LACKS;
+    const bool is_here = p->role != PARTITION_ABSENT || p->opening != OPENING_NONE;
+    if (conf->begins != 0 && partition_end_term(conf->begins) == 0) {
+        return PARTITION_CORRUPT; /* no end of anything */
+    }
+    if (p->stopped == conf->incarnation && !conf->joins) {
+        return PARTITION_STOPPED;
     }
     partition_note(s, number, conf->changed);
-    if (!is_known && (p->role != PARTITION_ABSENT || p->is_opening)) {
-        partition_stop(s, number, false);
-    }
-    p->conf = *conf;
-    if (is_known && (p->role != PARTITION_ABSENT || p->is_opening)) {
+    if (is_known || (p->opening == OPENING_VOID && p->begins.incarnation == conf->incarnation)) {
+        p->conf = *conf;
         if (p->role != PARTITION_ABSENT) {
-            group_set_servers(s, number, conf->servers, conf->servers_count);
+            group_set_servers(s, number, conf->servers,
+                              conf->servers_count + conf->newcomers_count);
+            move_said(p);
         }
-        return PARTITION_OK;
+        return is_here ? PARTITION_OK : open_group(p);
     }
-    if (is_known) {
-        return open_group(p);
-    }
-    const struct partition_place place = {.incarnation = conf->incarnation,
-                                          .changed = p->place.changed};
-    begin(p, &place, true);
-    p->is_opening = true; /* when that is on disk */
-    partition_flush(p);
+    begin_anew(p, conf);
     return PARTITION_OK;
 }
 
 void partition_stop(struct shard *s, unsigned number, bool forget)
 {
     struct partition *const p = partition_of(s, number);
-    cease(p);
-    copies_forget(p);
-    if (p->role != PARTITION_ABSENT) {
-        group_close(s, number);
-        p->stopped = p->place.incarnation; /* what it has promised in it is forgotten */
-    }
-    p->role = PARTITION_ABSENT;
-    p->is_opening = false;
-    p->leader = p->term = 0;
+    (void)close_group(p);
+    p->opening = OPENING_NONE;
+    all_of(s)->of_shard[s->id].opening &= ~(UINT64_C(1) << number);
     if (forget && p->place.incarnation != 0) {
         const struct partition_place place = {.changed = p->place.changed};
         begin(p, &place, true);
@@ -426,13 +493,14 @@ static void take_news(struct partition *p, const struct applier_news *n)
         if (n->index > p->place.index && p->copying.step == COPY_NONE) {
             p->place.index = n->index;
             group_checkpointed(p->shard, p->number, n->index);
+            move_written(p);
         }
         break;
     case APPLIER_FLUSHED:
         if (n->index != p->flush) {
             break; /* of a term that is over */
         }
-        if (p->is_opening) {
+        if (p->opening == OPENING_BEGUN) {
             const enum partition_err err = open_group(p);
             if (err != PARTITION_OK) {
                 log_event(LOG_ERROR, "partition_not_served", LOG_NUMBER("partition", p->number),
@@ -458,7 +526,7 @@ static void take_news(struct partition *p, const struct applier_news *n)
         copies_failed(p);
         break;
     case APPLIER_FAILED:
-        p->is_opening = false;
+        p->opening = OPENING_NONE;
         if (p->role != PARTITION_ABSENT && p->role != PARTITION_FAILED) {
             stand_still(p);
         }
@@ -502,8 +570,10 @@ void partitions_turn(struct shard *s)
         return;
     }
     take_all_news(s);
+    openings_turn(s);
     revivals_turn(s);
     copies_turn(s);
+    moves_turn(s);
     if (s->now_ms >= all->of_shard[s->id].shown_ms) {
         all->of_shard[s->id].shown_ms = s->now_ms + SHOWN_MS;
         show(s);
@@ -516,10 +586,12 @@ uint64_t partitions_next_ms(const struct shard *s)
     if (all == NULL || all->is_over) {
         return NEVER;
     }
-    const uint64_t copies_ms = copies_next_ms(s), revivals_ms = revivals_next_ms(s);
-    return applier_has_news(all->applier, s->id) ? 0
-           : copies_ms < revivals_ms             ? copies_ms
-                                                 : revivals_ms;
+    const uint64_t all_ms[] = {copies_next_ms(s), revivals_next_ms(s), moves_next_ms(s)};
+    uint64_t next_ms = applier_has_news(all->applier, s->id) ? 0 : NEVER;
+    for (unsigned i = 0; i < sizeof all_ms / sizeof all_ms[0]; i++) {
+        next_ms = all_ms[i] < next_ms ? all_ms[i] : next_ms;
+    }
+    return next_ms;
 }
 
 /* ---- questions */
@@ -561,6 +633,7 @@ struct partition_state partition_state(const struct shard *s, unsigned number)
         .checkpointed = p->place.index,
         .changed = p->place.changed,
         .stands_still = group.stands_still,
+        .sealed = p->move.sealed,
         .sessions = counted.sessions,
         .queue_bytes = applier_figures(applier_of(p)).waiting_bytes,
         .tail_bytes = group.tail_bytes,
@@ -603,8 +676,11 @@ static void on_lead(struct shard *s, unsigned p, uint64_t term)
     dispatch_run_lead(s, p, (incarnation & 0xffffff) << 32 | (term & UINT32_MAX));
 }
 
-static const struct partitions_hooks of_node = {
-    .lead = on_lead, .cease = dispatch_run_cease, .applied = dispatch_run_applied};
+static const struct partitions_hooks of_node = {.lead = on_lead,
+                                                .cease = dispatch_run_cease,
+                                                .applied = dispatch_run_applied,
+                                                .sealed = meta_run_report_sealed,
+                                                .held = meta_run_report_held};
 
 /* By the group's clock, which is the node's. */
 static uint64_t certain_ms(const struct shard *s, unsigned p)

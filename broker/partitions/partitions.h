@@ -32,9 +32,11 @@
 
 #include "broker/groups/groups.h"
 #include "broker/store/place.h"
+#include "proto/node_meta.h"
 #include "proto/nodiscard.h"
 
-#define PARTITION_PART_BYTES ((size_t)256 << 10)
+#define PARTITION_PART_BYTES  ((size_t)256 << 10)
+#define PARTITION_SERVERS_MAX (2 * NODE_META_REPLICAS_MAX)
 
 struct checkpoint;
 struct message;
@@ -46,8 +48,9 @@ enum partition_err {
     PARTITION_OK = 0,
     PARTITION_NO_MEMORY,
     PARTITION_NO_DISK, /* nothing is kept, or not on disk */
-    PARTITION_CORRUPT, /* what the journal has of it is none that is understood */
-    PARTITION_LACKS,   /* it begins with what is not here: a copy has to be made first */
+    PARTITION_CORRUPT, /* what the journal, or the duty, has of it is none that is understood */
+    PARTITION_STOPPED, /* what was promised in that incarnation is forgotten: not before the next
+                          start */
     PARTITION_ERRS,
 };
 
@@ -65,15 +68,23 @@ const char *partition_role_text(enum partition_role role); /* "follows", … */
 
 struct partition_conf {
     uint32_t incarnation; /* >= 1 */
-    struct groups_server servers[GROUPS_SERVERS_MAX];
-    unsigned servers_count;
-    uint64_t self;     /* this node's number among them */
-    uint64_t changed;  /* index in META of the duty that this is by; kept with the partition */
-    bool begins_empty; /* the incarnation has no other before it: what is here of one is erased */
+    /* First those that it is a group of; behind them those that are to take over, and copy it
+     * ahead. */
+    struct groups_server servers[PARTITION_SERVERS_MAX];
+    unsigned servers_count, newcomers_count;
+    uint64_t self;    /* this node's number among them */
+    uint64_t changed; /* index in META of the duty that this is by; kept with the partition */
+    uint64_t begins;  /* partition_end() of the incarnation before, which it goes on from; 0: there
+                       * was none, and what is here of one is erased */
+    bool joins;       /* this node is one of those that are to take over */
+    bool seal;        /* the incarnation is to end, when those can */
+    uint64_t sealed;  /* partition_end(): it has ended there, as META has it; 0: not yet */
+    uint64_t moved;   /* for hooks.held(); 0: nobody asks */
 };
 
-/* Opens the group, and follows from now on. That incarnation already: its servers are those, no
- * more. Another one than what is here goes on from: it takes that one's place. */
+/* Opens the group, and follows from now on. That incarnation already: only what else is said there
+ * is new. Another one: that ends here, and this goes on from it; where this node does not have all
+ * of it, with a copy from the others. */
 NODISCARD enum partition_err partition_serve(struct shard *s, unsigned number,
                                              const struct partition_conf *conf);
 
@@ -110,6 +121,7 @@ struct partition_state {
     uint64_t checkpointed; /* index: on disk here */
     uint64_t changed;      /* see partition_conf */
     bool stands_still;     /* until it has a copy */
+    uint64_t sealed;       /* partition_end(): the incarnation has ended; 0: it goes on */
     uint64_t sessions;     /* led here: kept ones */
     uint64_t queue_bytes;  /* of the applier, for all partitions */
     uint64_t tail_bytes;   /* of the group */
@@ -124,6 +136,9 @@ struct partitions_hooks {
     void (*lead)(struct shard *s, unsigned p, uint64_t term);
     void (*cease)(struct shard *s, unsigned p);
     void (*applied)(struct shard *s, unsigned p, uint64_t origin, uint64_t op);
+    /* meta_run_report_sealed(), …_held() (broker/meta/meta_run.h) */
+    void (*sealed)(struct shard *s, unsigned p, uint32_t incarnation, uint64_t end);
+    void (*held)(struct shard *s, unsigned p, uint32_t incarnation, uint64_t moved);
 };
 
 struct partitions_conf {

@@ -13,14 +13,23 @@
 #include "broker/store/origins.h"
 #include "broker/store/revival.h"
 #include "cluster/table.h"
+#include "proto/node_meta.h"
 
 struct revival_of;
 
 /*
- *   ABSENT ── BEGIN is on disk ─▶ FOLLOWS    of an incarnation that is new here; the group is not
- *      is_opening                            open before: it must not vote, and be taken for an
- *                                            earlier one after a crash
+ *   ABSENT ── the journal's records of the former group are void ─▶ ABSENT ── BEGIN is on disk ─▶
+ * FOLLOWS OPENING_VOID                                                    OPENING_BEGUN
+ *
+ * Of an incarnation that is new here; the group is not open before: it must not vote, and be taken
+ * for an earlier one after a crash; nor take up an earlier one's records.
  */
+enum opening_step {
+    OPENING_NONE,
+    OPENING_VOID,
+    OPENING_BEGUN,
+};
+
 enum copy_step {
     COPY_NONE,
     COPY_ERASING,
@@ -35,15 +44,31 @@ struct partition_copying {
     uint64_t asked;       /* which server */
     uint64_t copy, part;  /* that is asked for */
     uint64_t of_index;    /* that the copy is of */
+    uint64_t sealed;      /* likewise */
     uint64_t again_ms, begun_ms;
     unsigned tries, turns;
+};
+
+/* How far one is that is to take the partition over, by its own word. */
+struct partition_newcomer {
+    uint64_t number, index;
+};
+
+struct partition_move {
+    uint64_t sealed; /* the incarnation has ended there; 0: it goes on */
+    struct partition_newcomer newcomers[NODE_META_REPLICAS_MAX]; /* who leads */
+    unsigned newcomers_count;
 };
 
 struct partition {
     struct shard *shard; /* its home */
     unsigned number;
     enum partition_role role;
-    bool is_opening;
+    enum opening_step opening;
+    uint64_t void_at;              /* OPENING_VOID: position in the store's journal */
+    struct partition_place begins; /* likewise: what it is to begin with */
+    bool erases;                   /* likewise: there are to be no records before */
+    struct partition_move move;
     uint32_t stopped;             /* an incarnation that is not to be opened again here; 0: none */
     uint64_t flush;               /* of applier_flush(): the last one that was asked for */
     struct partition_conf conf;   /* as served last */
@@ -65,9 +90,10 @@ struct origin_row {
 };
 
 struct shard_partitions {
-    uint64_t reviving, copying; /* partitions, 1 << number */
-    struct kept_link reads;     /* struct revival_read: under way, or not looked at yet: head */
-    struct kept_link leaving;   /* struct revival_of: given up, and with subscriptions under way */
+    uint64_t reviving, copying, opening; /* partitions, 1 << number; opening: OPENING_VOID */
+    uint64_t moves_ms;                   /* when they are looked at next */
+    struct kept_link reads;   /* struct revival_read: under way, or not looked at yet: head */
+    struct kept_link leaving; /* struct revival_of: given up, and with subscriptions under way */
     uint64_t shown_ms;
     _Atomic uint64_t gauges[PARTITIONS_SHOWN]; /* the owner's to write, relaxed */
 };
@@ -85,8 +111,10 @@ struct partitions {
 
 struct partition *partition_of(const struct shard *s, unsigned p); /* on its home */
 void partition_lead(struct partition *p);                          /* its sessions are there */
-void partition_give_up(struct partition *p, const char *why);      /* it has failed */
-void partition_flush(struct partition *p);     /* revival_of_flushed(), when it is */
+void partition_cease(
+    struct partition *p); /* they go, if there are any: another one leads, or nobody */
+void partition_give_up(struct partition *p, const char *why); /* it has failed */
+void partition_flush(struct partition *p);                    /* revival_of_flushed(), when it is */
 void partition_erase_all(struct partition *p); /* of that incarnation nothing is here any more */
 void partition_note_origin(struct partition *p, enum origin_kind kind, uint64_t origin,
                            uint64_t highest);
@@ -113,6 +141,15 @@ void copies_copied(struct partition *p, uint64_t index);
 void copies_failed(struct partition *p);
 void copies_turn(struct shard *s);
 uint64_t copies_next_ms(const struct shard *s);
+
+/* ---- moves.c */
+
+void move_said(struct partition *p);                    /* another duty */
+void move_sealed(struct partition *p, uint64_t sealed); /* by an entry, or a copy; 0: it is not */
+void move_written(struct partition *p);                 /* more of it is on disk */
+void move_has(struct partition *p, uint64_t number, uint64_t index);
+void moves_turn(struct shard *s);
+uint64_t moves_next_ms(const struct shard *s);
 
 /* ---- vanish.c */
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "broker/store/place.h"
 #include "broker/store/apply.h"
 
 #include <assert.h>
@@ -476,6 +477,8 @@ static enum apply_err judge(const struct applier *a, uint64_t index, struct byte
             return APPLY_OTHER_PARTITION;
         }
         break;
+    case ENTRY_SEALED:
+        break;
     default:
         if (!is_ours(a, e->serial)) {
             return APPLY_OTHER_PARTITION;
@@ -503,6 +506,9 @@ static enum apply_err apply(struct applier *a, uint64_t index, const struct entr
         return queued(a, index, e, applied);
     case ENTRY_DONE:
         return done(a, e);
+    case ENTRY_SEALED:
+        applied->sealed = partition_end(e->term, index);
+        return APPLY_OK;
     case ENTRY_RELEASED:
         return released(a, e);
     case ENTRY_CLOSED:

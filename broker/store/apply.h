@@ -58,6 +58,7 @@ struct applier {
 struct applied {
     bool repetition;     /* of an operation that was applied: it is queued in no session */
     uint32_t deliveries; /* that were queued */
+    uint64_t sealed;     /* partition_end(), if it was that; else 0 */
 };
 
 void applier_init(struct applier *a, const struct records *records, unsigned partition);

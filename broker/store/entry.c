@@ -172,6 +172,9 @@ void entry_write(struct field_writer *w, const struct entry *e)
         put_run(w, e->buried.topic);
         stored_version_write(w, &e->buried.version);
         break;
+    case ENTRY_SEALED:
+        put_number(w, e->term);
+        break;
     case ENTRY_TYPES:
         assert(false);
     }
@@ -327,6 +330,9 @@ static void read_rest(struct field_reader *r, struct entry *e)
         e->buried.topic = name_run(r, 1);
         e->buried.version = version_rest(r);
         break;
+    case ENTRY_SEALED:
+        e->term = get_number(r);
+        break;
     case ENTRY_WILL_DUE:
         e->will.number = get_number(r);
         e->will.message = message_run(r);
@@ -351,7 +357,8 @@ bool entry_read(struct bytes in, struct entry *e)
     }
     *e = (struct entry){.type = (enum entry_type)type};
     const bool of_session = !entry_is_queued(e) && type != ENTRY_DONE && type != ENTRY_RETAINED &&
-                            type != ENTRY_UNRETAINED && type != ENTRY_BURIED;
+                            type != ENTRY_UNRETAINED && type != ENTRY_BURIED &&
+                            type != ENTRY_SEALED;
     e->serial = of_session ? get_number(&r) : 0;
     read_rest(&r, e);
     return fields_are_over(&r);

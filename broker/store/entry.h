@@ -41,6 +41,7 @@ enum entry_type {
     ENTRY_DISPATCHED,    /* as QUEUED, of a message that came to the partition as an operation */
     ENTRY_BEGUN,         /* a QoS 2 message of the client is about to be given to others: as that
                             exchange, should it come again */
+    ENTRY_SEALED,        /* the last one of a partition's incarnation: others go on from here */
     ENTRY_TYPES
 };
 
@@ -69,8 +70,8 @@ struct stored_delivery {
 
 struct entry {
     enum entry_type type;
-    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED, BURIED. It may have ended in
-     * WILL_GONE and WILL_RETAINED. None in DISPATCHED, either. */
+    /* Of the session; of none in QUEUED, DONE, RETAINED, UNRETAINED, BURIED, SEALED. It may have
+     * ended in WILL_GONE and WILL_RETAINED. None in DISPATCHED, either. */
     uint64_t serial;
     union {
         struct {
@@ -114,6 +115,7 @@ struct entry {
             struct bytes topic;
             struct retained_version version;
         } buried;
+        uint64_t term; /* SEALED: its leader's */
     };
 };
 

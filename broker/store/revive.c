@@ -278,8 +278,8 @@ static bool is_of_will(const struct entry *e)
 bool revive_entry(struct revival *r, unsigned shard, const struct record *record)
 {
     struct entry e;
-    if (!entry_read(record->body, &e) || e.type == ENTRY_DISPATCHED ||
-        e.type == ENTRY_BEGUN) { /* these are of groups */
+    if (!entry_read(record->body, &e) || e.type == ENTRY_DISPATCHED || e.type == ENTRY_BEGUN ||
+        e.type == ENTRY_SEALED) { /* these are of groups */
         return revival_unknown(r);
     }
     const bool is_applied =

@@ -153,6 +153,21 @@ enum consensus_err consensus_bootstrap(struct consensus *c, struct bytes servers
     return consensus_err_of(err);
 }
 
+enum consensus_err consensus_bootstrap_behind(struct consensus *c, struct bytes servers,
+                                              uint64_t index, uint64_t term, struct bytes data)
+{
+    assert(!c->started);
+    assert(index > 0 && term > 0);
+    const struct stored_snapshot snapshot = {.index = index,
+                                             .term = term,
+                                             .configuration_index = index,
+                                             .configuration = (uint8_t *)servers.at,
+                                             .configuration_len = servers.len,
+                                             .data = (uint8_t *)data.at,
+                                             .len = data.len};
+    return stored_write_begin(c, &snapshot) ? CONSENSUS_OK : CONSENSUS_NO_MEMORY;
+}
+
 enum consensus_err consensus_start(struct consensus *c, uint64_t now_ms)
 {
     assert(!c->started);

@@ -113,6 +113,13 @@ NODISCARD enum consensus_err consensus_recover(struct consensus *c, struct bytes
  * One that is to be added by others, later, begins with nothing. */
 NODISCARD enum consensus_err consensus_bootstrap(struct consensus *c, struct bytes servers);
 
+/* As consensus_bootstrap(), where the log goes on from what another group has come to: its last
+ * entry was at `index`, > 0, of `term`, > 0, and `data` is what a snapshot of it would be. Terms go
+ * on from there, too. */
+NODISCARD enum consensus_err consensus_bootstrap_behind(struct consensus *c, struct bytes servers,
+                                                        uint64_t index, uint64_t term,
+                                                        struct bytes data);
+
 NODISCARD enum consensus_err consensus_start(struct consensus *c, uint64_t now_ms);
 
 /* ---- The disk */

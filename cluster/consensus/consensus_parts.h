@@ -140,6 +140,8 @@ NODISCARD bool stored_write_entries(struct consensus *c, uint64_t first,
 NODISCARD bool stored_write_truncate(struct consensus *c, uint64_t index);
 NODISCARD bool stored_write_snapshot(struct consensus *c, unsigned trailing,
                                      const struct raft_snapshot *snapshot);
+/* A log that begins behind that snapshot; texts are borrowed. */
+NODISCARD bool stored_write_begin(struct consensus *c, const struct stored_snapshot *snapshot);
 NODISCARD bool stored_write_again(struct consensus *c); /* all that the records come to */
 
 /* words.c: messages and configurations, to and from libraft's */

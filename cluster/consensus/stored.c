@@ -301,13 +301,9 @@ static bool write_entries_again(struct consensus *c)
     return true;
 }
 
-/* The same record as of when it was made, but that no entries are before it. */
-static bool write_snapshot_again(struct consensus *c)
+/* With no entries before it. */
+static bool write_snapshot(struct consensus *c, const struct stored_snapshot *from)
 {
-    const struct stored_snapshot *const from = &c->stored.snapshot;
-    if (from->index == 0) {
-        return true;
-    }
     uint8_t *const out = malloc(SNAPSHOT_HEAD_BYTES + from->configuration_len + from->len);
     if (out == NULL) {
         return false;
@@ -326,12 +322,23 @@ static bool write_snapshot_again(struct consensus *c)
     return is_written;
 }
 
+/* The same record as of when it was made, but that no entries are before it. */
+static bool write_snapshot_again(struct consensus *c)
+{
+    return c->stored.snapshot.index == 0 || write_snapshot(c, &c->stored.snapshot);
+}
+
 /* Messages need not wait for these: what they say is on its way already. */
 bool stored_write_again(struct consensus *c)
 {
     return write_number(c, RECORD_TERM, c->raft.current_term) &&
            write_number(c, RECORD_VOTE, c->raft.voted_for) && write_snapshot_again(c) &&
            write_entries_again(c);
+}
+
+bool stored_write_begin(struct consensus *c, const struct stored_snapshot *snapshot)
+{
+    return stored_write_term(c, snapshot->term) && write_snapshot(c, snapshot);
 }
 
 /* ---- A snapshot */

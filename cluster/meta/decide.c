@@ -132,6 +132,48 @@ static bool most_live(const struct look *l)
     return 2 * count > l->state->members_count;
 }
 
+static bool is_forgotten(const struct look *l, const struct meta_member *m)
+{
+    for (unsigned i = 0; i < l->view->forgotten_count; i++) {
+        if (node_uuid_equal(l->view->forgotten[i], m->uuid)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Another node has its name: so it is not its volume that the name has come back with. */
+static bool is_replaced(const struct look *l, const struct meta_member *m)
+{
+    for (unsigned i = 0; i < l->state->members_count; i++) {
+        const struct meta_member *const other = &l->state->members[i];
+        if (other != m && l->is_alive[i] && other->state == META_MEMBER &&
+            bytes_equal(bytes_of(other->name, other->name_len), bytes_of(m->name, m->name_len))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* One at a time, as below. */
+static void retire_one(struct look *l)
+{
+    for (unsigned i = 0; i < l->state->members_count; i++) {
+        const struct meta_member *const m = &l->state->members[i];
+        const bool is_gone =
+            is_forgotten(l, m) ||
+            (ms_since(l, l->since_ms[i]) >= l->limits->dead_ms && is_replaced(l, m));
+        if (m->state == META_MEMBER && !l->is_alive[i] && is_gone && most_live(l)) {
+            struct node_meta_command *const c = command(l, NODE_META_LEAVING);
+            if (c != NULL) {
+                c->number = m->number;
+                c->value = 1;
+            }
+            return;
+        }
+    }
+}
+
 /* One at a time: with each the others have more to bear. */
 static void remove_one(struct look *l)
 {
@@ -535,6 +577,7 @@ void meta_decide(struct meta_decision *decision, const struct meta_state *state,
     }
     look_at(&l);
     add_members(&l);
+    retire_one(&l);
     remove_one(&l);
     raise_level(&l);
     move_partitions(&l);

@@ -18,6 +18,8 @@
  *     all members have lived for stable_ms
  *   - a move whose target is dead for dead_ms goes elsewhere
  *   - moves_max moves at a time
+ *   - a dead member leaves that others have forgotten, as an operator has said so; and one that is
+ *     dead for dead_ms while another node of its name lives: its volume is lost
  *   - a member that leaves and has nothing any more is removed; one that is dead for
  *     remove_after_ms too, unless that is 0
  *   - while most members are dead, as far as the leader has heard, nothing is taken from anybody
@@ -60,6 +62,8 @@ struct meta_view {
     uint32_t self;
     const struct meta_seen *seen; /* [seen_count]; who is not in it is dead since 0 */
     unsigned seen_count;
+    const struct node_uuid *forgotten; /* [forgotten_count] */
+    unsigned forgotten_count;
     const struct meta_reports *reports;
     struct bytes servers; /* of META's group: node_server items */
     /* What is to be said first of all, in a log that is empty. NULL: nothing is known. */

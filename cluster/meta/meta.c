@@ -31,6 +31,13 @@ const char *meta_outcome_text(enum meta_outcome outcome)
     return texts[outcome];
 }
 
+const char *meta_step_text(uint8_t step)
+{
+    static const char *const texts[] = {
+        [META_STEADY] = "steady", [META_COPYING] = "copying", [META_SEALED] = "sealed"};
+    return texts[step];
+}
+
 void meta_init(struct meta_state *state)
 {
     memset(state, 0, sizeof *state); /* padding, too */

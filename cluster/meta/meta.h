@@ -62,6 +62,8 @@ enum meta_step {
     META_SEALED = 2,
 };
 
+const char *meta_step_text(uint8_t step); /* "steady", … */
+
 struct meta_partition {
     uint32_t incarnation; /* that runs, or was sealed; >= 1 */
     uint8_t step;         /* of enum meta_step */

@@ -69,6 +69,12 @@ def cluster_status(b, v):
                for m in members])
 
 
+def replicas_of(p):
+    """1,2,3; and where they move to."""
+    now, to = (','.join(str(n) for n in p[key]) for key in ('replicas', 'to'))
+    return f'{now} > {to}' if to else now
+
+
 def partitions(b, v):
     items = b.ask('GET', '/cluster/partitions')['items']
     if v.json:
@@ -79,7 +85,7 @@ def partitions(b, v):
     print()
     table = Table(PARTITION)
     table.add([{**p, 'leader': None if p['leader'] is None else safe(p['leader_name'] or str(p['leader'])),
-                'replicas': ','.join(str(n) for n in p['replicas'])} for p in items])
+                'replicas': replicas_of(p)} for p in items])
 
 
 def cluster_join(b, v):

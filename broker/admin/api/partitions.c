@@ -91,12 +91,13 @@ static json_t *row_json(const struct meta_state *meta, unsigned p, const struct 
     const bool is_here = s->role != PARTITION_ABSENT;
     const uint64_t lag = s->applied > s->checkpointed ? s->applied - s->checkpointed : 0;
     return json_pack(
-        "{s:i, s:I, s:s, s:o, s:o, s:o, s:I, s:I, s:I, s:b, s:o}", "partition", (int)p,
+        "{s:i, s:I, s:s, s:o, s:o, s:o, s:s, s:o, s:I, s:I, s:I, s:b, s:o}", "partition", (int)p,
         "incarnation", (json_int_t)(is_here ? s->incarnation : at->incarnation), "role",
         partition_role_text(s->role), "leader", number_or_null(s->leader), "leader_name",
-        name_of(meta, s->leader), "replicas", replicas_json(&at->replicas), "applied",
-        (json_int_t)s->applied, "checkpointed", (json_int_t)s->checkpointed, "lag", (json_int_t)lag,
-        "stands_still", (int)s->stands_still, "sessions",
+        name_of(meta, s->leader), "replicas", replicas_json(&at->replicas), "step",
+        meta_step_text(at->step), "to", replicas_json(&at->to), "applied", (json_int_t)s->applied,
+        "checkpointed", (json_int_t)s->checkpointed, "lag", (json_int_t)lag, "stands_still",
+        (int)s->stands_still, "sessions",
         s->role == PARTITION_LEADS ? json_integer((json_int_t)s->sessions) : json_null());
 }
 

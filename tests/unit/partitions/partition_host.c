@@ -73,8 +73,23 @@ static void on_applied(struct shard *s, unsigned p, uint64_t origin, uint64_t op
     of(s, p)->op = op;
 }
 
-static const struct partitions_hooks hooks = {
-    .lead = on_lead, .cease = on_cease, .applied = on_applied};
+static void on_sealed(struct shard *s, unsigned p, uint32_t incarnation, uint64_t end)
+{
+    MUST(incarnation == partition_state(s, p).incarnation, "another incarnation is sealed");
+    of(s, p)->sealed = end;
+}
+
+static void on_held(struct shard *s, unsigned p, uint32_t incarnation, uint64_t moved)
+{
+    MUST(incarnation == partition_state(s, p).incarnation, "another incarnation is held");
+    of(s, p)->held = moved;
+}
+
+static const struct partitions_hooks hooks = {.lead = on_lead,
+                                              .cease = on_cease,
+                                              .applied = on_applied,
+                                              .sealed = on_sealed,
+                                              .held = on_held};
 
 /* ---- nodes */
 
@@ -92,14 +107,16 @@ static void on_joined(struct fake_cluster *c, unsigned number)
                                    .servers_count = PHOST_NODES,
                                    .self = 100 + number,
                                    .changed = 7,
-                                   .begins_empty = true};
+                                   .begins = 0};
     for (unsigned i = 0; i < PHOST_NODES; i++) {
         serve.servers[i] = (struct groups_server){.number = 100 + i};
         serve.servers[i].node.bytes[0] = (uint8_t)(i + 1);
     }
     for (unsigned i = 0; i < PHOST_PARTITIONS; i++) {
-        phost.of[number][i] = (struct phost_partition){.led = 0};
-        MUST(partition_serve(phost_enter(number, i), phost_numbers[i], &serve) == PARTITION_OK,
+        struct phost_partition *const p = &phost.of[number][i];
+        *p = (struct phost_partition){.said = p->said};
+        const struct partition_conf *const said = p->said.incarnation == 0 ? &serve : &p->said;
+        MUST(partition_serve(phost_enter(number, i), phost_numbers[i], said) == PARTITION_OK,
              "a partition is not served");
     }
     shard_self = NULL;
@@ -157,12 +174,43 @@ struct partition_state phost_state(unsigned node, unsigned i)
     return state;
 }
 
-/* ---- running */
-
 static bool is_there(unsigned node)
 {
     return phost.cluster->nodes[node] != NULL;
 }
+
+static void add_server(struct partition_conf *conf, unsigned node)
+{
+    struct groups_server *const to = &conf->servers[conf->servers_count + conf->newcomers_count];
+    *to = (struct groups_server){.number = 100 + node};
+    to->node.bytes[0] = (uint8_t)(node + 1);
+}
+
+void phost_serve(unsigned node, unsigned i, struct partition_conf conf, unsigned servers,
+                 unsigned newcomers)
+{
+    conf.self = 100 + node;
+    for (unsigned k = 0; k < PHOST_NODES; k++) {
+        if ((servers >> k & 1) != 0) {
+            add_server(&conf, k);
+            conf.servers_count++;
+        }
+    }
+    for (unsigned k = 0; k < PHOST_NODES; k++) {
+        if ((newcomers >> k & 1) != 0) {
+            add_server(&conf, k);
+            conf.newcomers_count++;
+        }
+    }
+    phost.of[node][i].said = conf;
+    if (is_there(node)) {
+        MUST(partition_serve(phost_enter(node, i), phost_numbers[i], &conf) == PARTITION_OK,
+             "a partition is not served");
+        shard_self = NULL;
+    }
+}
+
+/* ---- running */
 
 unsigned phost_leader_but(unsigned i, unsigned but)
 {

@@ -26,6 +26,8 @@ struct phost_partition {
     uint64_t led;               /* the term of hooks.lead; 0: it has ceased */
     unsigned times_led, ceased; /* hooks */
     uint64_t origin, op;        /* of hooks.applied, the last */
+    uint64_t sealed, held;      /* hooks, the last */
+    struct partition_conf said; /* phost_serve(); incarnation 0: what all begin with */
 };
 
 struct phost {
@@ -47,6 +49,11 @@ void phost_start(unsigned node);
 
 struct shard *phost_enter(unsigned node, unsigned i); /* the home of phost_numbers[i] */
 struct partition_state phost_state(unsigned node, unsigned i);
+
+/* Of the nodes that `servers` has, 1 << node, and those that take over; what else is said is in
+ * conf. It is said again when the node is started. */
+void phost_serve(unsigned node, unsigned i, struct partition_conf conf, unsigned servers,
+                 unsigned newcomers);
 
 /* Runs until one leads, and serves; aborts after 30 s. */
 unsigned phost_leader(unsigned i);

@@ -278,8 +278,9 @@ Test(partitions, what_is_forgotten_is_erased)
     struct shard *const s = phost_enter(node, 0);
     partition_note(s, phost_numbers[0], 9);
     partition_stop(s, phost_numbers[0], true);
-    const struct partition_conf again = {.incarnation = 2, .self = 1, .changed = 10};
-    cr_expect_eq(partition_serve(s, phost_numbers[0], &again), PARTITION_LACKS);
+    const struct partition_conf again = {
+        .incarnation = phost.incarnation, .self = 1, .changed = 10};
+    cr_expect_eq(partition_serve(s, phost_numbers[0], &again), PARTITION_STOPPED);
     shard_self = NULL;
     fake_cluster_advance(phost.cluster, 1000);
     cr_expect_eq(phost_hash(node, 0).sessions, 0);

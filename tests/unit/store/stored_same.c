@@ -98,6 +98,8 @@ static bool same_rest(const struct entry *a, const struct entry *b)
                a->received.exchange == b->received.exchange;
     case ENTRY_FREED:
         return a->received.packet_id == b->received.packet_id;
+    case ENTRY_SEALED:
+        return a->term == b->term;
     case ENTRY_RETAINED:
         return bytes_equal(a->message, b->message);
     case ENTRY_UNRETAINED:
