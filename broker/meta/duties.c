@@ -16,8 +16,7 @@
 struct post_duty {
     struct post_head head;
     uint8_t partition;
-    bool forget;
-    struct partition_conf conf; /* incarnation 0: serve nothing */
+    struct partition_conf conf; /* incarnation 0: nothing of it is to be here */
 };
 
 static struct node_uuid node_of(const struct meta_run *r, uint32_t number)
@@ -56,7 +55,6 @@ static void fill(const struct meta_run *r, unsigned p, const struct meta_duty *d
                  struct post_duty *out)
 {
     out->partition = (uint8_t)p;
-    out->forget = duty->forget;
     out->conf = (struct partition_conf){.incarnation = duty->run != 0 ? duty->run : duty->copy,
                                         .self = meta_own_number(r),
                                         .changed = duty->changed,
@@ -90,11 +88,11 @@ static void do_duty(struct shard *s, const struct post_duty *d)
         serve(s, d);
         return;
     }
-    if (is_here) {
-        partition_stop(s, d->partition, d->forget);
-    }
     if (d->conf.changed > state.changed) {
         partition_note(s, d->partition, d->conf.changed);
+    }
+    if (is_here) {
+        partition_stop(s, d->partition);
     }
 }
 
@@ -109,7 +107,7 @@ static void post(struct shard *s, unsigned p, const struct meta_duty *duty)
     const struct meta_run *const r = s->node->meta_run;
     const unsigned home = s->node->partition_shard[p];
     if (home == s->id) {
-        struct post_duty own = {.forget = false};
+        struct post_duty own = {.partition = 0};
         fill(r, p, duty, &own);
         do_duty(s, &own);
     } else {

@@ -29,7 +29,7 @@ static const struct partitions_hooks *hooks_of(const struct partition *p)
 
 static bool is_here(const struct partition *p)
 {
-    return p->role != PARTITION_ABSENT && p->role != PARTITION_FAILED;
+    return p->opening == OPENING_NONE && p->role != PARTITION_ABSENT && p->role != PARTITION_FAILED;
 }
 
 /* ---- what META is told */

@@ -265,7 +265,7 @@ static void on_leading(struct shard *s, unsigned group, uint64_t term)
     }
     struct partition *const p = partition_of(s, group);
     partition_cease(p); /* another term of its own */
-    if (p->role != PARTITION_FOLLOWS || p->move.sealed != 0) {
+    if (p->role != PARTITION_FOLLOWS || p->move.sealed != 0 || p->opening != OPENING_NONE) {
         return;
     }
     p->role = PARTITION_REVIVES;
@@ -313,167 +313,9 @@ static const struct groups_events events = {.applied = on_applied,
                                             .copy_wanted = on_copy_wanted,
                                             .beside = on_beside};
 
-/* ---- to serve */
-
 void partition_flush(struct partition *p)
 {
     applier_flush(applier_of(p), p->number, ++p->flush);
-}
-
-static size_t encode_first(const struct partition *p, uint8_t *out)
-{
-    size_t len = 0;
-    for (unsigned i = 0; i < p->conf.servers_count; i++) {
-        const struct node_server server = {.id = p->conf.servers[i].number,
-                                           .role = NODE_SERVER_VOTER};
-        len += node_server_encode(out + len, &server);
-    }
-    return len;
-}
-
-static enum partition_err open_group(struct partition *p)
-{
-    uint8_t first[PARTITION_SERVERS_MAX * NODE_SERVER_BYTES];
-    const uint64_t behind = partition_end_index(p->conf.begins);
-    struct group_conf conf = {.servers = p->conf.servers,
-                              .servers_count = p->conf.servers_count + p->conf.newcomers_count,
-                              .self = p->conf.self,
-                              .bootstrap = !p->conf.joins &&
-                                           (p->place.index == 0 || p->place.index == behind),
-                              .behind_index = behind,
-                              .behind_term = partition_end_term(p->conf.begins),
-                              .checkpointed = p->place.index};
-    conf.first = bytes_of(first, encode_first(p, first));
-    p->opening = OPENING_NONE;
-    p->move = (struct partition_move){.sealed = p->place.sealed};
-    p->applied = p->place.index;
-    p->role = PARTITION_FOLLOWS; /* entries may come at once */
-    const enum group_err err = group_open(p->shard, p->number, &conf);
-    if (err == GROUP_OK) {
-        move_said(p);
-        return PARTITION_OK;
-    }
-    p->role = PARTITION_ABSENT;
-    return err == GROUP_NO_MEMORY ? PARTITION_NO_MEMORY
-           : err == GROUP_NO_DISK ? PARTITION_NO_DISK
-                                  : PARTITION_CORRUPT;
-}
-
-static void begin(struct partition *p, const struct partition_place *place, bool erase)
-{
-    p->generation++;
-    p->place = *place;
-    applier_begin(applier_of(p), p->number, p->generation, place, erase);
-}
-
-void partition_erase_all(struct partition *p)
-{
-    const struct partition_place place = {.incarnation = p->place.incarnation,
-                                          .changed = p->place.changed};
-    begin(p, &place, true);
-}
-
-/* Where in the journal the records of what was there are void. */
-static uint64_t close_group(struct partition *p)
-{
-    uint64_t void_at = 0;
-    partition_cease(p);
-    copies_forget(p);
-    if (p->role != PARTITION_ABSENT) {
-        void_at = group_close(p->shard, p->number);
-        p->stopped = p->place.incarnation; /* what it has promised in it is forgotten */
-    }
-    p->role = PARTITION_ABSENT;
-    p->leader = p->term = 0;
-    return void_at;
-}
-
-/* Does this node have all of what the incarnation goes on from? */
-static bool holds(const struct partition *p, const struct partition_conf *conf)
-{
-    return conf->begins != 0 && p->place.sealed == conf->begins &&
-           p->place.incarnation + 1 == conf->incarnation;
-}
-
-static void begin_anew(struct partition *p, const struct partition_conf *conf)
-{
-    const bool is_held = holds(p, conf);
-    const uint64_t closed = close_group(p), forgotten = group_forget(p->shard, p->number);
-    p->void_at = closed > forgotten ? closed : forgotten;
-    p->conf = *conf;
-    p->begins = (struct partition_place){.incarnation = conf->incarnation,
-                                         .index = is_held ? p->place.index : 0,
-                                         .changed = p->place.changed};
-    p->erases = !is_held;
-    p->opening = OPENING_VOID;
-    all_of(p->shard)->of_shard[p->shard->id].opening |= UINT64_C(1) << p->number;
-}
-
-/* Those whose former records are void by now. */
-static void openings_turn(struct shard *s)
-{
-    struct shard_partitions *const mine = &all_of(s)->of_shard[s->id];
-    for (uint64_t set = mine->opening; set != 0; set &= set - 1) {
-        struct partition *const p = &all_of(s)->of[__builtin_ctzll(set)];
-        if (store_durable(s->store) >= p->void_at) {
-            mine->opening &= ~(UINT64_C(1) << p->number);
-            p->opening = OPENING_BEGUN; /* the group is opened when that is on disk */
-            p->begins.changed = p->place.changed;
-            begin(p, &p->begins, p->erases);
-            partition_flush(p);
-        }
-    }
-}
-
-enum partition_err partition_serve(struct shard *s, unsigned number,
-                                   const struct partition_conf *conf)
-{
-    struct partition *const p = partition_of(s, number);
-    assert(conf->incarnation > 0 && conf->self > 0);
-    if (s->store == NULL || s->store->durability == CONFIG_DURABILITY_MEMORY) {
-        return PARTITION_NO_DISK;
-    }
-    const bool is_known = p->place.incarnation == conf->incarnation;
-    const bool is_here = p->role != PARTITION_ABSENT || p->opening != OPENING_NONE;
-    if (conf->begins != 0 && partition_end_term(conf->begins) == 0) {
-        return PARTITION_CORRUPT; /* no end of anything */
-    }
-    if (p->stopped == conf->incarnation && !conf->joins) {
-        return PARTITION_STOPPED;
-    }
-    partition_note(s, number, conf->changed);
-    if (is_known || (p->opening == OPENING_VOID && p->begins.incarnation == conf->incarnation)) {
-        p->conf = *conf;
-        if (p->role != PARTITION_ABSENT) {
-            group_set_servers(s, number, conf->servers,
-                              conf->servers_count + conf->newcomers_count);
-            move_said(p);
-        }
-        return is_here ? PARTITION_OK : open_group(p);
-    }
-    begin_anew(p, conf);
-    return PARTITION_OK;
-}
-
-void partition_stop(struct shard *s, unsigned number, bool forget)
-{
-    struct partition *const p = partition_of(s, number);
-    (void)close_group(p);
-    p->opening = OPENING_NONE;
-    all_of(s)->of_shard[s->id].opening &= ~(UINT64_C(1) << number);
-    if (forget && p->place.incarnation != 0) {
-        const struct partition_place place = {.changed = p->place.changed};
-        begin(p, &place, true);
-    }
-}
-
-void partition_note(struct shard *s, unsigned number, uint64_t changed)
-{
-    struct partition *const p = partition_of(s, number);
-    if (changed > p->place.changed) {
-        p->place.changed = changed;
-        applier_note(applier_of(p), number, changed);
-    }
 }
 
 bool partition_transfer(struct shard *s, unsigned number, uint64_t to)
@@ -500,12 +342,8 @@ static void take_news(struct partition *p, const struct applier_news *n)
         if (n->index != p->flush) {
             break; /* of a term that is over */
         }
-        if (p->opening == OPENING_BEGUN) {
-            const enum partition_err err = open_group(p);
-            if (err != PARTITION_OK) {
-                log_event(LOG_ERROR, "partition_not_served", LOG_NUMBER("partition", p->number),
-                          LOG_TEXT("reason", partition_err_text(err)));
-            }
+        if (p->opening != OPENING_NONE) {
+            incarnation_flushed(p);
         } else if (p->revival != NULL) {
             revival_of_flushed(p);
         } else {
@@ -570,7 +408,7 @@ void partitions_turn(struct shard *s)
         return;
     }
     take_all_news(s);
-    openings_turn(s);
+    incarnations_turn(s);
     revivals_turn(s);
     copies_turn(s);
     moves_turn(s);

@@ -88,8 +88,8 @@ struct partition_conf {
 NODISCARD enum partition_err partition_serve(struct shard *s, unsigned number,
                                              const struct partition_conf *conf);
 
-/* Closes the group; forget: its records are erased, too. One that is not there: only that. */
-void partition_stop(struct shard *s, unsigned number, bool forget);
+/* Closes the group, and erases what is here of the partition, when what was noted is on disk. */
+void partition_stop(struct shard *s, unsigned number);
 
 /* This node has gone by a duty of that index in META, also if it has nothing of the partition: it
  * is on disk some time after. */

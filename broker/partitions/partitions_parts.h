@@ -18,14 +18,17 @@
 struct revival_of;
 
 /*
- *   ABSENT ── the journal's records of the former group are void ─▶ ABSENT ── BEGIN is on disk ─▶
- * FOLLOWS OPENING_VOID                                                    OPENING_BEGUN
+ * From an incarnation to the next, or to none; each step is on disk before the next one:
  *
- * Of an incarnation that is new here; the group is not open before: it must not vote, and be taken
- * for an earlier one after a crash; nor take up an earlier one's records.
+ *   NOTED ── that META has said so ─▶ VOID ── the former group's records in the journal are ─▶
+ *   BEGUN ── the place has the new one ─▶ NONE: its group is open
+ *
+ * So a node that ends in between does not take part in the former one again, having forgotten what
+ * it has promised there; nor does it take its records for the new one's.
  */
 enum opening_step {
     OPENING_NONE,
+    OPENING_NOTED,
     OPENING_VOID,
     OPENING_BEGUN,
 };
@@ -65,6 +68,7 @@ struct partition {
     unsigned number;
     enum partition_role role;
     enum opening_step opening;
+    struct partition_conf next;    /* that is being opened; incarnation 0: none is to be here */
     uint64_t void_at;              /* OPENING_VOID: position in the store's journal */
     struct partition_place begins; /* likewise: what it is to begin with */
     bool erases;                   /* likewise: there are to be no records before */
@@ -118,6 +122,11 @@ void partition_flush(struct partition *p);                    /* revival_of_flus
 void partition_erase_all(struct partition *p); /* of that incarnation nothing is here any more */
 void partition_note_origin(struct partition *p, enum origin_kind kind, uint64_t origin,
                            uint64_t highest);
+
+/* ---- incarnations.c */
+
+void incarnation_flushed(struct partition *p); /* partition_flush(), where it is opening */
+void incarnations_turn(struct shard *s);
 
 /* ---- revive.c */
 

@@ -81,7 +81,7 @@ static void start(uint32_t incarnation, uint64_t begins, unsigned servers)
     for (unsigned node = 0; node < PHOST_NODES; node++) {
         if ((servers >> node & 1) == 0) {
             phost.of[node][0].said = (struct partition_conf){.incarnation = 0};
-            partition_stop(phost_enter(node, 0), phost_numbers[0], true);
+            partition_stop(phost_enter(node, 0), phost_numbers[0]);
             shard_self = NULL;
         }
     }

@@ -277,12 +277,14 @@ Test(partitions, what_is_forgotten_is_erased)
     const unsigned node = (phost_leader(0) + 1) % PHOST_NODES;
     struct shard *const s = phost_enter(node, 0);
     partition_note(s, phost_numbers[0], 9);
-    partition_stop(s, phost_numbers[0], true);
-    const struct partition_conf again = {
-        .incarnation = phost.incarnation, .self = 1, .changed = 10};
-    cr_expect_eq(partition_serve(s, phost_numbers[0], &again), PARTITION_STOPPED);
+    partition_stop(s, phost_numbers[0]);
     shard_self = NULL;
     fake_cluster_advance(phost.cluster, 1000);
+    const struct partition_conf again = {
+        .incarnation = phost.incarnation, .self = 1, .changed = 10};
+    cr_expect_eq(partition_serve(phost_enter(node, 0), phost_numbers[0], &again),
+                 PARTITION_STOPPED);
+    shard_self = NULL;
     cr_expect_eq(phost_hash(node, 0).sessions, 0);
     cr_expect_eq(phost_hash(node, 1).sessions, 1);
     cr_expect_eq(phost_state(node, 0).role, PARTITION_ABSENT);
