@@ -53,13 +53,13 @@ def another_node_takes_the_place_of_one_that_is_lost(b):
     names = subscribers(members, 'place/#')
     before = [b'before %d' % i for i in range(20)]
     publish(members[0], 'place/a', before)
+    lost, number = members[2].name, members[2].replication()['number']
     members[2].kill()
-    lost = members[2].name
     rest = [*members[:2], Replica(b, 4, [members[0]])]
     wait_led(members[:2], 30)
     members[0].waits('node_died', lost)
     members[0].ctl(f'cluster forget {lost}')
-    wait_until(lambda: all(3 not in p['replicas'] and len(p['replicas']) == 3 and p['step'] == 'steady'
+    wait_until(lambda: all(number not in p['replicas'] and len(p['replicas']) == 3 and p['step'] == 'steady'
                            for m in rest for p in m.partitions()), MOVING * Launch.slow, 'three replicas of each')
     wait_until(lambda: len(rest[0].replication()['members']) == 3, SECONDS * Launch.slow, 'its removal')
     wait_led(rest)
