@@ -389,8 +389,8 @@ void group_take(struct group *g, const struct node_uuid *from, const struct node
     struct node_consensus m = *message;
     bool is_bad;
     const bool copy = wants_copy(g, &m, &is_bad);
-    if (number == 0 || number == g->self || is_bad || !g->is_started || g->state != GROUP_RUNNING ||
-        is_too_large(g, body)) {
+    if (m.group != group_name(g->number, g->incarnation) || number == 0 || number == g->self ||
+        is_bad || !g->is_started || g->state != GROUP_RUNNING || is_too_large(g, body)) {
         refuse(g);
         return;
     }
@@ -413,7 +413,7 @@ void group_take(struct group *g, const struct node_uuid *from, const struct node
 static struct consensus_conf conf_of(struct group *g)
 {
     struct consensus_conf conf = all_of(g)->conf.consensus;
-    conf.group = g->number;
+    conf.group = group_name(g->number, g->incarnation);
     conf.self = g->self;
     conf.seed = shard_random(g->shard) ^ g->self << 32; /* two must not always stand together */
     conf.events = (struct consensus_events){.write = on_write,
@@ -452,7 +452,6 @@ static enum group_err recover(struct group *g, const struct group_conf *conf)
     struct group_records *const records = g->shard->node->group_records;
     struct group_run *const run = &records->of[g->number];
     const bool is_well = group_run_settle(run);
-    const bool is_new = run->first == NULL;
     for (const struct group_record *r = run->first; r != NULL; r = r->next) {
         const enum consensus_err err =
             consensus_recover(g->consensus, bytes_of(r->bytes + 1, r->len - 1));
@@ -467,7 +466,7 @@ static enum group_err recover(struct group *g, const struct group_conf *conf)
     }
     group_run_clear(run);
     *run = (struct group_run){.first = NULL}; /* it counts once */
-    return is_new && conf->bootstrap ? bootstrap(g, conf) : GROUP_OK;
+    return conf->bootstrap && consensus_is_blank(g->consensus) ? bootstrap(g, conf) : GROUP_OK;
 }
 
 /* Or it stands still, as the checkpoint here is older than what the records say. */
@@ -523,6 +522,7 @@ enum group_err group_open(struct shard *s, unsigned group, const struct group_co
     *g = (struct group){.shard = s,
                         .number = group,
                         .self = conf->self,
+                        .incarnation = conf->incarnation,
                         .checkpointed = conf->checkpointed,
                         .applied = conf->checkpointed,
                         .positions.item = sizeof(uint64_t)};

@@ -101,6 +101,8 @@ struct group_conf {
     const struct groups_server *servers; /* [servers_count], of whom messages are taken */
     unsigned servers_count;              /* <= GROUPS_SERVERS_MAX */
     uint64_t self;
+    uint32_t incarnation;  /* of several groups of that number, one after the other: nothing that is
+                            * said in one is heard in another */
     bool bootstrap;        /* it begins with those, unless there are records; all of them say so */
     uint64_t checkpointed; /* index that the checkpoint has; 0: none */
     /* With bootstrap: it begins behind what another group of that number has come to, whose last

@@ -53,6 +53,7 @@ struct group {
     struct groups_server servers[GROUPS_SERVERS_MAX];
     unsigned servers_count;
     uint64_t self;
+    uint32_t incarnation;
 
     struct fifo positions; /* uint64_t, in the store: of records that are not durable yet */
     uint64_t durable;      /* records */
@@ -105,6 +106,17 @@ struct shard_groups {
     uint64_t shown_ms;
     _Atomic uint64_t gauges[GROUPS_GAUGES]; /* the owner's to write, relaxed */
 };
+
+/* As messages name it. */
+static inline uint64_t group_name(unsigned number, uint32_t incarnation)
+{
+    return number | (uint64_t)incarnation << 16;
+}
+
+static inline unsigned group_named(uint64_t name)
+{
+    return (unsigned)(name & UINT16_MAX);
+}
 
 /* ---- group.c: one group */
 

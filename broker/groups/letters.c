@@ -104,7 +104,7 @@ void groups_on_send(struct shard *s, unsigned from, const struct post_head *reco
 static void deliver(struct shard *s, const struct node_uuid *from,
                     const struct node_consensus *message, struct bytes body)
 {
-    struct group *const g = s->groups == NULL ? NULL : s->groups->of[message->group];
+    struct group *const g = s->groups == NULL ? NULL : s->groups->of[group_named(message->group)];
     if (g == NULL || s->store == NULL) {
         shard_count(s, METRIC_groups_messages_refused);
     } else {
@@ -130,15 +130,15 @@ enum link_taken groups_received(struct shard *s, unsigned peer, const struct nod
         return LINK_UNKNOWN;
     }
     if (node_consensus_decode(&message, frame->body) != NODE_OK ||
-        message.group >= RECORD_PARTITIONS || !group_is_one((unsigned)message.group)) {
+        !group_is_one(group_named(message.group))) {
         return LINK_BAD;
     }
-    const unsigned home = group_home(s->node, (unsigned)message.group);
+    const unsigned group = group_named(message.group), home = group_home(s->node, group);
     if (home == s->id) {
         deliver(s, &s->groups->nodes[peer], &message, frame->body);
     } else {
-        pass_on(s, home, POST_GROUP_MESSAGE, &s->groups->nodes[peer], (unsigned)message.group,
-                NODE_FRAME_CONSENSUS, frame->body);
+        pass_on(s, home, POST_GROUP_MESSAGE, &s->groups->nodes[peer], group, NODE_FRAME_CONSENSUS,
+                frame->body);
     }
     return LINK_TAKEN;
 }

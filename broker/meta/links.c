@@ -57,6 +57,16 @@ struct node_meta_node meta_node_of_self(const struct meta_run *r)
                                    .zone = bytes_of(r->zone, r->zone_len)};
 }
 
+/* It lives after all. */
+static void remember_again(struct meta_run *r, struct node_uuid node)
+{
+    for (unsigned i = 0; i < META_FORGOTTEN_MAX; i++) {
+        if (node_uuid_equal(r->forgotten[i], node)) {
+            r->forgotten[i] = (struct node_uuid){{0}};
+        }
+    }
+}
+
 void meta_run_facts(struct shard *s, const struct peer_facts *facts)
 {
     struct meta_run *const r = s->node->meta_run;
@@ -65,7 +75,7 @@ void meta_run_facts(struct shard *s, const struct peer_facts *facts)
     }
     struct meta_peer *const p = &r->peers[facts->number];
     if (facts->forgotten || node_uuid_equal(facts->node, r->self)) {
-        if (facts->forgotten && meta_member_by_uuid(&r->state, p->node) != NULL) {
+        if (facts->forgotten && facts->gone && meta_member_by_uuid(&r->state, p->node) != NULL) {
             r->forgotten[r->forgotten_count++ % META_FORGOTTEN_MAX] = p->node;
         }
         *p = (struct meta_peer){.is_live = false};
@@ -74,6 +84,9 @@ void meta_run_facts(struct shard *s, const struct peer_facts *facts)
     }
     if (!node_uuid_equal(p->node, facts->node)) {
         *p = (struct meta_peer){.node = facts->node, .since_ms = s->now_ms};
+    }
+    if (facts->live) {
+        remember_again(r, facts->node);
     }
     if (p->is_live != facts->live) {
         p->is_live = facts->live;

@@ -159,6 +159,7 @@ void copies_copied(struct partition *p, uint64_t index)
               LOG_NUMBER("took_ms", p->shard->now_ms - c.begun_ms));
     group_copied(p->shard, p->number, index);
     move_sealed(p, c.sealed);
+    move_written(p);
 }
 
 void copies_failed(struct partition *p)

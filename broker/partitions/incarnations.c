@@ -37,6 +37,7 @@ static enum partition_err open_group(struct partition *p)
     struct group_conf conf = {.servers = p->conf.servers,
                               .servers_count = p->conf.servers_count + p->conf.newcomers_count,
                               .self = p->conf.self,
+                              .incarnation = p->conf.incarnation,
                               .bootstrap = !p->conf.joins &&
                                            (p->place.index == 0 || p->place.index == behind),
                               .behind_index = behind,
@@ -105,6 +106,7 @@ void partition_note(struct shard *s, unsigned number, uint64_t changed)
 static bool holds(const struct partition *p, const struct partition_conf *conf)
 {
     return conf->begins != 0 && p->place.sealed == conf->begins &&
+           p->place.index == partition_end_index(conf->begins) &&
            p->place.incarnation + 1 == conf->incarnation;
 }
 
@@ -120,7 +122,8 @@ static void become(struct partition *p, const struct partition_conf *next)
 static void end_former(struct partition *p)
 {
     const bool is_held = holds(p, &p->next);
-    p->void_at = close_group(p);
+    const uint64_t void_at = close_group(p);
+    p->void_at = void_at > p->void_at ? void_at : p->void_at; /* of one before, it may not be yet */
     p->conf = p->next;
     p->begins = (struct partition_place){.incarnation = p->next.incarnation,
                                          .index = is_held ? p->place.index : 0};

@@ -54,6 +54,7 @@ void move_said(struct partition *p)
 {
     tell_sealed(p);
     tell_held(p);
+    p->move.newcomers_count = 0; /* who takes over says anew how far it is */
     p->shard->node->partitions->of_shard[p->shard->id].moves_ms = 0;
 }
 
@@ -87,7 +88,7 @@ static void say_have(const struct partition *p)
     const struct node_copy have = {.kind = NODE_COPY_HAVE,
                                    .partition = (uint8_t)p->number,
                                    .incarnation = p->place.incarnation,
-                                   .index = p->place.index};
+                                   .index = p->applied};
     node_copy_encode(body, &have);
     group_say_beside(p->shard, p->number, p->leader, bytes_of(body, sizeof body));
 }

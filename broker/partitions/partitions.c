@@ -192,6 +192,7 @@ void partition_lead(struct partition *p)
 static void stand_still(struct partition *p)
 {
     partition_cease(p);
+    copies_forget(p);
     p->role = PARTITION_FAILED;
     group_give_up(p->shard, p->number);
 }

@@ -124,6 +124,11 @@ enum consensus_err consensus_recover(struct consensus *c, struct bytes record)
     return stored_read(&c->stored, record);
 }
 
+bool consensus_is_blank(const struct consensus *c)
+{
+    return c->stored.snapshot.index == 0 && c->stored.count == 0 && c->stored.vote == 0;
+}
+
 enum consensus_err consensus_err_of(int raft_err)
 {
     switch (raft_err) {

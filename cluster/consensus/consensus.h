@@ -109,6 +109,10 @@ void consensus_destroy(struct consensus *c);
 
 NODISCARD enum consensus_err consensus_recover(struct consensus *c, struct bytes record);
 
+/* Before the start: the records have no servers, and this one has voted for nobody. So it is as if
+ * there were none, also where a bootstrap was torn. */
+bool consensus_is_blank(const struct consensus *c);
+
 /* There was nothing, and this server is one of the first, who all say the same: node_server items.
  * One that is to be added by others, later, begins with nothing. */
 NODISCARD enum consensus_err consensus_bootstrap(struct consensus *c, struct bytes servers);

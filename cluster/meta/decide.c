@@ -155,14 +155,21 @@ static bool is_replaced(const struct look *l, const struct meta_member *m)
     return false;
 }
 
+/* Who has just begun to look has seen nobody for long. */
+static uint64_t since_own_start(const struct look *l)
+{
+    const unsigned i = place_of(l, l->view->self);
+    return i == l->state->members_count ? l->view->now_ms : l->since_ms[i];
+}
+
 /* One at a time, as below. */
 static void retire_one(struct look *l)
 {
     for (unsigned i = 0; i < l->state->members_count; i++) {
         const struct meta_member *const m = &l->state->members[i];
-        const bool is_gone =
-            is_forgotten(l, m) ||
-            (ms_since(l, l->since_ms[i]) >= l->limits->dead_ms && is_replaced(l, m));
+        const bool is_long = ms_since(l, l->since_ms[i]) >= l->limits->dead_ms &&
+                             ms_since(l, since_own_start(l)) >= l->limits->dead_ms;
+        const bool is_gone = is_forgotten(l, m) || (is_long && is_replaced(l, m));
         if (m->state == META_MEMBER && !l->is_alive[i] && is_gone && most_live(l)) {
             struct node_meta_command *const c = command(l, NODE_META_LEAVING);
             if (c != NULL) {
@@ -304,16 +311,13 @@ static void begin_move(struct look *l, unsigned p, bool stable, unsigned *under_
     (*under_way)++;
 }
 
-static unsigned held_by(const struct look *l, unsigned p, bool *all_who_live)
+static unsigned held_by(const struct look *l, unsigned p)
 {
     const struct meta_partition *const at = &l->state->partitions[p];
     const struct meta_reported *const r = &l->view->reports->at[p];
     unsigned count = 0;
-    *all_who_live = true;
     for (unsigned i = 0; i < at->to.count; i++) {
-        const bool holds = r->moved == at->moved && node_replicas_has(&r->held, at->to.at[i]);
-        count += holds;
-        *all_who_live = *all_who_live && (holds || !is_alive(l, at->to.at[i]));
+        count += r->moved == at->moved && node_replicas_has(&r->held, at->to.at[i]);
     }
     return count;
 }
@@ -353,11 +357,10 @@ static void go_on(struct look *l, unsigned p)
 {
     const struct meta_partition *const at = &l->state->partitions[p];
     const struct meta_reported *const r = &l->view->reports->at[p];
-    bool all_who_live;
     if (at->step != META_SEALED && r->incarnation == at->incarnation && r->sealed > 0) {
         say_sealed(l, p, r->sealed);
-    } else if (at->step == META_SEALED && 2 * held_by(l, p, &all_who_live) > at->to.count &&
-               all_who_live) {
+    } else if (at->step == META_SEALED &&
+               2 * held_by(l, p) > at->to.count) { /* the others copy it from those */
         say_started(l, p);
     } else if (at->step != META_STEADY && most_live(l)) {
         mend_move(l, p);

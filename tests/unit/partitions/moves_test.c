@@ -170,3 +170,25 @@ Test(moves, who_lacks_the_end_copies_it)
     cr_expect_eq(phost_state(2, 0).incarnation, 2);
     phost_end();
 }
+
+/* One that has not heard that the next one has begun has no part in it, and no vote. */
+Test(moves, what_is_said_in_one_incarnation_is_not_heard_in_another)
+{
+    phost_begin();
+    phost_opened(0, phost_serial(0, 1), phost_id(0, 0), NULL);
+    queue(0, 20);
+    const uint64_t end = move(1, 0, ALL, ALL);
+    const struct partition_conf conf = {.incarnation = 2, .changed = 150, .begins = end};
+    say(3, conf, ALL, 0);
+    queue(20, 30);
+    fake_cluster_advance(phost.cluster, 3000);
+    cr_expect_eq(phost_state(2, 0).applied, partition_end_index(end), "it hears nothing of it");
+    phost_crash(0);
+    fake_cluster_advance(phost.cluster, 5000);
+    cr_expect_eq(phost.of[1][0].led + phost.of[2][0].led, 0, "one of three is no majority");
+    phost_start(0);
+    say(4, conf, ALL, 0);
+    (void)phost_leader(0);
+    expect_deliveries(ALL, 50);
+    phost_end();
+}
