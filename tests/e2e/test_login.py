@@ -248,7 +248,7 @@ def many_guesses_hinder_nobody_who_is_connected(b):
 @test(only='dunlin', timeout=60)
 def client_may_go_while_it_is_asked(b):
     other, _ = house(b, auth__failures_per_minute=0, limits__connect_timeout_s=60)
-    for i in range(40):
+    for i in range(15):
         c = other.client(V311)
         c.send(wire.connect(V311, f'gone-{i}', username='alice', password='wonderland'))
         c.close()
