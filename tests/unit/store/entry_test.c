@@ -66,6 +66,7 @@ static const struct entry rows[] = {
                 .exchange = 7,
                 .packet_id = 9}},
     {.type = ENTRY_BEGUN, .serial = 7, .received = {.packet_id = 65535, .exchange = 1ull << 60}},
+    {.type = ENTRY_SEALED, .term = 1ull << 40},
 };
 #define ROWS (sizeof rows / sizeof rows[0])
 
@@ -121,13 +122,13 @@ Test(entry, every_type_comes_back_as_it_was)
 /* They are on disk. */
 Test(entry, types_have_the_numbers_that_they_had)
 {
-    static const uint8_t numbers[] = {1,  2,  3,  4,  5,  6,  7,  8,  9, 10,
-                                      11, 12, 13, 14, 15, 16, 17, 18, 19};
+    static const uint8_t numbers[] = {1,  2,  3,  4,  5,  6,  7,  8,  9,  10,
+                                      11, 12, 13, 14, 15, 16, 17, 18, 19, 20};
     static const enum entry_type types[] = {
         ENTRY_OPENED,    ENTRY_CLOSED,   ENTRY_ENDED,      ENTRY_SUBSCRIBED, ENTRY_UNSUBSCRIBED,
         ENTRY_QUEUED,    ENTRY_DONE,     ENTRY_RELEASED,   ENTRY_RECEIVED,   ENTRY_FREED,
         ENTRY_WILL_OVER, ENTRY_RETAINED, ENTRY_UNRETAINED, ENTRY_WILL_DUE,   ENTRY_WILL_RETAINED,
-        ENTRY_WILL_GONE, ENTRY_BURIED,   ENTRY_DISPATCHED, ENTRY_BEGUN};
+        ENTRY_WILL_GONE, ENTRY_BURIED,   ENTRY_DISPATCHED, ENTRY_BEGUN,      ENTRY_SEALED};
     cr_assert_eq(sizeof numbers, ENTRY_TYPES - 1);
     for (size_t i = 0; i < sizeof numbers; i++) {
         cr_expect_eq((unsigned)types[i], numbers[i]);
