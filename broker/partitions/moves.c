@@ -17,10 +17,9 @@
 #include "broker/store/store.h"
 #include "proto/node_copy.h"
 
-#define LOOK_MS    500u
-#define NEAR       2000u /* entries that those who take over may lack, for an end */
-#define NO_TICKET  0u    /* the ledger's begin with 1 */
-#define ENTRY_ROOM 32u
+#define LOOK_MS   500u
+#define NEAR      2000u /* entries that those who take over may lack, for an end */
+#define NO_TICKET 0u    /* the ledger's begin with 1 */
 
 static const struct partitions_hooks *hooks_of(const struct partition *p)
 {
@@ -119,15 +118,15 @@ static bool is_near(const struct partition *p, uint64_t number)
 
 /* ---- who leads: one change of the group's servers at a time */
 
-/* NODE_SERVER_VOTER: it is of the incarnation; STANDBY: to take over; NONE: neither, any more. */
-static enum node_server_role wanted_role(const struct partition *p, uint64_t number)
+/* It is of the incarnation, or to take over. */
+static bool is_wanted(const struct partition *p, uint64_t number)
 {
     for (unsigned i = 0; i < p->conf.servers_count + p->conf.newcomers_count; i++) {
         if (p->conf.servers[i].number == number) {
-            return i < p->conf.servers_count ? NODE_SERVER_VOTER : NODE_SERVER_STANDBY;
+            return true;
         }
     }
-    return NODE_SERVER_NONE;
+    return false;
 }
 
 static enum node_server_role role_of(struct bytes servers, uint64_t number)
@@ -141,13 +140,12 @@ static enum node_server_role role_of(struct bytes servers, uint64_t number)
     return NODE_SERVER_NONE;
 }
 
-static bool change(const struct partition *p, uint64_t number, enum node_server_role role)
+static void change(const struct partition *p, uint64_t number, enum node_server_role role)
 {
     if (group_change(p->shard, p->number, number, role) != GROUP_OK) {
         log_event(LOG_DEBUG, "partition_server_unchanged", LOG_NUMBER("partition", p->number),
                   LOG_NUMBER("number", number)); /* it is asked for again */
     }
-    return true;
 }
 
 /* true: something was to be changed. */
@@ -157,17 +155,15 @@ static bool change_servers(const struct partition *p, struct bytes servers)
         const uint64_t number = p->conf.servers[p->conf.servers_count + i].number;
         const enum node_server_role role = role_of(servers, number);
         if (role == NODE_SERVER_NONE || role == NODE_SERVER_SPARE) {
-            return change(p, number,
-                          role == NODE_SERVER_NONE ? NODE_SERVER_SPARE : NODE_SERVER_STANDBY);
+            change(p, number, role == NODE_SERVER_NONE ? NODE_SERVER_SPARE : NODE_SERVER_STANDBY);
+            return true;
         }
     }
-    for (struct bytes rest = servers; rest.len > 0;) {
-        struct node_server server;
-        if (!node_server_next(&rest, &server)) {
-            break;
-        }
-        if (server.role != NODE_SERVER_VOTER && wanted_role(p, server.id) == NODE_SERVER_NONE) {
-            return change(p, server.id, NODE_SERVER_NONE);
+    struct node_server server;
+    while (servers.len > 0 && node_server_next(&servers, &server)) {
+        if (server.role != NODE_SERVER_VOTER && !is_wanted(p, server.id)) {
+            change(p, server.id, NODE_SERVER_NONE);
+            return true;
         }
     }
     return false;
@@ -185,13 +181,11 @@ static bool are_all_near(const struct partition *p)
 
 static void seal(struct partition *p)
 {
-    uint8_t out[ENTRY_ROOM];
     const struct entry e = {.type = ENTRY_SEALED, .term = p->term};
     struct field_writer w = {.at = NULL};
     entry_write(&w, &e);
     const struct bytes entry = field_written(&w);
-    const bool is_whole = entry.len > 0 && entry.len <= sizeof out;
-    if (is_whole && group_propose(p->shard, p->number, entry, NO_TICKET) == GROUP_OK) {
+    if (entry.len > 0 && group_propose(p->shard, p->number, entry, NO_TICKET) == GROUP_OK) {
         partition_cease(p);
     }
     field_writer_fini(&w);
